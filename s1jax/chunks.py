@@ -1,0 +1,42 @@
+"""Many pixels through a function of few: chunks of one shape, so one trace and bounded memory."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+from tqdm import tqdm
+
+
+def map_pixels(
+    function: Callable[[PyTree], PyTree], arrays: PyTree, *, chunk: int, label: str
+) -> PyTree:
+    """`function(arrays)`, computed `chunk` pixels at a time and gathered on the host.
+
+    Args:
+      function: takes and returns pytrees whose leaves have the pixels on their first axis; it is
+        called with exactly `chunk` pixels each time (the last chunk is filled up with copies of its
+        last pixel), so a jitted function is traced once and memory does not grow with the scene.
+      arrays: pytree of arrays with the pixels on the first axis.
+      chunk: pixels per call.
+      label: what the progress bar says; it appears after two seconds.
+
+    Returns:
+      NumPy arrays with the pixels on the first axis, in the order given.
+
+    Raises:
+      ValueError: no pixel, or leaves that disagree in their number of pixels.
+    """
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(arrays)}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ValueError(f"pixels on the first axis: got sizes {sorted(sizes)}, expected one, > 0")
+    (n,) = sizes
+    chunk = min(chunk, n)
+    parts = []
+    for start in tqdm(range(0, n, chunk), desc=label, unit="chunk", delay=2, leave=False):
+        index = np.minimum(np.arange(start, start + chunk), n - 1)
+        part = function(jax.tree.map(lambda leaf, i=index: jnp.asarray(leaf[i]), arrays))
+        keep = min(chunk, n - start)
+        parts.append(jax.tree.map(lambda leaf, k=keep: np.asarray(leaf[:k]), part))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

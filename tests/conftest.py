@@ -1,0 +1,41 @@
+"""Strict numerics for every test: no silent broadcasting, no silent promotion, shapes checked."""
+
+import os
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+install_import_hook("s1jax", "beartype.beartype")
+
+import jax  # noqa: E402
+import matplotlib as mpl  # noqa: E402
+import pytest  # noqa: E402
+
+mpl.use("Agg")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(params=[False, True], ids=["float32", "float64"])
+def x64(request):
+    """Run the test in both precisions."""
+    with jax.enable_x64(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def float64():
+    """Run the test in double precision."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Folder of real series and reference cases; tests that need it are skipped without it."""
+    folder = Path(os.environ.get("S1JAX_DATA", Path(__file__).parents[2] / "shared"))
+    if not (folder / "data").is_dir():
+        if os.environ.get("S1JAX_REQUIRE_DATA"):
+            pytest.fail(f"S1JAX_REQUIRE_DATA is set and {folder}/data does not exist")
+        pytest.skip(f"no real data at {folder}; set S1JAX_DATA to the folder that holds data/")
+    return folder
