@@ -1,1 +1,1 @@
-"""Cloud-free NDVI for every pixel from Sentinel-1 radar and sparse Sentinel-2, with an error bar."""
+"""Cloud-free NDVI for every pixel from Sentinel-1 radar and sparse Sentinel-2, with error bar."""

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
-from tqdm import tqdm
+
+from s1jax.progress import bar
 
 
 def map_pixels(
@@ -19,7 +20,7 @@ def map_pixels(
         called with exactly `chunk` pixels each time (the last chunk is filled up with copies of its
         last pixel), so a jitted function is traced once and memory does not grow with the scene.
       arrays: pytree of arrays with the pixels on the first axis.
-      chunk: pixels per call.
+      chunk: pixels per call, also where there are fewer in all.
       label: what the progress bar says; it appears after two seconds.
 
     Returns:
@@ -32,9 +33,8 @@ def map_pixels(
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(f"pixels on the first axis: got sizes {sorted(sizes)}, expected one, > 0")
     (n,) = sizes
-    chunk = min(chunk, n)
     parts = []
-    for start in tqdm(range(0, n, chunk), desc=label, unit="chunk", delay=2, leave=False):
+    for start in bar(range(0, n, chunk), label, "chunk"):
         index = np.minimum(np.arange(start, start + chunk), n - 1)
         part = function(jax.tree.map(lambda leaf, i=index: jnp.asarray(leaf[i]), arrays))
         keep = min(chunk, n - start)

@@ -6,14 +6,15 @@ Strings, dates and coordinates stay outside, in xarray (`s1jax.cube`); here are 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Bool, Float
 from jaxtyping import Key as _TypedKey
 
 VV, VH, NDVI = 0, 1, -1
-"""Places on the channel axis: VV, VH of the first orbit in dB, further orbits after them, NDVI last."""
+"""Places on the channel axis: VV, VH in dB of the first orbit, then further orbits; NDVI last."""
 
 Key = _TypedKey[Array, ""]
-Days = Float[Array, "query"]
+Days = Float[Array | np.ndarray, "query"]
 Params = Any
 
 
@@ -26,7 +27,7 @@ class Series(NamedTuple):
     day: Float[Array, "time"]
     """Days since 1970-01-01, ascending; the centre of a composite's period."""
     value: Float[Array, "*pixel time channel"]
-    """VV and VH in dB (a second orbit is two more channels), NDVI last; anything where not valid."""
+    """VV, VH in dB (a second orbit is two more channels), NDVI last; anything where not valid."""
     valid: Bool[Array, "*pixel time channel"]
     """True where `value` was observed."""
     place: Float[Array, "*pixel 2"] | None = None

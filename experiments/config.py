@@ -1,0 +1,133 @@
+"""Everything that can be chosen about a head to head; `--help` shows it with its unit."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from experiments.masks import TASKS
+from s1jax.baselines import BoostingConfig, KnnSpaceConfig, WhittakerConfig
+from s1jax.mogpr import MogprConfig
+from s1jax.networks import Mlp3Config, Mlp10Config
+from s1jax.plots import YARDSTICKS
+from s1jax.simulate import SceneConfig
+from s1jax.train import TrainConfig
+
+METHODS = (*YARDSTICKS, "mlp3", "mlp10", "boosting", "mogpr")
+"""All methods, in the order they run; the yardsticks always do."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Head to head of deep learning and MOGPR on one leak-free protocol."""
+
+    cube: str | None = None
+    """NetCDF or Zarr with VV, VH, S2ndvi, or a folder or glob of period_NN.tif; none: a simulated
+    Demak scene."""
+    mask: str | None = None
+    """Vector or raster file of the pixels to keep, in any CRS."""
+    start: str | None = None
+    """First day of the first period (ISO date); needed for GeoTIFFs, which carry no date."""
+    step: float | None = None
+    """Length of a period, days."""
+    split: Literal["blocks", "district", "season"] = "blocks"
+    """What is left out for testing: whole blocks, a district at a time, or the second year."""
+    block_m: float | None = None
+    """Side of a block, metres; none: 2500, or 4 x 4 blocks where that gives fewer than 12."""
+    buffer_m: float | None = None
+    """Least distance of training pixels from tested ones, metres; none: 800, or an eighth of a
+    block."""
+    methods: tuple[str, ...] = METHODS
+    """Names of methods, or `all`; the four yardsticks always run."""
+    tasks: tuple[str, ...] = TASKS
+    """T1 no NDVI at the pixel; T2a 20 % hidden; T2b 60 days; T2c 132 days; T2d real gaps (simulated
+    scenes); T2e whole dates hidden everywhere."""
+    preset: Literal["quick", "default", "demak"] = "default"
+    """quick: a small scene in less than a minute; demak: trains on and maps the full 671 x 893
+    region. Other flags win over the preset."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of splits, masks and methods; scores are their mean."""
+    training_pixels: int | None = 6000
+    """Training pixels, at most; none: all."""
+    validation_pixels: int | None = 2000
+    """Validation pixels, at most; none: all."""
+    test_pixels: int | None = 20_000
+    """Test pixels, at most; none: all."""
+    out: Path | None = None
+    """Folder of the results; none: results/<name>-<utc>."""
+    save_cube: Path | None = None
+    """NetCDF (.nc) or Zarr (.zarr) file for estimate, std and source flag of every pixel."""
+    save_method: str = "mogpr"
+    """Method whose estimate `save_cube` holds."""
+    scene: SceneConfig = field(default_factory=SceneConfig)
+    """The simulated scene."""
+    whittaker: WhittakerConfig = field(default_factory=WhittakerConfig)
+    """Whittaker smoother."""
+    knn_space: KnnSpaceConfig = field(default_factory=KnnSpaceConfig)
+    """Nearest training pixels on the same date."""
+    mlp3: Mlp3Config = field(default_factory=Mlp3Config)
+    """Three features through 64-32."""
+    mlp10: Mlp10Config = field(default_factory=Mlp10Config)
+    """Ten features through 256-128-64-32-16."""
+    boosting: BoostingConfig = field(default_factory=BoostingConfig)
+    """Gradient boosting on a window of dates."""
+    mogpr: MogprConfig = field(default_factory=MogprConfig)
+    """Multi-output Gaussian process per pixel."""
+
+
+_SHORT = TrainConfig(epochs=15, patience=5)
+
+PRESETS = {
+    "default": Config(),
+    "quick": Config(
+        preset="quick",
+        scene=SceneConfig(height=72, width=80),
+        training_pixels=600,
+        validation_pixels=300,
+        test_pixels=400,
+        mlp3=Mlp3Config(train=_SHORT),
+        mlp10=Mlp10Config(train=_SHORT),
+        boosting=BoostingConfig(iterations=40, rows=5000),
+        mogpr=MogprConfig(sample=64),
+    ),
+    "demak": Config(
+        preset="demak",
+        scene=SceneConfig(height=671, width=893),
+        methods=("mlp10", "mogpr"),
+        training_pixels=None,
+        save_cube=Path("demak.zarr"),
+    ),
+}
+"""Defaults that flags then override."""
+
+
+def parse(arguments: Sequence[str] | None = None) -> Config:
+    """Configuration from the command line; flags win over the preset.
+
+    Raises:
+      SystemExit: an unknown flag or value, as argparse does.
+      ValueError: an unknown method or task.
+    """
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--preset", choices=sorted(PRESETS), default="default")
+    known, _ = finder.parse_known_args(arguments)
+    config = tyro.cli(Config, default=PRESETS[known.preset], args=arguments, prog="experiments.run")
+    return complete(config)
+
+
+def complete(config: Config) -> Config:
+    """`all` spelt out, the yardsticks added, names checked."""
+    methods = METHODS if config.methods == ("all",) else config.methods
+    for name, found, expected in (("methods", methods, METHODS), ("tasks", config.tasks, TASKS)):
+        unknown = [item for item in found if item not in expected]
+        if unknown or not found:
+            raise ValueError(f"{name}: got {found or unknown}, expected names among {expected}")
+    if config.save_cube is not None and config.save_cube.suffix not in (".nc", ".zarr"):
+        raise ValueError(f"save_cube: got {config.save_cube}, expected a .nc or .zarr file")
+    if config.save_cube is not None and config.save_method not in (*YARDSTICKS, *methods):
+        raise ValueError(f"save_method: got {config.save_method!r}, expected one of {methods}")
+    wanted = set(methods) | set(YARDSTICKS)
+    return replace(config, methods=tuple(name for name in METHODS if name in wanted))

@@ -1,0 +1,37 @@
+"""The Estimators of a configuration: a new method adds its line here, its options in config."""
+
+from pathlib import Path
+
+from experiments.config import Config
+from experiments.masks import TASKS
+from experiments.protocol import Method
+from s1jax import baselines, networks
+from s1jax.mogpr import mogpr
+
+WITH_NDVI = TASKS[1:]
+"""Tasks of a method that needs some NDVI of the pixel itself."""
+
+
+def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
+    """The methods that a configuration names, in its order.
+
+    Args:
+      config: names and options.
+      folder: where the networks keep checkpoints of their training.
+    """
+
+    def _network(name: str, options: networks.MlpConfig) -> Method:
+        checkpoints = None if folder is None else folder / name
+        return Method(name, networks.mlp(options, folder=checkpoints), TASKS)
+
+    known = {
+        "climatology": lambda: Method("climatology", baselines.climatology(), TASKS),
+        "linear": lambda: Method("linear", baselines.linear(), WITH_NDVI),
+        "whittaker": lambda: Method("whittaker", baselines.whittaker(config.whittaker), WITH_NDVI),
+        "knn_space": lambda: Method("knn_space", baselines.knn_space(config.knn_space), TASKS),
+        "mlp3": lambda: _network("mlp3", config.mlp3),
+        "mlp10": lambda: _network("mlp10", config.mlp10),
+        "boosting": lambda: Method("boosting", baselines.boosting(config.boosting), TASKS),
+        "mogpr": lambda: Method("mogpr", mogpr(config.mogpr), TASKS),
+    }
+    return [known[name]() for name in config.methods]

@@ -1,0 +1,216 @@
+"""The head to head: every method on the same splits, masks and labels; test labels seen by none."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from experiments import masks
+from experiments.scoring import Estimates, View
+from experiments.splits import Fold, Split
+from s1jax import hiding
+from s1jax.types import NDVI, Estimator, Key, Params, Series
+
+log = logging.getLogger("s1jax")
+
+
+class Data(NamedTuple):
+    """A data set at the door of the protocol: arrays only."""
+
+    series: Series
+    truth: Float[np.ndarray, "pixel time"] | None
+    block: Int[np.ndarray, "pixel"] | None
+    district: np.ndarray | None
+    """Name of each pixel's district."""
+
+
+class Method(NamedTuple):
+    """An Estimator with the tasks it can do."""
+
+    name: str
+    estimator: Estimator
+    tasks: tuple[str, ...]
+
+
+def take(series: Series, pixels: np.ndarray, time: slice = slice(None)) -> Series:
+    """The given pixels and periods of a flat Series, as NumPy arrays."""
+    return Series(
+        day=np.asarray(series.day)[time],
+        value=np.asarray(series.value)[pixels][:, time],
+        valid=np.asarray(series.valid)[pixels][:, time],
+        place=None if series.place is None else np.asarray(series.place)[pixels],
+    )
+
+
+def subsample(split: Split, limits: tuple[int | None, int | None, int | None], *, seed: int):
+    """The split with at most so many training, validation and test pixels, drawn at random."""
+
+    def _fold(fold: Fold, k: int) -> Fold:
+        rng = np.random.default_rng([seed, 1, k])
+        chosen = []
+        for pixels, limit in zip(fold[:3], limits, strict=True):
+            n = pixels.size if limit is None else min(limit, pixels.size)
+            chosen.append(np.sort(rng.permutation(pixels.size)[:n]))
+        kept = [pixels[c] for pixels, c in zip(fold[:3], chosen, strict=True)]
+        return fold._replace(
+            training=kept[0], validation=kept[1], test=kept[2], cluster=fold.cluster[chosen[2]]
+        )
+
+    return split._replace(folds=tuple(_fold(fold, k) for k, fold in enumerate(split.folds)))
+
+
+def check(data: Data, split: Split) -> None:
+    """Refuse a split that cannot be trained or scored.
+
+    Raises:
+      ValueError: a part without pixels or without any valid label.
+    """
+    valid = np.asarray(data.series.valid)[..., NDVI]
+    for fold in split.folds:
+        parts = (
+            ("training", fold.training, fold.training_time),
+            ("validation", fold.validation, fold.training_time),
+            ("test", fold.test, fold.test_time),
+        )
+        for name, pixels, time_ in parts:
+            labels = int(valid[pixels][:, time_].sum())
+            if labels == 0:
+                raise ValueError(
+                    f"{name} pixels of fold {fold.name}: got {pixels.size} with {labels} valid "
+                    "labels, expected some; use smaller blocks or a smaller buffer"
+                )
+
+
+def view(data: Data, split: Split, task: str, gap: np.ndarray) -> View:
+    """What a task asks of the test pixels of all folds.
+
+    Against labels: the hidden ones. Against the truth: every period of the gap. A pixel without a
+    hidden or (in T2) without a kept label is left out and counted.
+    """
+    parts = [
+        (take(data.series, fold.test, fold.test_time), gap[fold.test][:, fold.test_time])
+        for fold in split.folds
+    ]
+    value, valid = (
+        np.concatenate([getattr(s, name) for s, _ in parts]) for name in ("value", "valid")
+    )
+    gap = np.concatenate([g for _, g in parts])
+    label, valid = value[..., NDVI].astype(np.float64), valid[..., NDVI]
+    hidden, kept = valid & gap, valid & ~gap
+    # a gap of T2d holds no label by definition, and T1 keeps none
+    usable = (kept.any(1) | (task == "T1")) & (hidden.any(1) | (task == "T2d"))
+    scored, truth = {}, None
+    if task != "T2d":
+        scored["labels"] = hidden & usable[:, None]
+    if data.truth is not None:
+        truth = np.concatenate([data.truth[f.test][:, f.test_time] for f in split.folds])
+        truth = truth.astype(np.float64)
+        scored["truth"] = gap & np.isfinite(truth) & (usable | (task == "T1"))[:, None]
+    return View(
+        day=parts[0][0].day,
+        label=label,
+        truth=truth,
+        kept=kept,
+        scored={name: where for name, where in scored.items() if where.any()},
+        cluster=np.concatenate([fold.cluster for fold in split.folds]),
+        direction=np.repeat(np.arange(len(split.folds)), [f.test.size for f in split.folds]),
+        directions=tuple(fold.name for fold in split.folds),
+        left_out=int((~usable).sum()),
+    )
+
+
+def _fit(method: Method, key: Key, data: Data, fold: Fold, hidden: np.ndarray | None):
+    """Parameters learnt from training and validation pixels, and the seconds it took."""
+    parts = []
+    for pixels in (fold.training, fold.validation):
+        series = take(data.series, pixels, fold.training_time)
+        if hidden is not None:
+            series = hiding.without(series, hidden[pixels][:, fold.training_time])
+        parts.append(series)
+    start = time.perf_counter()
+    params = jax.block_until_ready(method.estimator.fit(key, *parts))
+    return params, time.perf_counter() - start
+
+
+def _predict(method: Method, params: Params, data: Data, fold: Fold, hidden: np.ndarray):
+    series = take(data.series, fold.test, fold.test_time)
+    series = hiding.without(series, hidden[fold.test][:, fold.test_time])
+    start = time.perf_counter()
+    estimate = jax.block_until_ready(method.estimator.predict(params, series, series.day))
+    return estimate, time.perf_counter() - start
+
+
+def head_to_head(
+    key: Key,
+    methods: list[Method],
+    data: Data,
+    split: Split,
+    gaps: dict[str, np.ndarray],
+    *,
+    learnt: Callable[[str, Fold, Params], None] = lambda *_: None,
+) -> Iterator[tuple[str, str, Estimates]]:
+    """Method, task and its estimates on the test pixels of all folds, one after the other.
+
+    Each method is fitted once for T1 and T2a-d, and once more for T2e, on training and validation
+    pixels that lack the hidden dates.
+
+    Args:
+      key: each method and fold folds in its own number.
+      methods: in the order to run.
+      data: the data set.
+      split: which pixels train, decide and test.
+      gaps: for each task, the periods it asks for; their labels are hidden from every method.
+      learnt: called with the method's name, the fold and what was learnt (not for T2e).
+    """
+    for method in methods:
+        tasks = [task for task in gaps if task in method.tasks]
+        for fitted_for in (None, "T2e"):
+            now = [task for task in tasks if (task == "T2e") == (fitted_for == "T2e")]
+            if not now:
+                continue
+            parts = {task: [] for task in now}
+            fit_s, predict_s = 0.0, dict.fromkeys(now, 0.0)
+            for k, fold in enumerate(split.folds):
+                # the same key for both fits: they differ by the hidden dates alone
+                key_fit = jax.random.fold_in(jax.random.fold_in(key, k), sum(map(ord, method.name)))
+                params, seconds = _fit(method, key_fit, data, fold, gaps.get(fitted_for))
+                fit_s += seconds
+                if fitted_for is None:
+                    learnt(method.name, fold, params)
+                for task in now:
+                    estimate, seconds = _predict(method, params, data, fold, gaps[task])
+                    predict_s[task] += seconds
+                    parts[task].append(estimate)
+            for task in now:
+                log.info(
+                    "%s %s: fit %.1f s, predict %.1f s", method.name, task, fit_s, predict_s[task]
+                )
+                yield (
+                    method.name,
+                    task,
+                    Estimates(
+                        mean=np.concatenate([np.asarray(e.mean, np.float64) for e in parts[task]]),
+                        std=np.concatenate([np.asarray(e.std, np.float64) for e in parts[task]]),
+                        noise=np.concatenate(
+                            [np.full(e.mean.shape[0], float(e.noise)) for e in parts[task]]
+                        ),
+                        fit_s=fit_s,
+                        predict_s=predict_s[task],
+                    ),
+                )
+
+
+def draw_gaps(key: Key, tasks: tuple[str, ...], data: Data) -> dict[str, np.ndarray]:
+    """For each task the periods it asks for, of all pixels; T2d only where the truth is known."""
+    simulated = data.truth is not None
+    return {
+        task: masks.gaps(
+            jax.random.fold_in(key, masks.TASKS.index(task)), task, data.series, simulated=simulated
+        )
+        for task in tasks
+        if task != "T2d" or simulated
+    }

@@ -1,0 +1,230 @@
+"""Head to head: what was the NDVI under the cloud, by deep learning and by MOGPR?
+
+Command: python -m experiments.run            (a simulated Demak scene)
+         python -m experiments.run --cube FILE --split district --out DIR
+Cost: under 5 minutes on 2 cores and 4 GB; `--preset quick` under one minute.
+Expected on the simulated scene, seed 0, unseen blocks: see the table in README, which is what the
+last run wrote.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import numpy as np
+import xarray as xr
+
+from experiments import pictures, protocol, scoring, splits
+from experiments.config import Config, parse
+from experiments.methods import methods
+from experiments.metrics_file import write_metrics
+from experiments.page import write_report
+from experiments.report import console_table
+from s1jax import cube, networks, simulate, tiles
+
+log = logging.getLogger("s1jax")
+
+DRAWN_ONCE = 0
+"""The simulated scene is one data set: its key does not change with the seeds of a run."""
+
+
+def load(config: Config) -> tuple[xr.Dataset, str]:
+    """The aligned cube of a configuration, and the data set's name."""
+    if config.cube is None:
+        scene = simulate.scene(jax.random.key(DRAWN_ONCE), config.scene)
+        ds = cube.from_scene(scene, pixel_m=config.scene.pixel_m)
+        name, mask = f"demak_sim_{config.scene.mode}", config.mask
+        ds = cube.open_cube(ds, mask=mask)
+    else:
+        name = Path(config.cube).name.split(".")[0] or Path(config.cube).parent.name
+        ds = cube.open_cube(config.cube, start=config.start, step=config.step, mask=config.mask)
+    return cube.align_cube(ds, step=12.0 if config.step is None else config.step), name
+
+
+def to_data(ds: xr.Dataset) -> tuple[protocol.Data, np.ndarray]:
+    """Arrays of an aligned cube, and the places of their pixels in its flat grid."""
+    series, pixel = cube.to_series(ds)
+
+    def _optional(name):
+        return cube.at_pixels(ds, name, pixel) if name in ds.variables else None
+
+    data = protocol.Data(series, _optional("truth"), _optional("block"), _optional("district"))
+    return data, pixel
+
+
+def split_of(config: Config, data: protocol.Data, seed: int) -> splits.Split:
+    """The split of a configuration, with at most as many pixels as it allows.
+
+    Raises:
+      ValueError: the cube has no places, or no districts where they are to be left out.
+    """
+    place = data.series.place
+    if place is None:
+        raise ValueError(
+            "place: got no coordinates in metres or degrees, expected x, y or lat, lon"
+        )
+    place = np.asarray(place, np.float64)
+    metres = {"block_m": config.block_m, "buffer_m": config.buffer_m}
+    if config.split == "district":
+        if data.district is None:
+            raise ValueError("district: got no such variable on (y,) or (y, x), expected one")
+        split = splits.district(place, data.district, seed=seed)
+    elif config.split == "season":
+        day = np.asarray(data.series.day, np.float64)
+        split = splits.season(place, day, data.block, seed=seed, **metres)
+    else:
+        split = splits.blocks(place, data.block, seed=seed, **metres)
+    limits = (config.training_pixels, config.validation_pixels, config.test_pixels)
+    split = protocol.subsample(split, limits, seed=seed)
+    protocol.check(data, split)
+    return split
+
+
+def describe(split: splits.Split) -> str:
+    """The split in words, with what a reader must mind."""
+    clusters = sum(np.unique(fold.cluster).size for fold in split.folds)
+    words = [*split.notes, f"{clusters} test clusters"]
+    if clusters < 10:
+        words.append("indicative: fewer than 10 clusters")
+    return "; ".join(words)
+
+
+def environment() -> dict:
+    """Where a run was made."""
+    packages = ("s1jax", "jax", "jaxlib", "flax", "optax", "tinygp", "numpy", "scikit-learn")
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "devices": [device.device_kind for device in jax.devices()],
+        "commit": commit.stdout.strip(),
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def _line(row: dict) -> str:
+    low, high = row["ci95"]["r2"]
+    return (
+        f"{row['method']:<12}{row['task']:<5}{row['against']:<7}{row['r2']:7.3f} "
+        f"[{low:6.3f}, {high:6.3f}]{row['mae']:7.3f}{row['bias']:+7.3f}"
+        f"{row['coverage90']:6.2f}{row['skill']:+7.2f}{row['n']:>10,}{row['px_per_s']:>11,.0f}"
+    )
+
+
+HEAD = (
+    f"{'method':<12}{'task':<5}{'against':<7}{'R2':>7} [95 % interval ]{'MAE':>7}{'bias':>7}"
+    f"{'cover':>6}{'skill':>7}{'n':>10}{'px/s':>11}"
+)
+
+
+def run(config: Config) -> Path:
+    """The folder with what the head to head of `config` wrote.
+
+    metrics.json, config.json, environment.json, report.html, figures/, models/ and run.log.
+    """
+    started = time.perf_counter()
+    utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    stem = "demak_sim" if config.cube is None else Path(config.cube).name.split(".")[0]
+    out = config.out or Path("results") / f"{stem}-{utc}"
+    out.mkdir(parents=True, exist_ok=True)
+    handler = _logging(out / "run.log")
+    try:
+        _head_to_head(config, out)
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+    print(f"{out} written in {time.perf_counter() - started:.0f} s; open {out / 'report.html'}")
+    return out
+
+
+def _logging(path: Path) -> logging.Handler:
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    return handler
+
+
+def _head_to_head(config: Config, out: Path) -> None:
+    ds, name = load(config)
+    print(*filter(None, (ds.attrs.get("s1jax_repairs"), ds.attrs.get("s1jax_funnel"))), sep="\n")
+    data, pixel = to_data(ds)
+    outcomes, kept, facts, shown = defaultdict(list), {}, {}, None
+    for seed in config.seeds:
+        split = split_of(config, data, seed)
+        sizes = [
+            sum(part.size for part in parts)
+            for parts in zip(*(f[:3] for f in split.folds), strict=True)
+        ]
+        pixels = f"{sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test pixels"
+        print(f"seed {seed}: {describe(split)}; {pixels}\n{HEAD}", flush=True)
+        key_gaps, key_fit = jax.random.split(jax.random.key(seed))
+        gaps = protocol.draw_gaps(key_gaps, config.tasks, data)
+        views = {task: protocol.view(data, split, task, gap) for task, gap in gaps.items()}
+        if shown is None:
+            shown = pictures.Shown(data, pixel, split, views)
+            facts = {"pixels": pixels, "periods": len(data.series.day)}
+            facts |= {f"left out of {t}": v.left_out for t, v in views.items() if v.left_out}
+        learnt = {}
+
+        def _learnt(method, fold, params, learnt=learnt, seed=seed):
+            learnt[method, fold.name] = params
+            if method.startswith("mlp"):
+                folder = out / "models" / f"seed-{seed}" / method / fold.name
+                seen = protocol.take(data.series, fold.training, fold.training_time)
+                networks.save(folder, getattr(config, method), params, seen)
+
+        chosen = methods(config, folder=out / "checkpoints")
+        for method, task, estimates in protocol.head_to_head(
+            key_fit, chosen, data, split, gaps, learnt=_learnt
+        ):
+            for against in views[task].scored:
+                outcome = scoring.score(views[task], estimates, against, seed=seed)
+                outcomes[method, task, against].append(outcome)
+                print(_line(scoring.rows(outcomes, only=(method, task, against))[0]), flush=True)
+            if seed == config.seeds[0]:
+                kept[method, task] = pictures.lighter(estimates)
+        if seed == config.seeds[0]:
+            first = learnt
+    rows = scoring.rows(outcomes)
+    words = f"{config.split}: {describe(split)}"
+    _write(config, out, name, words, rows)
+    print("\n" + console_table(rows))
+    sections = pictures.sections(name, words, config.seeds, facts, ds, rows, shown, kept, first)
+    write_report(out, f"Head to head on {name}", sections)
+    if config.save_cube is not None:
+        _save_cube(config, ds, chosen, first, split)
+
+
+def _write(config: Config, out: Path, name: str, split: str, rows: list[dict]) -> None:
+    write_metrics(out / "metrics.json", name, split, config.seeds, rows)
+    for stem, content in (("config", dataclasses.asdict(config)), ("environment", environment())):
+        text = json.dumps(content, indent=1, default=str) + "\n"
+        (out / f"{stem}.json").write_text(text, encoding="utf-8")
+
+
+def _save_cube(config, ds, chosen, learnt, split) -> None:
+    """Map every pixel with what the first fold's training taught the method."""
+    (estimator,) = (m.estimator for m in chosen if m.name == config.save_method)
+    params = learnt[config.save_method, split.folds[0].name]
+    tiles.fill(lambda series, days: estimator.predict(params, series, days), ds, config.save_cube)
+    print(f"{config.save_method} of every pixel: {config.save_cube}")
+
+
+if __name__ == "__main__":
+    try:
+        run(parse())
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,106 @@
+"""The grid of days: periods, and one value per period and channel made of the days inside it."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from s1jax.indices import from_db, to_db
+
+_REGULAR = 1.4
+"""Longest over shortest gap still called regular: dekads (11 / 8 days) pass, a missed one not."""
+
+
+def period_edges(
+    day: Float[np.ndarray, "time"], *, start: float | int | None = None, step: float | int = 12.0
+) -> Float[np.ndarray, "edge"]:
+    """Edges of the fewest periods of `step` days from `start` on that hold the last day.
+
+    Period p is [edge_p, edge_p + step); days before `start` are in none.
+
+    Args:
+      day: days since 1970-01-01, in any order.
+      start: first edge, days since 1970-01-01; the beginning of the first day where None.
+      step: length of a period, days.
+
+    Raises:
+      ValueError: `step` is not positive, there is no day, or none from `start` on.
+    """
+    if not step > 0:
+        raise ValueError(f"step: got {step} days, expected > 0")
+    if day.size == 0:
+        raise ValueError("day: got no day, expected at least one")
+    begin = float(np.floor(day.min())) if start is None else float(start)
+    if day.max() < begin:
+        raise ValueError(
+            f"day: got none after start ({day.max()} < {begin}), expected at least one"
+        )
+    periods = int(np.floor((day.max() - begin) / step)) + 1
+    return begin + step * np.arange(periods + 1, dtype=day.dtype)
+
+
+def is_regular(day: Float[np.ndarray, "time"]) -> bool:
+    """Whether ascending days are a grid of periods: longest gap at most 1.4 of the shortest.
+
+    Months (28 to 31 days) and dekads (8 to 11 days) are; acquisitions 1 to 9 days apart are not.
+    """
+    gap = np.diff(day)
+    return bool(gap.size == 0 or (gap.min() > 0 and gap.max() <= _REGULAR * gap.min()))
+
+
+def composite(
+    day: Float[Array, "time"],
+    value: Float[Array, "time"],
+    valid: Bool[Array, "time"],
+    edges: Float[Array, "edge"],
+    *,
+    statistic: Literal["mean", "median", "mean_db"] = "mean",
+) -> tuple[Float[Array, "period"], Bool[Array, "period"], Float[Array, "period"]]:
+    """One value per period of one channel of one pixel: (value, valid, mean day).
+
+    The mean over the valid days inside [edge_p, edge_p+1), their median, or for "mean_db" the mean
+    of linear powers given and returned in dB, 10 log10 mean 10^(value / 10).
+
+    Args:
+      day: days since 1970-01-01, in any order.
+      value: observations, in the unit of the channel (dB for "mean_db"); anything where not valid.
+      valid: True where observed.
+      edges: days since 1970-01-01, ascending; `period_edges`.
+      statistic: see above.
+
+    Returns:
+      The value (0 where no day was valid), whether any was, and the mean of the days it was made of
+      (the centre of the period where none).
+    """
+    # a sum over a (period, time) table, not a scatter: the same to the last bit on every device
+    period = jnp.searchsorted(edges, day, side="right") - 1
+    every = jnp.arange(edges.shape[0] - 1, dtype=period.dtype)
+    member = (period[None, :] == every[:, None]) & valid[None, :]
+    count = member.sum(axis=-1)
+    some = count > 0
+
+    def _mean(x: Float[Array, "time"]) -> Float[Array, "period"]:
+        total = jnp.where(member, x[None, :], 0.0).sum(axis=-1)
+        return total / jnp.maximum(count, 1).astype(x.dtype)
+
+    clear = jnp.where(valid, value, 0.0)
+    if statistic == "mean":
+        made = _mean(clear)
+    elif statistic == "mean_db":
+        made = to_db(jnp.where(some, _mean(from_db(clear)), 1.0))
+    else:
+        made = _median(clear, jnp.where(member.any(axis=0), period, every.size), count)
+    within = day - edges[:-1][jnp.clip(period, 0, every.size - 1)]
+    mean_day = edges[:-1] + jnp.where(some, _mean(within), jnp.diff(edges) / 2)
+    return jnp.where(some, made, 0.0), some, mean_day
+
+
+def _median(value, group, count):
+    """Median of each group: sorted by group then value, the middle one or the mean of the two."""
+    ordered = value[jnp.lexsort((value, group))]
+    first = jnp.cumsum(count) - count
+    last = value.shape[0] - 1
+    low = ordered[jnp.clip(first + (count - 1) // 2, 0, last)]
+    high = ordered[jnp.clip(first + count // 2, 0, last)]
+    return (low + high) / 2

@@ -1,0 +1,29 @@
+"""Labelled cubes: open and repair, align, to and from Series, write. Dates and CRS live here."""
+
+from s1jax.cube.convert import at_pixels, from_scene, observed_pixels, to_raster, to_series
+from s1jax.cube.crs import crs, place
+from s1jax.cube.dates import from_days, to_days
+from s1jax.cube.funnel import funnel
+from s1jax.cube.names import channels
+from s1jax.cube.open import open_cube
+from s1jax.cube.periods import align_cube
+from s1jax.cube.product import fill_product, source_flag, write
+
+__all__ = [
+    "align_cube",
+    "at_pixels",
+    "channels",
+    "crs",
+    "fill_product",
+    "from_days",
+    "from_scene",
+    "funnel",
+    "observed_pixels",
+    "open_cube",
+    "place",
+    "source_flag",
+    "to_days",
+    "to_raster",
+    "to_series",
+    "write",
+]

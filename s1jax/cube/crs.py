@@ -1,0 +1,79 @@
+"""Where a pixel is: the coordinate reference system of a cube, and metres east and north."""
+
+import numpy as np
+import pyproj
+import xarray as xr
+from jaxtyping import Float
+
+_WKT = ("crs_wkt", "spatial_ref")
+
+
+def grid_mapping(ds: xr.Dataset) -> str | None:
+    """Name of the CF grid mapping variable (often `spatial_ref`); None where there is none."""
+    for name, variable in ds.variables.items():
+        if variable.ndim == 0 and any(key in variable.attrs for key in (*_WKT, "epsg_code")):
+            return str(name)
+    return None
+
+
+def crs(ds: xr.Dataset) -> pyproj.CRS | None:
+    """The reference system from the grid mapping variable, else from attrs["crs"], else None."""
+    name = grid_mapping(ds)
+    if name is not None:
+        attrs = ds[name].attrs
+        return pyproj.CRS.from_user_input(
+            next(attrs[key] for key in (*_WKT, "epsg_code") if key in attrs)
+        )
+    return pyproj.CRS.from_user_input(ds.attrs["crs"]) if "crs" in ds.attrs else None
+
+
+def with_grid_mapping(ds: xr.Dataset) -> xr.Dataset:
+    """The cube with its CRS in the scalar coordinate `spatial_ref`, as CF and GDAL read it."""
+    name, system = grid_mapping(ds), crs(ds)
+    if name is not None:
+        return ds.set_coords(name)
+    if system is None:
+        return ds
+    attrs = {key: value for key, value in system.to_cf().items() if value is not None}
+    reference = xr.Variable((), np.int32(0), attrs | {"spatial_ref": attrs["crs_wkt"]})
+    return ds.assign_coords(spatial_ref=reference)
+
+
+def longitude_latitude(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray] | None:
+    """Degrees of every pixel, (y, x) each, from the variables `lon`, `lat`; None without them."""
+    if not {"lat", "lon"} <= set(ds.variables):
+        return None
+    shape = xr.zeros_like(ds["S2ndvi"].isel(t=0, drop=True), dtype=bool)
+    lon, lat = (xr.broadcast(ds[name].reset_coords(drop=True), shape)[0] for name in ("lon", "lat"))
+    return lon.transpose("y", "x").values, lat.transpose("y", "x").values
+
+
+def is_points(ds: xr.Dataset) -> bool:
+    """Whether the cube is a list of places (one pixel per field) and not a grid."""
+    return ds.sizes["x"] == 1 and {"lat", "lon"} <= set(ds.variables)
+
+
+def place(ds: xr.Dataset) -> Float[np.ndarray, "y x 2"] | None:
+    """Metres east and north of every pixel; None where the cube does not say where it is.
+
+    Projected coordinates as they are; longitudes and latitudes through an azimuthal equidistant
+    projection about their mean (distances from there are exact). Coordinates without a CRS count as
+    metres unless they could be degrees or row numbers (all within +-180, +-90).
+    """
+    degrees, system = longitude_latitude(ds), crs(ds)
+    has_grid = "x" in ds.coords and "y" in ds.coords
+    if not is_points(ds) and has_grid:
+        x, y = np.meshgrid(ds["x"].values.astype(float), ds["y"].values.astype(float))
+        small = np.abs(x).max() <= 180 and np.abs(y).max() <= 90
+        if system is not None and system.is_geographic:
+            degrees = x, y
+        elif system is not None or not small:
+            return np.stack([x, y], axis=-1)
+    if degrees is None:
+        return None
+    lon, lat = degrees
+    local = pyproj.CRS.from_proj4(
+        f"+proj=aeqd +lat_0={np.nanmean(lat)} +lon_0={np.nanmean(lon)} +datum=WGS84 +units=m"
+    )
+    project = pyproj.Transformer.from_crs("EPSG:4326", local, always_xy=True)
+    return np.stack(project.transform(lon, lat), axis=-1)

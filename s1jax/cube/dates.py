@@ -1,0 +1,129 @@
+"""The time axis as it should be: ascending, each day once, periods at centres, none left out."""
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Float
+
+from s1jax.cube.names import sentinel1
+from s1jax.cube.read import DAY
+from s1jax.indices import from_db, to_db
+
+
+def to_days(t: np.ndarray | xr.DataArray) -> Float[np.ndarray, "time"]:
+    """Days since 1970-01-01 of datetimes, float64."""
+    since = np.asarray(t).astype("datetime64[ns]") - np.datetime64(0, "ns")
+    return since / DAY
+
+
+def from_days(day: Float[np.ndarray, "time"]) -> np.ndarray:
+    """datetime64[ns] of days since 1970-01-01, to the second."""
+    second = np.round(np.asarray(day, np.float64) * 86_400).astype("int64")
+    return second.astype("datetime64[s]").astype("datetime64[ns]")
+
+
+def tidy_dates(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+    """The cube on ascending dates, each once, with no period left out, and what was said.
+
+    Planes of one date (and one Sentinel-1 track) are averaged, backscatter in linear power. Dates
+    on the first of each month, or on days 1, 11, 21, are composites' first days: `t` is moved to
+    their centres. Where most gaps are one step of at least 5 days and all are multiples of it, the
+    dates left out are put in as missing.
+
+    Raises:
+      ValueError: a date is missing (NaT).
+    """
+    said = []
+    if np.isnat(ds["t"].values).any():
+        raise ValueError(f"t: got {int(np.isnat(ds['t'].values).sum())} NaT, expected dates")
+    if (np.diff(ds["t"].values) < np.timedelta64(0)).any():
+        ds = ds.sortby("t")
+        said.append("dates were not ascending: sorted")
+    ds, averaged = _average_duplicates(ds)
+    expected, end, kind = _periods(pd.DatetimeIndex(ds["t"].values))
+    absent = expected.difference(ds.indexes["t"])
+    if len(absent):
+        days = ", ".join(absent.strftime("%Y-%m-%d"))
+        said.append(f"{len(absent)} {kind} left out of the file are missing on their dates: {days}")
+        fill = {name: 0 for name in ("s1_track",) if name in ds.variables}
+        tracks = {name: ds[name].dtype for name in fill}
+        ds = ds.reindex(t=expected, fill_value={**_missing(ds), **fill})
+        ds = ds.assign_coords({name: ds[name].astype(dtype) for name, dtype in tracks.items()})
+    if end is not None:
+        centre = expected + (end - expected) / 2
+        ds = ds.assign_coords(t=centre.to_numpy().astype("datetime64[ns]"))
+        said.append(f"t was the first day of {kind}: moved to their centres")
+    return ds, said + averaged
+
+
+def _missing(ds):
+    """What stands for a missing value, per variable on t: the dtype's own where it has one."""
+    return {
+        name: np.array("", variable.dtype) if variable.dtype.kind in "US" else np.nan
+        for name, variable in ds.variables.items()
+        if "t" in variable.dims and variable.dtype.kind not in "mM"
+    }
+
+
+def _periods(t):
+    """(dates expected, end of each where t is their first day, what they are called)."""
+    first_days = len(t) >= 3 and (t == t.normalize()).all() and t.is_unique
+    if first_days and (t.day == 1).all():
+        expected = pd.date_range(t[0], t[-1], freq="MS")
+        if len(expected) <= 2 * len(t):
+            return expected, expected + pd.offsets.MonthBegin(1), "months"
+    if first_days and set(t.day) <= {1, 11, 21} and len(set(t.day)) > 1:
+        month = pd.date_range(t[0].replace(day=1), t[-1], freq="MS")
+        starts = month.append([month + pd.Timedelta(days=10), month + pd.Timedelta(days=20)])
+        starts = starts.sort_values()
+        end = starts[1:].append(pd.DatetimeIndex([month[-1] + pd.offsets.MonthBegin(1)]))
+        inside = (starts >= t[0]) & (starts <= t[-1])
+        if inside.sum() <= 2 * len(t):
+            return starts[inside], end[inside], "dekads"
+    if len(t) >= 3 and t.is_unique:
+        gap = np.diff(t.to_numpy())
+        step = gap.min()
+        whole = (gap % step == np.timedelta64(0)).all()
+        if step >= 5 * DAY and whole and (gap == step).mean() >= 0.5:
+            return pd.date_range(t[0], t[-1], freq=pd.Timedelta(step)), None, "periods"
+    return t, None, "dates"
+
+
+def _average_duplicates(ds):
+    """One plane for each date and track; a plane of no track joins the first track of its date."""
+    t = ds["t"].values
+    if len(np.unique(t)) == len(t):
+        return ds, []
+    track = np.array(ds["s1_track"].values) if "s1_track" in ds.variables else np.zeros(len(t), int)
+    for i in np.flatnonzero(track == 0):
+        others = track[(t == t[i]) & (track != 0)]
+        track[i] = others[0] if others.size else 0
+    keys, group = np.unique(np.stack([t.astype("int64"), track]), axis=1, return_inverse=True)
+    rows = [np.flatnonzero(group.ravel() == g) for g in range(keys.shape[1])]
+    merged = ds.isel(t=[r[0] for r in rows])
+    if "s1_track" in ds.variables:
+        merged = merged.assign_coords(s1_track=("t", keys[1].astype(ds["s1_track"].dtype)))
+    radar = sentinel1(ds)
+    for name, variable in ds.data_vars.items():
+        if variable.dims[:1] != ("t",) or variable.dtype.kind != "f":
+            continue
+        value = np.array(merged[name].values)
+        for k, r in enumerate(rows):
+            if len(r) > 1:
+                value[k] = _mean(variable.values[r], power=name in radar)
+        merged = merged.assign({name: merged[name].copy(data=value)})
+    said = [f"{len(t) - len(rows)} duplicate dates averaged"] if len(rows) < len(t) else []
+    both = len(rows) - len(np.unique(t))
+    return merged, said + ([f"{both} dates have two Sentinel-1 tracks: kept apart"] if both else [])
+
+
+def _mean(value, *, power):
+    """Mean over the first axis of what is there, in linear power where `power`."""
+    there = np.isfinite(value)
+    count = there.sum(axis=0)
+    known = np.where(there, value, value.dtype.type(0))
+    known = np.where(there, np.asarray(from_db(jnp.asarray(known))), 0) if power else known
+    mean = known.sum(axis=0) / np.maximum(count, 1)
+    mean = np.asarray(to_db(jnp.asarray(np.where(count > 0, mean, 1)))) if power else mean
+    return np.where(count > 0, mean, np.nan)

@@ -1,0 +1,86 @@
+"""Likelihood and posterior by tinygp's dense Cholesky solver: cubic in observations, the oracle."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+from threadpoolctl import threadpool_limits
+from tinygp import GaussianProcess
+
+from ..types import Days, Series
+from .kernel import Grid, Hyper, kernel
+
+BATCH = 16
+"""Pixels factorised together: their matrices stay in the cache, which halves the time of 128."""
+
+
+class _Problem(NamedTuple):
+    """One pixel's process at all outputs and days, and what was observed there (0 where not)."""
+
+    process: GaussianProcess
+    observed: Float[Array, "point"]
+    count: Float[Array, ""]
+
+
+def _problem(hyper: Hyper, series: Series) -> _Problem:
+    # Shapes must not depend on what is missing. A point that is missing has no covariance with any
+    # other, unit variance and value 0: a factor of the likelihood of its own, and nothing else.
+    value, valid = jnp.asarray(series.value), jnp.asarray(series.valid)
+    mask = valid.T.astype(value.dtype)
+    observed = jnp.where(valid, value, 0.0).T.reshape(-1)
+    noise = (mask * jnp.asarray(hyper.noise)[:, None] + (1.0 - mask)).reshape(-1)
+    grid = Grid(jnp.asarray(series.day, value.dtype), jnp.arange(mask.shape[0]), mask)
+    process = GaussianProcess(kernel(hyper), grid, diag=noise, mean_value=jnp.zeros_like(observed))
+    return _Problem(process, observed, jnp.sum(mask))
+
+
+def log_likelihood(hyper: Hyper, series: Series) -> Float[Array, ""]:
+    """log N(z; 0, K + noise) of the valid values of one pixel; see `s1jax.gp.log_likelihood`."""
+    process, observed, count = _problem(hyper, series)
+    # tinygp's log_probability turns a failed factorisation (NaN) into -inf and counts log(2 pi) for
+    # missing points too; its solver tells the same without either.
+    white = process.solver.solve_triangular(observed)
+    log_det = jnp.sum(jnp.log(jnp.diag(process.solver.scale_tril)))
+    return -0.5 * jnp.sum(jnp.square(white)) - log_det - 0.5 * math.log(2.0 * math.pi) * count
+
+
+def condition(
+    hyper: Hyper, series: Series, at: Days, channel: int
+) -> tuple[Float[Array, "query"], Float[Array, "query"]]:
+    """Mean and variance of latent output `channel` on the days `at`; see `s1jax.gp.condition`."""
+    process, observed, _ = _problem(hyper, series)
+    at = jnp.asarray(at, observed.dtype)
+    query = Grid(at, jnp.array([channel]), jnp.ones_like(at)[None, :])
+    # The diagonal of tinygp's condition(observed, query, diag=0), whose full posterior covariance
+    # would cost as much again; its predict() would add sqrt(eps) to the variance. One solve for
+    # both: on two cores jaxlib 0.10.2 can deadlock on two batched LAPACK calls that do not wait for
+    # each other.
+    both = jnp.column_stack([process.kernel(process.X, query), observed])
+    solved = process.solver.solve_triangular(both)
+    cross, white = solved[:, :-1], solved[:, -1]
+    variance = process.kernel(query) - jnp.sum(jnp.square(cross), axis=0)
+    return white @ cross, variance
+
+
+def one_thread() -> threadpool_limits:
+    """Context in which OpenBLAS uses one thread, for loops over many pixels.
+
+    XLA hands each small factorisation to OpenBLAS, whose threads spin against XLA's own: on cores
+    that other work shares this made the posterior ten to fifty times slower.
+    """
+    return threadpool_limits(limits=1, user_api="blas")
+
+
+def over_pixels(function: Callable[..., PyTree], *arrays: Array) -> PyTree:
+    """`function` vmapped over the first axis of `arrays`, in batches of `BATCH` one after another.
+
+    XLA orders its sums by the shape of the batch; as this is one shape whatever the number of
+    pixels, a pixel's result is the same to the last bit in every chunk.
+    """
+    n = arrays[0].shape[0]
+    index = jnp.minimum(jnp.arange(n + -n % BATCH), n - 1).reshape(-1, BATCH)
+    parts = jax.lax.map(lambda i: jax.vmap(function)(*(leaf[i] for leaf in arrays)), index)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], parts)

@@ -1,0 +1,100 @@
+"""The covariance of the outputs of one pixel as a tinygp kernel: the model's one definition."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from tinygp.kernels import Kernel
+
+
+class Hyper(NamedTuple):
+    """Hyperparameters of the linear model of coregionalisation, on z-scored outputs."""
+
+    lengthscale: Float[Array, "latent"]
+    """Matern-3/2 length scale l_q of each latent process, days."""
+    mixing: Float[Array, "latent output"]
+    """W_q: how each output loads on each latent process, 1."""
+    kappa: Float[Array, "latent output"]
+    """Variance of what an output varies by on its own with that length scale, 1; positive."""
+    noise: Float[Array, "output"]
+    """Variance of the noise of an observation of each output, 1; positive."""
+
+
+class Points(NamedTuple):
+    """Single points, in any order."""
+
+    day: Float[Array, "*point"]
+    """Days."""
+    output: Int[Array, "*point"]
+    """Which output."""
+    mask: Float[Array, "*point"]
+    """1 where the point exists, 0 where it is to have no covariance with anything."""
+
+
+class Grid(NamedTuple):
+    """All of the given outputs on all of the given days; as points, the days of output 0 first."""
+
+    day: Float[Array, "time"]
+    """Days."""
+    output: Int[Array, "output"]
+    """Which outputs."""
+    mask: Float[Array, "output time"]
+    """1 where the point exists, 0 where it is to have no covariance with anything."""
+
+
+class Coregional(Kernel):
+    """k((t, i, m), (t', j, m')) = m m' sum_q B_q[i, j] Matern32(|t - t'|; l_q).
+
+    That is K = sum_q Matern32(|t - t'|; l_q) (x) B_q with B_q = W_q W_q^T + diag(kappa_q): one
+    latent process is the intrinsic model of coregionalisation, several are the linear one.
+    Source: Álvarez, Rosasco and Lawrence (2012), Kernels for vector-valued functions: a review.
+
+    `evaluate` tells it for one pair of `Points`. For two `Grid`s a call computes each Matern once
+    per pair of days and spreads it over the outputs: the same numbers (a test holds it) with
+    outputs^2 times fewer exponentials and no gather.
+    """
+
+    lengthscale: Float[Array, "latent"]
+    coregion: Float[Array, "latent output output"]
+
+    def evaluate(self, X1: Points, X2: Points) -> Float[Array, ""]:
+        """k of one pair of points."""
+        pair = self.coregion[:, X1.output, X2.output]
+        return X1.mask * X2.mask * jnp.sum(pair * matern32(X1.day - X2.day, self.lengthscale))
+
+    def __call__(self, X1: Points | Grid, X2: Points | Grid | None = None) -> Float[Array, "..."]:
+        """Covariance matrix of two sets of points, or the variances of one."""
+        if isinstance(X1, Grid) and X2 is None:
+            variance = jnp.diagonal(jnp.sum(self.coregion, axis=0))[X1.output]
+            return (jnp.square(X1.mask) * variance[:, None]).reshape(-1)
+        if not (isinstance(X1, Grid) and isinstance(X2, Grid)):
+            return super().__call__(X1, X2)
+        lag = X1.day[:, None] - X2.day[None, :]
+        shape = jax.vmap(matern32, in_axes=(None, 0))(lag, self.lengthscale)
+        pair = self.coregion[:, X1.output[:, None], X2.output[None, :]]
+        blocks = jnp.sum(pair[:, :, None, :, None] * shape[:, None, :, None, :], axis=0)
+        blocks = X1.mask[:, :, None, None] * X2.mask[None, None, :, :] * blocks
+        return blocks.reshape(X1.mask.size, X2.mask.size)
+
+
+def matern32(lag: Float[Array, "..."], lengthscale: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Matern-3/2 correlation (1 + a) exp(-a), a = sqrt(3) |lag| / lengthscale; both in days.
+
+    Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
+    """
+    a = 3.0**0.5 * jnp.abs(lag) / lengthscale
+    return (1.0 + a) * jnp.exp(-a)
+
+
+def kernel(hyper: Hyper) -> Coregional:
+    """The covariance that `hyper` tells, without the noise; B_q = W_q W_q^T + diag(kappa_q)."""
+    lengthscale, mixing, kappa, _ = map(jnp.asarray, hyper)
+    own = jax.vmap(jnp.diag)(kappa)
+    return Coregional(lengthscale, mixing[:, :, None] * mixing[:, None, :] + own)
+
+
+def points(grid: Grid) -> Points:
+    """The points of a grid, output by output."""
+    outputs, days = grid.mask.shape
+    return Points(jnp.tile(grid.day, outputs), jnp.repeat(grid.output, days), grid.mask.reshape(-1))

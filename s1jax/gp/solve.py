@@ -1,0 +1,65 @@
+"""Likelihood and posterior of one pixel, by the solver asked for."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..types import Days, Estimate, Series
+from . import dense
+from .kernel import Hyper
+
+SOLVERS = {"dense": dense.condition}
+"""Solvers by name: each returns mean and variance of (hyper, series, at, channel)."""
+
+
+def log_likelihood(hyper: Hyper, series: Series) -> Float[Array, ""]:
+    """log p(z) = log N(z; 0, K + diag(noise)) of the valid values of one pixel, nats.
+
+    K = sum_q Matern32(|t - t'|; l_q) (x) B_q, B_q = W_q W_q^T + diag(kappa_q). Values that are not
+    valid are dropped exactly, whatever they hold. Where the precision does not suffice to factorise
+    K (noise far below 1e-2 in float32) the result is NaN.
+
+    Args:
+      hyper: length scales in days; the rest in units of the z-scored outputs.
+      series: one pixel, z-scored outputs (time, channel); days need not be regular.
+
+    Raises:
+      ValueError: `hyper` and `series` disagree in their number of outputs.
+    """
+    _check_outputs(hyper, series)
+    return dense.log_likelihood(hyper, series)
+
+
+def condition(
+    hyper: Hyper, series: Series, at: Days, *, channel: int, solver: str = "dense"
+) -> Estimate:
+    """Posterior of the latent f of one output given the valid values of one pixel, z-scored.
+
+    mean = k^T (K + N)^-1 z, std^2 = k(0) - k^T (K + N)^-1 k, with k the covariance of f on a day
+    asked for with the observations and N the diagonal of their noise; `noise` is the standard
+    deviation of an observation about f, sqrt(hyper.noise[channel]).
+    Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 2.2.
+
+    Args:
+      hyper: length scales in days; the rest in units of the z-scored outputs.
+      series: one pixel, z-scored outputs (time, channel); days need not be regular.
+      at: days to estimate on; may lie before, between and after the days of the series.
+      channel: the output; negative counts from the last.
+      solver: a name of `SOLVERS`.
+
+    Raises:
+      ValueError: unknown solver, no such channel, or `hyper` and `series` disagree in outputs.
+    """
+    _check_outputs(hyper, series)
+    outputs = hyper.noise.shape[0]
+    if solver not in SOLVERS:
+        raise ValueError(f"solver: got {solver!r}, expected one of {sorted(SOLVERS)}")
+    if not -outputs <= channel < outputs:
+        raise ValueError(f"channel: got {channel}, expected an index of {outputs} outputs")
+    mean, variance = SOLVERS[solver](hyper, series, at, channel % outputs)
+    return Estimate(mean, jnp.sqrt(variance), jnp.sqrt(hyper.noise[channel]))
+
+
+def _check_outputs(hyper: Hyper, series: Series) -> None:
+    outputs, shape = hyper.noise.shape[0], series.value.shape
+    if len(shape) != 2 or shape[1] != outputs:
+        raise ValueError(f"series.value: got shape {shape}, expected (time, {outputs}): one pixel")

@@ -1,0 +1,101 @@
+"""A learnt network as one folder that loads with nothing else, and refuses what it does not fit."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from s1jax import train
+from s1jax.networks.config import MlpConfig
+from s1jax.networks.mlp import MlpParams, like, mlp
+from s1jax.types import VH, VV, Days, Estimate, Series
+
+UNITS = {"vv": "dB", "vh": "dB", "ndvi": "1", "day": "days since 1970-01-01"}
+
+
+def cadence(day: np.ndarray) -> float:
+    """Median step of a series' days, days."""
+    if len(day) < 2:
+        raise ValueError(f"day: got {len(day)} dates, expected at least 2 to tell the cadence")
+    return float(np.median(np.diff(np.asarray(day))))
+
+
+def save(folder: Path, config: MlpConfig, params: MlpParams, series: Series) -> None:
+    """Write weights and normaliser (orbax) and `card.json`: features, units, cadence, versions.
+
+    Args:
+      folder: made if missing; what an earlier call wrote there is replaced.
+      config: what the network was made of.
+      params: what it learnt.
+      series: what it was trained on; its cadence and value ranges are what a cube must fit.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    value, valid = np.asarray(series.value), np.asarray(series.valid)
+    spans = {}
+    for name, channel in (("vv", VV), ("vh", VH)):
+        seen = value[..., channel][valid[..., channel]]
+        spans[name] = [float(x) for x in np.quantile(seen, [0.01, 0.5, 0.99])]
+    card = {
+        "config": dataclasses.asdict(config),
+        "dtype": str(params.std.dtype),
+        "units": UNITS,
+        "cadence_days": cadence(series.day),
+        "quantiles_01_50_99": spans,
+        "s1jax": version("s1jax"),
+    }
+    train.save(folder / "weights", params)
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def _from_card(card: dict) -> MlpConfig:
+    known = {f.name for f in dataclasses.fields(MlpConfig)}
+    unknown = set(card) ^ known
+    if unknown:
+        raise ValueError(f"card.json: got fields {sorted(card)}, expected {sorted(known)}")
+    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in card.items()}
+    return MlpConfig(**(tuples | {"train": train.TrainConfig(**card["train"])}))
+
+
+def check(card: dict, series: Series) -> None:
+    """Refuse a series that the network of `card` was not trained for.
+
+    Raises:
+      ValueError: another cadence (by more than a quarter), or a median backscatter outside the
+        range seen in training by more than 10 dB (linear power where dB is expected, say).
+    """
+    found, expected = cadence(series.day), card["cadence_days"]
+    if not 0.75 < found / expected < 1.25:
+        raise ValueError(f"day: got one date in {found:g} days, expected {expected:g} (card.json)")
+    value, valid = np.asarray(series.value), np.asarray(series.valid)
+    for name, channel in (("vv", VV), ("vh", VH)):
+        seen = value[..., channel][valid[..., channel]]
+        low, _, high = card["quantiles_01_50_99"][name]
+        if seen.size and not low - 10.0 < np.median(seen) < high + 10.0:
+            raise ValueError(
+                f"{name}: got a median of {np.median(seen):.3g}, expected dB between "
+                f"{low - 10:.1f} and {high + 10:.1f} (the network was trained on "
+                f"{low:.1f} to {high:.1f} dB)"
+            )
+
+
+def load(folder: Path) -> Callable[[Series, Days], Estimate]:
+    """`predict(series, days)` of the network in `folder`; it checks each series it is given.
+
+    Raises:
+      ValueError: the folder has no card, or, when called, the series does not fit (`check`).
+    """
+    path = folder / "card.json"
+    if not path.is_file():
+        raise ValueError(f"learnt network: got no {path}, expected the folder that `save` wrote")
+    card = json.loads(path.read_text())
+    config = _from_card(card["config"])
+    params = train.restore(folder / "weights", like(config, np.dtype(card["dtype"])))
+
+    def predict(series: Series, days: Days) -> Estimate:
+        check(card, series)
+        return mlp(config).predict(params, series, days)
+
+    return predict

@@ -1,0 +1,157 @@
+"""The single-date networks `mlp3` and `mlp10`: features, nets and train behind an Estimator."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from s1jax import features, train
+from s1jax.chunks import map_pixels
+from s1jax.nets import MLP
+from s1jax.networks.config import MlpConfig
+from s1jax.networks.rows import (
+    Normaliser,
+    columns,
+    inputs,
+    labelled,
+    moments,
+    standardise,
+    without_gaps,
+)
+from s1jax.types import Days, Estimate, Estimator, Key, Series
+
+
+def module(config: MlpConfig) -> MLP:
+    """The network of a configuration."""
+    return MLP(config.hidden, config.dropout, config.batch_norm, config.residual, config.classic)
+
+
+class MlpParams(NamedTuple):
+    """All that a prediction needs."""
+
+    variables: train.Variables
+    normaliser: Normaliser
+    std: Float[Array, ""]
+    """RMS residual on validation pixels, 1."""
+    history: Float[Array, "epochs 2"]
+    """Training and validation loss of each epoch; NaN where not reached."""
+    best_epoch: Float[Array, ""]
+
+
+def _loss(config: MlpConfig, normaliser: Normaliser) -> train.Loss:
+    """Squared error of the z-scored NDVI."""
+    net = module(config)
+
+    def loss(key, variables, data):
+        x = standardise(normaliser, inputs(config, data.stack, data.rows))
+        target = (data.rows.ndvi - normaliser.ndvi_mean) / normaliser.ndvi_std
+        tree = {"params": variables.params, "batch_stats": variables.batch_stats}
+        if key is None:
+            return (net.apply(tree, x, training=False) - target) ** 2, variables.batch_stats
+        y, new = net.apply(tree, x, training=True, rngs={"dropout": key}, mutable=["batch_stats"])
+        return (y - target) ** 2, new.get("batch_stats", variables.batch_stats)
+
+    return loss
+
+
+def initial(key: Key, config: MlpConfig, dtype) -> train.Variables:
+    """Weights drawn from the key, and running statistics at their start."""
+    tree = module(config).init(key, jnp.zeros((2, len(config.features)), dtype), training=False)
+    return train.Variables(tree["params"], tree.get("batch_stats", {}))
+
+
+def _curve(config: MlpConfig, params: MlpParams, day, days, vv_db, vh_db, seen):
+    """Estimate of one pixel on `days`; without any radar the training mean and its spread."""
+    pads = (features.temporal(x, pad_mode=config.pad_mode) for x in (vv_db, vh_db))
+    x = standardise(params.normaliser, columns(config, *pads))
+    tree = {"params": params.variables.params, "batch_stats": params.variables.batch_stats}
+    z = module(config).apply(tree, x, training=False)
+    n = params.normaliser
+    mean = jnp.where(seen.any(), z * n.ndvi_std + n.ndvi_mean, n.ndvi_mean)
+    std = jnp.where(seen.any(), params.std, n.ndvi_std)
+    curve = features.at_days(day, jnp.clip(mean, -1.0, 1.0), days)
+    return curve, jnp.full_like(curve, std)
+
+
+def _fingerprint(key: Key, config: MlpConfig, parts: list[train.Data]) -> str:
+    """Name of one training: another key, configuration or label gives another name."""
+    digest = hashlib.sha256(repr(config).encode())
+    for leaf in (jax.random.key_data(key), *jax.tree.leaves(parts)):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
+    """Estimator of NDVI from the backscatter of a date and its neighbours.
+
+    Orbits are averaged in linear power; dates without radar are filled linearly in time for
+    prediction and left out of training. Mean squared error on the z-scored NDVI; std is the RMS
+    residual on validation pixels. NDVI of the predicted pixel is never used.
+
+    Args:
+      config: features, architecture, training.
+      folder: checkpoints go there, in a folder of their own for each key, configuration and data,
+        and are resumed from there.
+    """
+
+    def fit(key: Key, training: Series, validation: Series) -> MlpParams:
+        parts = []
+        for series in (training, validation):
+            stack, seen = jax.jit(without_gaps)(jax.tree.map(jnp.asarray, series))
+            parts.append(train.Data(stack, labelled(series, seen)))
+        if min(train.rows(part) for part in parts) == 0:
+            raise ValueError(
+                "labels on dates with radar: got "
+                f"{train.rows(parts[0])} in training and {train.rows(parts[1])} in validation "
+                "pixels, expected some of each"
+            )
+        checkpoints = None if folder is None else folder / _fingerprint(key, config, parts)
+        key_init, key_train = jax.random.split(key)
+        normaliser = moments(config, *parts[0])
+        variables = initial(key_init, config, parts[0].rows.ndvi.dtype)
+        state = train.fit(
+            key_train, _loss(config, normaliser), variables, *parts,
+            config=config.train, folder=checkpoints, label=f"{len(config.features)}-feature network",
+        )  # fmt: skip
+        return MlpParams(
+            variables=state.best,
+            normaliser=normaliser,
+            std=jnp.sqrt(state.best_loss) * normaliser.ndvi_std,
+            history=state.history,
+            best_epoch=state.best_epoch.astype(normaliser.ndvi_std.dtype),
+        )
+
+    @jax.jit
+    def _many(params, day, days, series):
+        stack, seen = without_gaps(series._replace(day=day))
+        many = jax.vmap(lambda *x: _curve(config, params, day, days, *x))
+        return many(stack.vv_db, stack.vh_db, seen)
+
+    def predict(params: MlpParams, series: Series, days: Days) -> Estimate:
+        day, days = jnp.asarray(series.day), jnp.asarray(days)
+        mean, std = map_pixels(
+            lambda part: _many(params, day, days, Series(day, *part)),
+            (series.value, series.valid),
+            chunk=config.chunk,
+            label="network",
+        )
+        return Estimate(mean, std, jnp.zeros((), mean.dtype))
+
+    return Estimator(fit, predict)
+
+
+def like(config: MlpConfig, dtype=jnp.float32) -> MlpParams:
+    """Parameters of the structure and shapes that `mlp(config)` learns, to restore into."""
+    n = len(config.features)
+    zeros = jnp.zeros((), dtype)
+    return MlpParams(
+        variables=initial(jax.random.key(0), config, dtype),
+        normaliser=Normaliser(jnp.zeros(n, dtype), jnp.zeros(n, dtype), zeros, zeros),
+        std=zeros,
+        history=jnp.zeros((config.train.epochs, 2), dtype),
+        best_epoch=zeros,
+    )

@@ -1,0 +1,41 @@
+"""Figures from arrays: every function returns a matplotlib Figure and keeps no global state.
+
+`png(figure)` gives the bytes of the picture. Scores come as the rows of metrics.json, pictures of a
+scene as arrays of the test pixels. The only place of the package that imports matplotlib.
+"""
+
+from s1jax.plots.classic import NDVI_RANGES, classic_panels, scores_by_range
+from s1jax.plots.scenes import maps, pixel_series, point_maps
+from s1jax.plots.scores import (
+    by_direction,
+    by_gap_length,
+    by_level,
+    by_month,
+    coverage,
+    intervals,
+    overview,
+)
+from s1jax.plots.style import METHODS, TASKS, YARDSTICKS, method_style, png
+from s1jax.plots.training import loss_curves
+
+__all__ = [
+    "METHODS",
+    "NDVI_RANGES",
+    "TASKS",
+    "YARDSTICKS",
+    "by_direction",
+    "by_gap_length",
+    "by_level",
+    "by_month",
+    "classic_panels",
+    "coverage",
+    "intervals",
+    "loss_curves",
+    "maps",
+    "method_style",
+    "overview",
+    "pixel_series",
+    "png",
+    "point_maps",
+    "scores_by_range",
+]

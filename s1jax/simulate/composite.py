@@ -1,0 +1,145 @@
+"""A scene: acquisitions composited into 12-day periods, with truth beside them."""
+
+import logging
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import random
+from jaxtyping import Array, Bool, Float, Int
+from tqdm import tqdm
+
+from s1jax.indices import to_db
+from s1jax.simulate.climate import Passes, Weather, passes, weather
+from s1jax.simulate.config import DRY, RICE, START, SceneConfig
+from s1jax.simulate.optics import s2_image, truth
+from s1jax.simulate.radar import s1_image
+from s1jax.simulate.terrain import Landscape, landscape, to_pixels
+from s1jax.types import Key
+
+log = logging.getLogger("s1jax")
+
+
+class Scene(NamedTuple):
+    """A simulated cube with the truth; arrays on the host."""
+
+    day: Float[np.ndarray, "period"]
+    """Centres of the periods, days since 1970-01-01."""
+    vv_db: Float[np.ndarray, "period y x"]
+    """VV, mean over the passes in linear power, dB; NaN where there was no pass."""
+    vh_db: Float[np.ndarray, "period y x"]
+    """VH, likewise, dB."""
+    ndvi: Float[np.ndarray, "period y x"]
+    """Observed NDVI, median over the acquisitions; NaN (`as_exported`: -inf) without any."""
+    truth: Float[np.ndarray, "period y x"]
+    """True NDVI on the period's centre."""
+    mask: Bool[np.ndarray, "y x"]
+    """Paddy mask, with errors."""
+    kind: Int[np.ndarray, "y x"]
+    """Class of the pixel: RICE, POND, URBAN, TREE or DRY, the commonest of its subpixels."""
+    block: Int[np.ndarray, "y x"]
+    """Tertiary irrigation block."""
+    passes: Passes
+    """Days of all acquisitions, with cloud fractions."""
+    landscape: Landscape
+    """What `truth` needs to give the NDVI of any other day ..."""
+    weather: Weather
+    """... of the scene."""
+
+
+_truth = jax.jit(truth)
+_s1_image = jax.jit(s1_image, static_argnames="config")
+_s2_image = jax.jit(s2_image, static_argnames="config")
+_median = jax.jit(lambda images: jnp.nanmedian(images, axis=0))
+
+
+def scene(key: Key, config: SceneConfig) -> Scene:
+    """The cube of `config.periods` composites that the two satellites make of one landscape.
+
+    The landscape and the weather depend on the key and on the sizes and calendar in `config`, not
+    on its mode. One period is in memory at a time besides the result.
+
+    Args:
+      key: consumed.
+      config: sizes, constants and mode.
+    """
+    k_land, k_weather, k_pass, k_s1, k_s2, k_mask = random.split(key, 6)
+    land = landscape(k_land, config)
+    air = weather(k_weather, config)
+    plan = passes(k_pass, config)
+    log.info("simulated %d fields, %d Sentinel-2 days", land.block.size, plan.s2_day.size)
+
+    shape = (config.periods, config.height, config.width)
+    vv, vh, ndvi, true = (np.empty(shape, np.float32) for _ in range(4))
+    day = START + config.step * (np.arange(config.periods, dtype=np.float32) + 0.5)
+    for p in tqdm(range(config.periods), desc="simulate", unit="period", delay=2, leave=False):
+        vv[p], vh[p] = _s1_period(k_s1, p, land, air, plan, config)
+        ndvi[p] = _s2_period(k_s2, p, land, air, plan, config)
+        true[p] = _truth(land, air, jnp.asarray(day[p : p + 1]))[0]
+    if config.mode == "as_exported":
+        ndvi = np.where(np.isnan(ndvi), np.float32(-np.inf), ndvi)
+        dead = [p - 1 for p in config.exported_dead if p <= config.periods]
+        vv[dead] = vh[dead] = ndvi[dead] = 0.0
+
+    kind, paddy = _kinds(land)
+    wrong = random.bernoulli(k_mask, config.mask_error, paddy.shape)
+    return Scene(
+        day=day,
+        vv_db=vv,
+        vh_db=vh,
+        ndvi=ndvi,
+        truth=true,
+        mask=np.asarray(paddy ^ wrong),
+        kind=np.asarray(kind),
+        block=np.asarray(land.block[land.field_of[::2, ::2]]),
+        passes=plan,
+        landscape=land,
+        weather=air,
+    )
+
+
+def _s1_period(key, p, land, air, plan, config):
+    """VV and VH of a period, dB: the mean of its passes in linear power, NaN without a pass."""
+    images = []
+    for orbit, day in enumerate(plan.s1_day[p]):
+        if np.isfinite(day):
+            k = random.fold_in(key, 2 * p + orbit)
+            angle = jnp.asarray(config.incidence_deg[orbit], jnp.float32)
+            images.append(_s1_image(k, land, air, jnp.asarray(day), angle, config=config))
+    if not images:
+        return np.nan, np.nan
+    return tuple(to_db(sum(pol) / len(images)) for pol in zip(*images, strict=True))
+
+
+def _s2_period(key, p, land, air, plan, config):
+    """NDVI of a period: the median of its acquisitions under the cloud limit, NaN without one."""
+    usable = np.flatnonzero((plan.s2_period == p) & (plan.s2_cloud < config.max_cloud))
+    if not usable.size:
+        return np.nan
+    images = [
+        _s2_image(
+            random.fold_in(key, i),
+            land,
+            air,
+            jnp.asarray(plan.s2_day[i]),
+            jnp.asarray(plan.s2_cloud[i]),
+            config=config,
+        )
+        for i in usable
+    ]
+    # one shape for every period, so one trace: what is not there is NaN
+    most = config.step // config.revisit_days + 1
+    images += [jnp.full_like(images[0], jnp.nan)] * (most - len(images))
+    return _median(jnp.stack(images))
+
+
+def _kinds(land: Landscape) -> tuple[Int[Array, "y x"], Bool[Array, "y x"]]:
+    """Commonest class of each pixel, and whether at least half of it is paddy."""
+    share = jnp.stack(
+        [
+            to_pixels((land.fields.kind == kind).astype(jnp.float32), land.field_of)
+            for kind in range(RICE, DRY + 1)
+        ]
+    )
+    return share.argmax(0), share[RICE] >= 0.5

@@ -1,0 +1,168 @@
+"""What a simulated scene is made of: every constant, its unit and its default."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+START = 19662.0
+"""First day of the first period, 2023-11-01, in days since 1970-01-01."""
+
+RICE, POND, URBAN, TREE, DRY = range(5)
+"""Classes of a field: paddy rice, fish pond, built-up, trees, rain-fed dry crops."""
+
+SEASONS = 3
+"""Plantings a year in the irrigation calendar: wet season, second rice, third season."""
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """A Demak-like rice landscape and the way its exported cube was made.
+
+    `mode="as_exported"` is the same country seen through the export that the founding baseline was
+    trained on: L1C, no cloud mask, scenes under 80 % cloud, pixel-wise median, the +1000 DN offset
+    left in, -inf where there was no Sentinel-2, and one dead period of zeros.
+    """
+
+    height: int = 192
+    """Rows of the scene, north first, pixels."""
+    width: int = 224
+    """Columns of the scene, pixels."""
+    pixel_m: float = 50.0
+    """Size of a pixel, metres; fields are drawn on 2 x 2 subpixels of it."""
+    periods: int = 62
+    """Composites; the first period starts on 2023-11-01."""
+    step: int = 12
+    """Length of a period, days; at least 7, the day of the second Sentinel-1 pass."""
+    mode: Literal["clean", "as_exported"] = "clean"
+    """`clean`: L2A, cloud mask, NaN where missing. `as_exported`: L1C, unmasked, all its faults."""
+
+    pond_fraction: float = 0.09
+    """Share of fields that are ponds (all lie in the northern 28 % of the scene), 1."""
+    urban_fraction: float = 0.10
+    """Share of fields that are built-up, 1."""
+    tree_fraction: float = 0.09
+    """Share of fields under trees, 1."""
+    dry_fraction: float = 0.06
+    """Share of fields under rain-fed dry crops, 1."""
+    field_ha: float = 0.31
+    """Mean area of a field, hectares."""
+    block_ha: float = 80.0
+    """Mean area of a tertiary irrigation block, hectares."""
+    groups: int = 3
+    """Irrigation groups (golongan), which get their water one after the other."""
+    group_lag_days: float = 14.0
+    """Lag of planting from one irrigation group to the next, days."""
+    mask_error: float = 0.03
+    """Share of pixels on which the paddy mask is wrong, 1."""
+
+    planting_day: tuple[float, float, float] = (30.0, 145.0, 262.0)
+    """Transplanting of the three seasons in the first group, days after 1 November."""
+    calendar_shift_days: float = 0.0
+    """Shift of the whole calendar, days."""
+    block_std_days: float = 6.0
+    """Spread of planting between blocks, standard deviation, days."""
+    field_std_days: float = 5.0
+    """Spread of planting between the fields of a block, standard deviation, days."""
+    year_std_days: float = 7.0
+    """Spread of planting of a season between years, standard deviation, days."""
+    duration_days: float = 105.0
+    """Mean time from transplanting to harvest, days; dry crops of the third season: 20 less."""
+    third_season: tuple[float, float, float] = (0.35, 0.25, 0.40)
+    """Mean share of rice, dry crop (palawija) and fallow in the third season, 1; sums to one."""
+    lai: float = 4.6
+    """Mean peak leaf area index of rice, 1."""
+    lai_std: float = 0.9
+    """Spread of the peak leaf area index, standard deviation, 1."""
+    failure: float = 0.04
+    """Share of crops that fail and keep 35 % of their leaf area, 1."""
+
+    looks: float = 8.0
+    """Equivalent number of looks of the speckle of one pass in one pixel, 1."""
+    roughness_db: float = 1.9
+    """Spread of soil roughness between fields, standard deviation, dB; per season 60 % of it."""
+    texture_db: float = 0.8
+    """Spread of field texture, per polarisation, standard deviation, dB."""
+    interception_db: float = 0.4
+    """Gain of the canopy from 10 mm of rain on it, dB."""
+    incidence_deg: tuple[float, float] = (37.0, 43.0)
+    """Incidence angle of the two passes at the scene's centre column, degrees."""
+    pass_day: tuple[int, int] = (1, 6)
+    """Day of the two passes within a period, days."""
+    pass_missing: float = 0.12
+    """Probability that a Sentinel-1 pass is missing, 1."""
+
+    revisit_days: int = 5
+    """Time between Sentinel-2 acquisitions, days."""
+    cloud_dry: float = 0.34
+    """Mean cloud fraction of a scene in the driest month, 1."""
+    cloud_wet: float = 0.72
+    """Mean cloud fraction of a scene in the wettest month, 1."""
+    cloud_concentration: float = 3.0
+    """Sum of the two parameters of the beta law of the cloud fraction, 1; large = little spread."""
+    cloud_nir: float = 0.49
+    """Reflectance of an opaque cloud in the near infrared, 1; in the red it is 0.42."""
+    haze: float = 0.30
+    """Mean optical amount of haze in half-cloudy air, 1."""
+    haze_left: float = 0.3
+    """Share of the haze that atmospheric correction leaves in L2A, 1."""
+    missed_thin: float = 0.35
+    """Share of thin cloud that the L2A cloud mask misses, 1."""
+    missed_thick: float = 0.03
+    """Share of thick cloud that the mask misses, 1."""
+    missed_shadow: float = 0.35
+    """Share of cloud shadow that the mask misses, 1."""
+    max_cloud: float = 0.80
+    """Scenes from this cloud fraction up are not used, 1."""
+    exported_haze: float = 0.12
+    """Mean optical amount of haze in `as_exported`, 1."""
+    exported_path: float = 0.4
+    """Path radiance in L1C as a share of a hazy day's, 1."""
+    exported_offset: float = 0.1
+    """Offset left in the L1C reflectances, 1; 0.1 is the +1000 DN of processing baseline 04.00."""
+    exported_cloud: float = 0.41
+    """Mean cloud fraction outside `exported_gaps`, which hold the cloudiest scenes, 1."""
+    exported_gaps: tuple[int, ...] = (6, 11, 12, 33, 34, 36, 38, 40, 43)
+    """Periods of `as_exported` without a usable Sentinel-2 scene, counted from 1."""
+    exported_dead: tuple[int, ...] = (43,)
+    """Of those, the ones exported as exact zeros in all bands (no Sentinel-1 either)."""
+
+    def __post_init__(self):
+        """Check what would otherwise fail far from its cause.
+
+        Raises:
+          ValueError: a mode, size, share or calendar that no scene can have.
+        """
+        if self.mode not in ("clean", "as_exported"):
+            raise ValueError(f"mode: got {self.mode!r}, expected 'clean' or 'as_exported'")
+        if min(self.height, self.width) < 16 or self.periods < 1:
+            got = (self.height, self.width, self.periods)
+            raise ValueError(f"height, width, periods: got {got}, expected at least 16, 16, 1")
+        if self.step <= max(self.pass_day):
+            raise ValueError(f"step: got {self.step}, expected more than {max(self.pass_day)} days")
+        if not 1 <= self.revisit_days <= self.step:
+            raise ValueError(f"revisit_days: got {self.revisit_days}, expected 1 to {self.step=}")
+        if not 0.0 < self.exported_cloud < self.max_cloud <= 1.0:
+            got = (self.exported_cloud, self.max_cloud)
+            raise ValueError(f"exported_cloud, max_cloud: got {got}, expected 0 < first < second")
+        if abs(sum(self.third_season) - 1.0) > 1e-6:
+            raise ValueError(f"third_season: got sum {sum(self.third_season)}, expected 1")
+        if not set(self.exported_dead) <= set(self.exported_gaps):
+            raise ValueError(
+                f"exported_dead: got {self.exported_dead}, expected some of {self.exported_gaps}"
+            )
+
+    @property
+    def days(self) -> int:
+        """Length of the simulated time, days."""
+        return self.periods * self.step
+
+
+def region_b(config: SceneConfig | None = None) -> SceneConfig:
+    """The same kind of scene in another region: later calendar, thinner rice, rougher soil."""
+    config = SceneConfig() if config is None else config
+    return replace(
+        config,
+        calendar_shift_days=config.calendar_shift_days + 24.0,
+        lai=config.lai - 0.8,
+        roughness_db=config.roughness_db + 0.5,
+        third_season=(0.20, 0.50, 0.30),
+    )

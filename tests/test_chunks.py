@@ -1,0 +1,26 @@
+"""Chunks give what the whole gives, with one trace."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from s1jax.chunks import map_pixels
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 50])
+def test_chunks_equal_the_whole(chunk):
+    x, y = np.arange(14.0, dtype=np.float32).reshape(7, 2), np.arange(7)
+    function = jax.jit(chex.assert_max_traces(lambda tree: (tree[0] * 2.0, tree[1] + 1), n=1))
+    a, b = map_pixels(function, (x, y), chunk=chunk, label="test")
+    np.testing.assert_array_equal(a, x * 2)
+    np.testing.assert_array_equal(b, y + 1)
+    chex.clear_trace_counter()
+
+
+def test_no_pixel_is_an_error():
+    with pytest.raises(ValueError, match="pixels on the first axis"):
+        map_pixels(lambda x: x, jnp.zeros((0, 3)), chunk=4, label="test")
+    with pytest.raises(ValueError, match=r"sizes \[2, 3\]"):
+        map_pixels(lambda x: x, (jnp.zeros(2), jnp.zeros(3)), chunk=4, label="test")

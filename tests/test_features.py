@@ -1,0 +1,108 @@
+"""Features against NumPy on the whole stack, and laws of filling gaps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s1jax import features
+from s1jax.types import Series
+
+RNG = np.random.default_rng(0)
+
+
+def _oracle(vv, vh, *, classic):
+    """The ten features on (time, pixel) stacks, in float64 NumPy."""
+    power = (lambda x: x) if classic else (lambda x: 10 ** (x / 10))
+    before = [np.pad(x, ((1, 1), (0, 0)), mode="edge")[:-2] for x in (vv, vh)]
+    a, b = power(vv), power(vh)
+    columns = [vv, vh, 4 * b / (a + b), *before]
+    columns += [vv - before[0], vh - before[1], a / b, b / a, a * b]
+    return np.stack(columns, -1)
+
+
+@pytest.mark.parametrize("classic", [False, True])
+def test_ten_features_by_name_and_order(classic, float64):
+    vv, vh = RNG.normal(-11, 2, (7, 5)), RNG.normal(-18, 2, (7, 5))
+    pads = [jax.vmap(features.temporal, 1, 1)(jnp.asarray(x)) for x in (vv, vh)]
+    found = features.table(features.DOCUMENT_10, *pads, classic=classic)
+    np.testing.assert_allclose(found, _oracle(vv, vh, classic=classic), rtol=1e-12)
+    three = features.table(features.DOCUMENT_3, *pads, classic=classic)
+    np.testing.assert_array_equal(three, found[..., :3])
+
+
+def test_neighbours_on_both_sides():
+    x = jnp.array([1.0, 4.0, 9.0])
+    found = features.temporal(x)
+    np.testing.assert_array_equal(found.previous, [1, 1, 4])
+    np.testing.assert_array_equal(found.next, [4, 9, 9])
+    np.testing.assert_array_equal(found.backward_difference, [0, 3, 5])
+    np.testing.assert_array_equal(found.forward_difference, [3, 5, 0])
+    np.testing.assert_allclose(found.average, [2.0, 14 / 3, 22 / 3], rtol=1e-6)
+    wrapped = features.temporal(x, pad_mode="wrap")
+    np.testing.assert_array_equal(wrapped.previous, [9, 1, 4])
+
+
+def test_the_other_neighbour_is_in_its_set():
+    extra = set(features.BOTH_NEIGHBOURS) - set(features.DOCUMENT_10)
+    assert {"vv_next", "vh_next", "vv_average", "vh_average"} <= extra
+    pads = [features.temporal(jnp.arange(4.0) - 12.0) for _ in range(2)]
+    table = features.table(("vv_next", "vv_forward_difference"), *pads)
+    np.testing.assert_array_equal(table[:, 0], [-11, -10, -9, -9])
+    np.testing.assert_array_equal(table[:, 1], [1, 1, 1, 0])
+
+
+def test_unknown_feature_is_named():
+    pad = features.temporal(jnp.zeros(3) - 10.0)
+    with pytest.raises(ValueError, match=r"vv_prev.*expected names among"):
+        features.table(("vv_prev",), pad, pad)
+
+
+def test_rvi_of_power_stays_in_range_and_of_db_does_not():
+    vv, vh = features.temporal(jnp.array([-8.0, 3.0])), features.temporal(jnp.array([-15.0, -2.9]))
+    right = features.table(("rvi",), vv, vh)
+    wrong = features.table(("rvi",), vv, vh, classic=True)
+    assert ((right >= 0) & (right <= 4)).all()
+    assert (jnp.abs(wrong) > 4).any()
+
+
+def test_orbits_are_averaged_in_linear_power():
+    value = np.zeros((1, 3, 5), np.float32)
+    value[0, :, :4] = [[-10, -20, -13, -17], [-10, -20, -99, -99], [0, 0, 0, 0]]
+    valid = np.zeros((1, 3, 5), bool)
+    valid[0, 0, :4] = valid[0, 1, :2] = True
+    valid[0, 2, 0] = True  # VV without VH is no radar
+    series = Series(jnp.arange(3.0), jnp.asarray(value), jnp.asarray(valid))
+    db, seen = features.single_orbit(series)
+    mean = 10 * np.log10((10**-1.0 + 10**-1.3) / 2)
+    np.testing.assert_allclose(db[0, 0, 0], mean, rtol=1e-5)
+    np.testing.assert_allclose(db[0, 1], [-10, -20], rtol=1e-5)
+    np.testing.assert_array_equal(seen[0], [True, True, False])
+
+
+def test_channels_must_pair():
+    series = Series(jnp.zeros(2), jnp.zeros((1, 2, 4)), jnp.zeros((1, 2, 4), bool))
+    with pytest.raises(ValueError, match="channels: got 4"):
+        features.single_orbit(series)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), share=st.floats(0.0, 1.0))
+def test_filling_equals_numpy_interpolation(seed, share):
+    rng = np.random.default_rng(seed)
+    day = np.cumsum(rng.uniform(1, 20, 12)).astype(np.float32)
+    values = rng.normal(size=12).astype(np.float32)
+    valid = rng.random(12) < share
+    found = features.fill(jnp.asarray(day), jnp.asarray(values), jnp.asarray(valid))
+    expected = np.interp(day, day[valid], values[valid]) if valid.any() else np.zeros(12)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_values_where_invalid_do_not_matter():
+    day, valid = jnp.arange(5.0), jnp.array([True, False, True, False, False])
+    a = features.fill(day, jnp.array([1.0, 99.0, 3.0, 99.0, 99.0]), valid)
+    b = features.fill(day, jnp.array([1.0, jnp.nan, 3.0, -5.0, jnp.inf]), valid)
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(a, [1, 2, 3, 3, 3])

@@ -1,0 +1,68 @@
+"""The house: a module imports only lower floors, heavy libraries in their rooms, small files."""
+
+import ast
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOOR = {
+    "types": 0, "indices": 1, "metrics": 1, "progress": 0, "chunks": 1, "hiding": 1, "nets": 1, "align": 2,
+    "features": 3, "simulate": 3, "train": 3, "gp": 3, "baselines": 4, "networks": 4, "mogpr": 4,
+    "cube": 6, "tiles": 7, "plots": 7,
+}  # fmt: skip
+ROOM = {
+    "xarray": {"cube", "tiles"}, "rioxarray": {"cube"}, "rasterio": {"cube"},
+    "geopandas": {"cube"}, "zarr": {"cube", "tiles"}, "dask": {"tiles"}, "matplotlib": {"plots"},
+    "sklearn": {"baselines"}, "whittaker_eilers": {"baselines"}, "orbax": {"train"},
+    "flax": {"nets"}, "tinygp": {"gp"}, "optax": {"train"},
+}  # fmt: skip
+SOURCES = sorted((ROOT / "s1jax").rglob("*.py"))
+ALL = SOURCES + sorted((ROOT / "experiments").rglob("*.py"))
+
+
+def _room(path):
+    return path.relative_to(ROOT / "s1jax").parts[0].removesuffix(".py")
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if _room(p) != "__init__"], ids=str)
+def test_imports_only_lower_floors(path):
+    room = _room(path)
+    for name in _imports(path):
+        top, *rest = name.split(".")
+        assert top != "experiments", f"{path} imports {name}"
+        if top == "s1jax" and rest and rest[0] != room:
+            assert FLOOR[rest[0]] < FLOOR[room], f"{room} (floor {FLOOR[room]}) imports {name}"
+        assert room in ROOM.get(top, {room}), f"{top} is imported in {room}"
+
+
+def test_every_room_has_a_floor():
+    assert {_room(path) for path in SOURCES} - {"__init__"} == set(FLOOR)
+
+
+def test_modules_are_small():
+    lines = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in ALL}
+    assert max(lines.values()) <= 300, {k: v for k, v in lines.items() if v > 300}
+    assert statistics.median(lines.values()) <= 150
+
+
+def test_tests_are_not_few():
+    source = sum(len(p.read_text().splitlines()) for p in ALL)
+    tests = sum(len(p.read_text().splitlines()) for p in (ROOT / "tests").rglob("*.py"))
+    assert tests >= 0.6 * source
+
+
+def test_the_library_never_sets_jax_config():
+    for path in SOURCES:
+        assert not re.search(r"config\.update|enable_x64", path.read_text()), path

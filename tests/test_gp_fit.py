@@ -1,0 +1,115 @@
+"""The z-score of a pixel and the fit of a region."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gp_oracle import draw, posterior
+
+from s1jax import gp
+from s1jax.types import Series
+
+TRUTH = gp.Hyper(
+    np.array([45.0]), np.array([[0.7, -0.6]]), np.array([[0.2, 0.3]]), np.array([0.3, 0.05])
+)
+
+
+def _sample(pixels=48, days=24):
+    rng = np.random.default_rng(0)
+    day = 19000.0 + 12 * np.arange(days)
+    _, value = draw(rng, TRUTH, day, pixels)
+    return Series(day, value, rng.random(value.shape) < 0.7)
+
+
+def _mean_log_likelihood(hyper, series):
+    pixels = [Series(series.day, *p) for p in zip(series.value, series.valid, strict=True)]
+    return np.mean([posterior(hyper, p, series.day[:1], 0)[0] for p in pixels])
+
+
+def test_planted_hyperparameters_are_found(x64):
+    series = _sample()
+    dtype = np.float64 if x64 else np.float32
+    start = gp.initial(1, 2)
+    found = gp.fit(series._replace(value=series.value.astype(dtype)), start, chunk=20)
+    assert found.lengthscale.dtype == dtype
+    best = _mean_log_likelihood(found, series)
+    assert best >= _mean_log_likelihood(TRUTH, series)
+    assert best > _mean_log_likelihood(start, series) + 0.5
+    assert 1 / 1.5 < found.lengthscale[0] / 45.0 < 1.5
+    np.testing.assert_allclose(found.noise, TRUTH.noise, atol=0.1)
+    product = found.mixing[0, 0] * found.mixing[0, 1]
+    assert -0.8 < product < -0.2  # the outputs oppose each other; the sign of W alone is free
+
+
+def test_fit_is_deterministic_and_knows_no_chunk():
+    series = _sample(pixels=12, days=10)
+    series = series._replace(value=series.value.astype(np.float32))
+    first = gp.fit(series, gp.initial(2, 2), chunk=5, iterations=10)
+    for chunk in (5, 12):
+        again = gp.fit(series, gp.initial(2, 2), chunk=chunk, iterations=10)
+        jax.tree.map(np.testing.assert_array_equal, again, first)
+
+
+def test_pixels_without_data_are_left_out():
+    series = _sample(pixels=8, days=10)
+    series = series._replace(value=series.value.astype(np.float32))
+    empty = Series(series.day, np.repeat(series.value, 2, 0), np.repeat(series.valid, 2, 0).copy())
+    empty.valid[1::2] = False
+    a, b = (gp.fit(s, gp.initial(1, 2), iterations=5) for s in (series, empty))
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_bounds_hold():
+    day = 19000.0 + 12 * np.arange(12)
+    value = np.tile(np.sin(day / 40)[None, :, None], (4, 1, 2)).astype(np.float32)  # no noise
+    found = gp.fit(Series(day, value, np.ones(value.shape, bool)), gp.initial(1, 2))
+    np.testing.assert_allclose(found.noise, 0.01, rtol=1e-3)
+    assert np.all(np.abs(found.mixing) <= 6)
+    assert 6 <= found.lengthscale[0] <= 2000
+
+
+@pytest.mark.parametrize("latents", [1, 2, 3])
+def test_start_is_never_a_dead_one(latents):
+    start = gp.initial(latents, 3)
+    assert np.all(start.lengthscale >= 30)
+    assert len(set(np.asarray(start.lengthscale))) == latents
+    assert np.linalg.matrix_rank(start.mixing) == latents
+
+
+def test_errors_name_what_is_wrong():
+    series = _sample(pixels=3, days=5)
+    with pytest.raises(ValueError, match="no valid observation in any of 3 pixels"):
+        gp.fit(series._replace(valid=np.zeros_like(series.valid)), gp.initial(1, 2))
+    start = gp.initial(1, 2)._replace(mixing=jnp.full((1, 2), jnp.nan))
+    with pytest.raises(ValueError, match="log-likelihood at start: got nan"):
+        gp.fit(series, start)
+
+
+def test_standardise(x64):
+    rng = np.random.default_rng(1)
+    value = rng.normal(3, 2, (30, 4))
+    value[:, 2] = 0.5  # constant
+    valid = rng.random(value.shape) < 0.6
+    valid[:, 1] = np.arange(30) < 4  # too few
+    dtype = np.float64 if x64 else np.float32
+    own = np.where(valid, value, np.nan)
+    value = np.where(valid, value, np.nan).astype(dtype)
+    region = jnp.asarray([1.0, 2, 3, 4], dtype), jnp.asarray([5.0, 6, 7, 8], dtype)
+    series = Series(jnp.arange(30, dtype=dtype), jnp.asarray(value), jnp.asarray(valid))
+    z, mean, std, flag = gp.standardise(series, *region)
+    np.testing.assert_array_equal(flag, [False, True, True, False])
+    expected = np.nanmean(own, 0), np.nanstd(own, 0)
+    for got, mine, theirs in zip((mean, std), expected, region, strict=True):
+        np.testing.assert_allclose(got, np.where(flag, theirs, mine), rtol=1e-5)
+    back = np.asarray(z.value) * np.asarray(std) + np.asarray(mean)
+    np.testing.assert_allclose(back[valid], own[valid], rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(z.value)[~valid], 0)
+
+
+def test_five_observations_are_enough():
+    value = jnp.asarray(np.linspace(0, 1, 6, dtype=np.float32)[:, None])
+    region = jnp.zeros(1), jnp.ones(1)
+    for seen, expected in ((4, True), (5, False)):
+        valid = jnp.arange(6)[:, None] < seen
+        flag = gp.standardise(Series(value[:, 0], value, valid), *region)[3]
+        assert bool(flag[0]) is expected

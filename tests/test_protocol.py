@@ -1,0 +1,165 @@
+"""The head to head leaks nothing: markers in test labels move no fit and no other prediction."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from experiments import protocol
+from experiments.config import PRESETS, complete
+from experiments.methods import methods
+from experiments.protocol import Data
+from experiments.splits import Fold, Split
+from s1jax.baselines import BoostingConfig, KnnSpaceConfig, WhittakerConfig
+from s1jax.mogpr import MogprConfig
+from s1jax.networks import Mlp3Config, Mlp10Config
+from s1jax.train import TrainConfig
+from s1jax.types import Series
+
+PIXELS, DATES = 60, 32
+TRAIN = TrainConfig(epochs=2, batches=4)
+SMALL = {
+    "mlp3": Mlp3Config(train=TRAIN, chunk=32),
+    "mlp10": Mlp10Config(train=TRAIN, chunk=32),
+    "boosting": BoostingConfig(iterations=4, rows=400, draws=1),
+    "mogpr": MogprConfig(latents=1, sample=8, iterations=3, chunk=16),
+    "whittaker": WhittakerConfig(penalties=(1e4,)),
+    "knn_space": KnnSpaceConfig(neighbours=2),
+}
+
+
+def _data(marker=0.0, where=None):
+    rng = np.random.default_rng(0)
+    day = np.float32(19668) + 12 * np.arange(DATES, dtype=np.float32)
+    phase = rng.uniform(0, 6, (PIXELS, 1))
+    ndvi = 0.5 + 0.3 * np.sin(day / 40 + phase) + 0.02 * rng.normal(size=(PIXELS, DATES))
+    if where is not None:
+        ndvi = np.where(where, marker, ndvi)
+    s1 = (
+        np.stack([-12 + 3 * ndvi, -19 + 5 * ndvi], -1)
+        if where is None
+        else _data().series.value[..., :2]
+    )
+    value = np.concatenate([s1, ndvi[..., None]], -1).astype(np.float32)
+    valid = np.random.default_rng(1).random(value.shape) < np.array([0.95, 0.95, 0.6])
+    place = np.stack([np.arange(PIXELS) * 100.0, np.zeros(PIXELS)], -1).astype(np.float32)
+    series = Series(day, np.where(valid, value, 0).astype(np.float32), valid, place)
+    return Data(series, None, None, None)
+
+
+FOLD = Fold(np.arange(30), np.arange(30, 40), np.arange(40, 60), np.repeat([0, 1], 10))
+SPLIT = Split((FOLD,), ())
+
+
+def _everything(data, tasks=("T1", "T2b", "T2e")):
+    """Fitted parameters and estimates of all methods."""
+    import dataclasses
+
+    config = complete(dataclasses.replace(PRESETS["quick"], methods=("all",), **SMALL))
+    gaps = protocol.draw_gaps(jax.random.key(3), tasks, data)
+    learnt, estimates = {}, {}
+    for method, task, estimate in protocol.head_to_head(
+        jax.random.key(4), methods(config), data, SPLIT, gaps,
+        learnt=lambda name, fold, params: learnt.setdefault(name, params),
+    ):  # fmt: skip
+        estimates[method, task] = estimate
+    return learnt, estimates, gaps
+
+
+def _arrays(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")]
+
+
+def _same(a, b):
+    a, b = _arrays(a), _arrays(b)
+    return len(a) == len(b) and all(
+        np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return _everything(_data())
+
+
+def test_every_method_answers_every_task_it_can(plain):
+    _, estimates, _ = plain
+    expected = {(m, t) for m in ("climatology", "knn_space", "mlp3", "mlp10", "boosting", "mogpr")
+                for t in ("T1", "T2b", "T2e")}  # fmt: skip
+    expected |= {(m, t) for m in ("linear", "whittaker") for t in ("T2b", "T2e")}
+    assert set(estimates) == expected
+    for name, estimate in estimates.items():
+        chex.assert_shape((estimate.mean, estimate.std), (20, DATES))
+        assert np.isfinite(estimate.mean).all(), name
+        assert (estimate.std > 0).all(), name
+        assert (estimate.noise >= 0).all(), name
+
+
+def test_marker_in_hidden_test_labels_moves_nothing(plain):
+    learnt, estimates, gaps = plain
+    for task in ("T1", "T2b", "T2e"):
+        where = np.zeros((PIXELS, DATES), bool)
+        where[FOLD.test] = gaps[task][FOLD.test]
+        marked_learnt, marked, _ = _everything(_data(0.987, where), (task,))
+        for name, params in marked_learnt.items():
+            assert _same(params, learnt[name]), f"{name} learnt from test labels"
+        for key, estimate in marked.items():
+            assert _same(estimate[:3], estimates[key][:3]), f"{key} saw hidden labels"
+
+
+def test_marker_in_a_test_pixel_moves_no_other_pixel(plain):
+    _, estimates, _ = plain
+    where = np.zeros((PIXELS, DATES), bool)
+    where[47] = True
+    _, marked, _ = _everything(_data(0.987, where), ("T2b",))
+    moved = set()
+    for (name, task), estimate in marked.items():
+        same = (estimate.mean == estimates[name, task].mean).all(1)
+        assert same[np.arange(20) != 7].all(), f"{name}: a test pixel moved another"
+        if not same[7]:
+            moved.add(name)
+    assert moved == {"linear", "whittaker", "boosting", "mogpr"}
+
+
+def test_t2e_hides_its_dates_from_training_too(plain):
+    _, estimates, gaps = plain
+    where = np.zeros((PIXELS, DATES), bool)
+    where[:40] = gaps["T2e"][:40]
+    _, marked, _ = _everything(_data(0.987, where), ("T2e",))
+    for key, estimate in marked.items():
+        assert _same(estimate[:3], estimates[key][:3]), f"{key} learnt from hidden dates"
+
+
+def test_view_scores_hidden_labels_and_counts_who_is_left_out():
+    data = _data()
+    gap = np.zeros((PIXELS, DATES), bool)
+    gap[:, 5:10] = True
+    valid = data.series.valid.copy()
+    valid[40, :, -1] = False
+    valid[41, :, -1] = gap[41]
+    valid[42, 5:10, -1] = False
+    data = data._replace(
+        series=data.series._replace(valid=valid), truth=np.full((PIXELS, DATES), 0.3)
+    )
+    view = protocol.view(data, SPLIT, "T2b", gap)
+    assert view.left_out == 3
+    assert not view.scored["labels"][:3].any()
+    np.testing.assert_array_equal(view.scored["labels"][3:], (valid[43:, :, -1] & gap[43:]))
+    assert (view.scored["truth"][3:] == gap[43:]).all()
+    assert not (view.kept & view.scored["labels"]).any()
+
+
+def test_split_without_labels_is_told():
+    data = _data()
+    valid = data.series.valid.copy()
+    valid[FOLD.test, :, -1] = False
+    empty = data._replace(series=data.series._replace(valid=valid))
+    with pytest.raises(ValueError, match=r"test pixels of fold all: got 20 with 0 valid labels"):
+        protocol.check(empty, SPLIT)
+
+
+def test_subsample_keeps_clusters_with_their_pixels():
+    small = protocol.subsample(SPLIT, (10, None, 5), seed=0).folds[0]
+    assert [p.size for p in small[:3]] == [10, 10, 5]
+    np.testing.assert_array_equal(small.cluster, (small.test - 40) // 10)
+    assert (protocol.subsample(SPLIT, (10, None, 5), seed=0).folds[0].test == small.test).all()

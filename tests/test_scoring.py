@@ -1,0 +1,134 @@
+"""Rows of metrics.json against scikit-learn and a bootstrap written as a loop."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+from experiments import scoring
+from experiments.masks import TASKS
+from experiments.scoring import Estimates, View
+
+PIXELS, DATES = 60, 20
+
+
+def _view(seed=0):
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(0, 0.9, (PIXELS, DATES))
+    label = truth + 0.05 * rng.normal(size=truth.shape)
+    hidden = rng.random(truth.shape) < 0.3
+    kept = ~hidden & (rng.random(truth.shape) < 0.5)
+    return View(
+        day=19668 + 12.0 * np.arange(DATES), label=label, truth=truth, kept=kept,
+        scored={"labels": hidden, "truth": hidden | (rng.random(truth.shape) < 0.1)},
+        cluster=np.repeat([3, 8, 9, 17, 40], PIXELS // 5), direction=np.repeat([0, 1], PIXELS // 2),
+        directions=("north", "south"), left_out=0,
+    )  # fmt: skip
+
+
+def _estimates(view, error, seed=1):
+    noise = error * np.random.default_rng(seed).normal(size=view.truth.shape)
+    std = np.full(view.truth.shape, error)
+    return Estimates(view.truth + noise + 0.01, std, np.full(PIXELS, 0.05), 1.5, 0.5)
+
+
+def _row(against="labels", error=0.1, reference=0.2):
+    view = _view()
+    of = [scoring.score(view, _estimates(view, error), against, seed=0)]
+    best = [scoring.score(view, _estimates(view, reference, seed=2), against, seed=0)]
+    return scoring.row("m", "T2a", against, of, best), view
+
+
+@pytest.mark.parametrize("against", ["labels", "truth"])
+def test_scores_are_scikit_learns(against):
+    row, view = _row(against)
+    where = view.scored[against]
+    y = (view.label if against == "labels" else view.truth)[where]
+    mean = _estimates(view, 0.1).mean[where]
+    assert row["r2"] == pytest.approx(r2_score(y, mean), abs=1e-12)
+    assert row["rmse"] == pytest.approx(root_mean_squared_error(y, mean), abs=1e-12)
+    assert row["mae"] == pytest.approx(mean_absolute_error(y, mean), abs=1e-12)
+    assert row["bias"] == pytest.approx((mean - y).mean(), abs=1e-12)
+    other = _estimates(view, 0.2, seed=2).mean[where]
+    assert row["skill"] == pytest.approx(
+        1 - ((mean - y) ** 2).mean() / ((other - y) ** 2).mean(), abs=1e-12
+    )
+    assert row["n"] == where.sum()
+    assert row["px_per_s"] == PIXELS / 0.5
+
+
+def test_noise_counts_against_labels_only():
+    labels, view = _row("labels")
+    where = view.scored["labels"]
+    z = (_estimates(view, 0.1).mean - view.label)[where] / np.hypot(0.1, 0.05)
+    assert labels["coverage90"] == pytest.approx((np.abs(z) <= 1.6448536).mean())
+    truth, _ = _row("truth")
+    where = view.scored["truth"]
+    z = (_estimates(view, 0.1).mean - view.truth)[where] / 0.1
+    assert truth["coverage90"] == pytest.approx((np.abs(z) <= 1.6448536).mean())
+
+
+def test_intervals_are_a_paired_bootstrap_of_whole_clusters():
+    row, view = _row()
+    where = view.scored["labels"]
+    rng = np.random.default_rng([0, TASKS.index("T2a")])
+    weight = rng.multinomial(5, np.full(5, 0.2), scoring.DRAWS)
+    clusters = np.unique(view.cluster)
+    means = [_estimates(view, 0.1).mean, _estimates(view, 0.2, seed=2).mean]
+    r2, difference = [], []
+    for draw in weight:
+        pixels = np.concatenate(
+            [
+                np.flatnonzero(view.cluster == c)
+                for c, n in zip(clusters, draw, strict=True)
+                for _ in range(n)
+            ]
+        )
+        y = view.label[pixels][where[pixels]]
+        a, b = (m[pixels][where[pixels]] for m in means)
+        r2.append(r2_score(y, a))
+        difference.append(root_mean_squared_error(y, a) - root_mean_squared_error(y, b))
+    np.testing.assert_allclose(row["ci95"]["r2"], np.quantile(r2, [0.025, 0.975]), atol=1e-10)
+    np.testing.assert_allclose(
+        row["ci95"]["rmse_minus_best_yardstick"],
+        np.quantile(difference, [0.025, 0.975]), atol=1e-10,
+    )  # fmt: skip
+    assert row["ci95"]["rmse_minus_best_yardstick"][1] < 0
+
+
+def test_strata_partition_the_values():
+    row, view = _row()
+    for name, bins in row["strata"].items():
+        assert sum(cell["n"] for cell in bins.values()) == row["n"], name
+        mae = sum(cell["mae"] * cell["n"] for cell in bins.values()) / row["n"]
+        assert mae == pytest.approx(row["mae"])
+    assert set(row["strata"]) == {"gap_days", "month", "ndvi", "direction"}
+    where = view.scored["labels"][:30]
+    error = (_estimates(view, 0.1).mean - view.label)[:30][where]
+    north = row["strata"]["direction"]["north"]
+    assert north["mae"] == pytest.approx(np.abs(error).mean())
+    dense = view.label[(view.label >= 0.6) & (view.label < 0.8) & view.scored["labels"]]
+    assert row["strata"]["ndvi"]["Dense Veg"]["n"] == dense.size
+
+
+def test_best_yardstick_is_chosen_per_task_and_has_no_skill_over_itself():
+    view = _view()
+    outcomes = {
+        (name, "T2a", "truth"): [scoring.score(view, _estimates(view, error), "truth", seed=0)]
+        for name, error in (("climatology", 0.3), ("linear", 0.1), ("mogpr", 0.05))
+    }
+    rows = {row["method"]: row for row in scoring.rows(outcomes)}
+    assert rows["linear"]["skill"] == 0
+    assert rows["linear"]["ci95"]["rmse_minus_best_yardstick"] == [0, 0]
+    assert rows["climatology"]["skill"] < 0 < rows["mogpr"]["skill"]
+
+
+def test_rows_are_means_over_seeds():
+    view = _view()
+    many = [
+        scoring.score(view, _estimates(view, e), "labels", seed=s) for s, e in enumerate((0.1, 0.3))
+    ]
+    one, two = (scoring.row("m", "T1", "labels", [o], [o]) for o in many)
+    both = scoring.row("m", "T1", "labels", many, many)
+    for name in ("r2", "mae", "crps", "coverage90"):
+        assert both[name] == pytest.approx((one[name] + two[name]) / 2)
+    assert both["n"] == one["n"] + two["n"]
