@@ -82,30 +82,42 @@ def _series(shown: Shown, rows: list[dict], kept: dict) -> Section:
 
 def _maps(shown: Shown, rows: list[dict], kept: dict, ds: xr.Dataset) -> Section:
     task = next(task for task in MAP_TASK if task in shown.views)
-    view, method = shown.views[task], _best(rows, task)
+    view, best = shown.views[task], _best(rows, task)
     against = _side(rows, task)
     where = view.scored[against]
     dates = np.argsort(-where.sum(0), kind="stable")[: max(3, (where.any(0)).sum() // 2)]
     dates = np.sort(dates)[np.linspace(0, len(dates) - 1, 3).astype(int)]
     target = np.where(where, view.truth if against == "truth" else view.label, np.nan)
-    estimates = kept[method, task]
-    values = [target, estimates.mean, estimates.std]
     test = np.concatenate([fold.test for fold in shown.split.folds])
     name = "true NDVI" if against == "truth" else "NDVI label"
-    title = f"{method}, {MEANING[task]}"
-    options = {"name": name, "title": title}
-    if min(ds.sizes["y"], ds.sizes["x"]) == 1:
-        place = np.asarray(shown.data.series.place)[test]
-        columns = [v[:, dates].T for v in values]
-        figure = plots.point_maps(*columns, place[:, 0], place[:, 1], view.day[dates], **options)
-    else:
-        figure = plots.maps(
-            *(_raster(v[:, dates], shown.pixel[test], ds) for v in values),
-            ds["x"].values, ds["y"].values, view.day[dates], **options,
-            unit="degree" if np.abs(ds["x"].values).max() <= 360.0 else "m",
-        )  # fmt: skip
-    words = f"{method} on test pixels, three dates, {task} ({MEANING[task]}), against {against}"
-    return Section("Maps", [picture(f"maps-{method}-{task}", figure, words)])
+    parts = []
+    for method in dict.fromkeys((best, "mogpr")):
+        if (method, task) not in kept:
+            continue
+        estimates = kept[method, task]
+        values = [v[:, dates] for v in (target, estimates.mean, estimates.std)]
+        options = {"name": name, "title": f"{method}, {MEANING[task]}"}
+        if min(ds.sizes["y"], ds.sizes["x"]) == 1:
+            place = np.asarray(shown.data.series.place)[test]
+            columns = (v.T for v in values)
+            figure = plots.point_maps(
+                *columns, place[:, 0], place[:, 1], view.day[dates], **options
+            )
+        else:
+            rows_, columns_, (y, x) = _extent(shown.pixel[test], ds)
+            grids = (_raster(v, shown.pixel[test], ds)[:, rows_, columns_] for v in values)
+            unit = "degree" if np.abs(ds["x"].values).max() <= 360.0 else "m"
+            figure = plots.maps(*grids, x, y, view.day[dates], **options, unit=unit)
+        words = f"{method} on test pixels, three dates, {task} ({MEANING[task]}), against {against}"
+        parts.append(picture(f"maps-{method}-{task}", figure, words))
+    return Section("Maps", parts)
+
+
+def _extent(pixel: np.ndarray, ds: xr.Dataset):
+    """Rows and columns that hold some of the flat places, and their coordinates."""
+    row, column = np.divmod(pixel, ds.sizes["x"])
+    rows, columns = (slice(int(i.min()), int(i.max()) + 1) for i in (row, column))
+    return rows, columns, (ds["y"].values[rows], ds["x"].values[columns])
 
 
 def _raster(values: np.ndarray, pixel: np.ndarray, ds: xr.Dataset) -> np.ndarray:

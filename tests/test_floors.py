@@ -14,7 +14,7 @@ FLOOR = {
     "cube": 6, "tiles": 7, "plots": 7,
 }  # fmt: skip
 ROOM = {
-    "xarray": {"cube", "tiles"}, "rioxarray": {"cube"}, "rasterio": {"cube"},
+    "xarray": {"cube", "tiles"}, "rasterio": {"cube"},
     "geopandas": {"cube"}, "zarr": {"cube", "tiles"}, "dask": {"tiles"}, "matplotlib": {"plots"},
     "sklearn": {"baselines"}, "whittaker_eilers": {"baselines"}, "orbax": {"train"},
     "flax": {"nets"}, "tinygp": {"gp"}, "optax": {"train"},

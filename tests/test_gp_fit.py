@@ -42,20 +42,20 @@ def test_planted_hyperparameters_are_found(x64):
 
 
 def test_fit_is_deterministic_and_knows_no_chunk():
-    series = _sample(pixels=12, days=10)
+    series = _sample(pixels=12, days=8)
     series = series._replace(value=series.value.astype(np.float32))
-    first = gp.fit(series, gp.initial(2, 2), chunk=5, iterations=10)
+    first = gp.fit(series, gp.initial(2, 2), chunk=5, iterations=3)
     for chunk in (5, 12):
-        again = gp.fit(series, gp.initial(2, 2), chunk=chunk, iterations=10)
+        again = gp.fit(series, gp.initial(2, 2), chunk=chunk, iterations=3)
         jax.tree.map(np.testing.assert_array_equal, again, first)
 
 
 def test_pixels_without_data_are_left_out():
-    series = _sample(pixels=8, days=10)
+    series = _sample(pixels=8, days=8)
     series = series._replace(value=series.value.astype(np.float32))
     empty = Series(series.day, np.repeat(series.value, 2, 0), np.repeat(series.valid, 2, 0).copy())
     empty.valid[1::2] = False
-    a, b = (gp.fit(s, gp.initial(1, 2), iterations=5) for s in (series, empty))
+    a, b = (gp.fit(s, gp.initial(1, 2), iterations=3) for s in (series, empty))
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 

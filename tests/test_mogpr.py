@@ -59,11 +59,10 @@ def test_learns_and_fills():
 
 
 def test_is_the_posterior_in_ndvi_units():
-    series, _ = _region(pixels=3, seed=2)
-    assert series.valid.sum(1).min() >= 5
-    at = series.day[0] + np.array([-30.0, 6, 100, 400])
+    series, _ = _region()
+    at = series.day[0] + np.linspace(-30.0, 400, 20)
     estimate = mogpr(CONFIG).predict(_params(), series, at)
-    for pixel in range(3):
+    for pixel in np.flatnonzero(series.valid[..., -1].sum(1) >= 5)[:3]:
         seen = np.where(series.valid[pixel], series.value[pixel].astype(float), np.nan)
         mean, std = np.nanmean(seen, 0), np.nanstd(seen, 0)
         z = Series(series.day, (seen - mean) / std, series.valid[pixel])
@@ -75,7 +74,7 @@ def test_is_the_posterior_in_ndvi_units():
 
 def test_std_scales_with_ndvi():
     # a variance times std, as FuseTS returns, would not
-    series, _ = _region(pixels=4)
+    series, _ = _region()
     small = series.value.copy()
     small[..., -1] *= 0.5
     predict = mogpr(CONFIG).predict
@@ -86,7 +85,7 @@ def test_std_scales_with_ndvi():
 
 
 def test_hidden_values_never_matter():
-    series, _ = _region(pixels=20)
+    series, _ = _region()
     junk = np.where(series.valid, series.value, np.float32(np.nan))
     hidden = series._replace(value=junk)
     method = mogpr(CONFIG)
@@ -98,7 +97,7 @@ def test_hidden_values_never_matter():
 
 @pytest.mark.parametrize("latents", [1, 2])
 def test_chunks_and_neighbours_change_no_bit(latents):
-    series, _ = _region(pixels=70)
+    series, _ = _region()
     series.value[41], series.valid[41] = series.value[3], series.valid[3]
     hyper = gp.Hyper(
         *(jnp.repeat(jnp.asarray(a, jnp.float32), latents, 0) for a in HYPER[:3]),
@@ -115,7 +114,7 @@ def test_chunks_and_neighbours_change_no_bit(latents):
 
 def test_two_orbits():
     series, _ = _region(pixels=20, days=12, channels=5)
-    method = mogpr(MogprConfig(latents=2, sample=10, iterations=5))
+    method = mogpr(MogprConfig(latents=2, sample=10, iterations=2))
     params = method.fit(jax.random.key(0), series, series)
     assert params.hyper.mixing.shape == (2, 5)
     estimate = method.predict(params, series, series.day[:4] + 3.0)
@@ -125,11 +124,13 @@ def test_two_orbits():
 
 
 def test_without_data_the_prior_and_the_flag_say_so():
-    series, _ = _region(pixels=4)
+    series, _ = _region()
     series.valid[1, :, -1] = False
     series.valid[2] = False
     series.valid[3, :, -1] = np.arange(20) < 4
-    np.testing.assert_array_equal(quality(_params(), series), np.array([0, 1, 2, 1], np.uint8))
+    flags = quality(_params(), series)
+    assert flags.dtype == np.uint8
+    np.testing.assert_array_equal(flags[:4], [0, 1, 2, 1])
     estimate = mogpr(CONFIG).predict(_params(), series, series.day)
     np.testing.assert_allclose(estimate.mean[2], 0.4, rtol=1e-6)
     np.testing.assert_allclose(estimate.std[2], 0.15 * np.sqrt(0.8**2 + 0.1), rtol=1e-5)
@@ -137,22 +138,22 @@ def test_without_data_the_prior_and_the_flag_say_so():
 
 
 def test_mean_is_an_ndvi():
-    series, _ = _region(pixels=2)
+    series, _ = _region()
     series.value[..., -1] = np.sign(series.value[..., 1] + 17)
     params = _params()._replace(hyper=_params().hyper._replace(mixing=jnp.full((1, 3), 3.0)))
     assert np.abs(mogpr(CONFIG).predict(params, series, series.day).mean).max() == 1.0
 
 
 def test_the_key_draws_the_sample():
-    series, _ = _region(days=10)
-    fit = mogpr(MogprConfig(latents=1, sample=6, iterations=5)).fit
+    series, _ = _region()
+    fit = mogpr(MogprConfig(latents=1, sample=40, iterations=2)).fit
     a, b, c = (fit(jax.random.key(k), series, series).hyper for k in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, a, b)
     assert np.any(a.mixing != c.mixing)
 
 
 def test_channel_without_values_is_an_error():
-    series, _ = _region(pixels=5, days=8)
+    series, _ = _region()
     series.valid[..., 1] = False
     with pytest.raises(ValueError, match=r"training values of channel 1 .*got 0 valid values"):
         mogpr(CONFIG).fit(jax.random.key(0), series, series)

@@ -7,12 +7,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 from sklearn.ensemble import HistGradientBoostingRegressor
-from tqdm import tqdm
 
 from s1jax.baselines.days import on_days
 from s1jax.baselines.residual import estimate, labels, rms, training_labels
 from s1jax.baselines.rows import conditional_rows, window_rows
 from s1jax.hiding import hide, mixture, without
+from s1jax.progress import bar
 from s1jax.types import Estimate, Estimator, Key, Series
 
 
@@ -71,11 +71,11 @@ def boosting(config: BoostingConfig = BoostingConfig()) -> Estimator:
         key_radar, key_conditional, key_hide = jax.random.split(key, 3)
         training_labels(train)
         truth = labels(val)
-        with tqdm(total=2, desc="boosting: models", unit="model", delay=2, leave=False) as bar:
-            radar = _grow(config, key_radar, train, val, _labelled)
-            bar.update()
-            conditional = _grow(config, key_conditional, train, val, _hidden)
-            bar.update()
+        models = ((key_radar, _labelled), (key_conditional, _hidden))
+        radar, conditional = (
+            _grow(config, key_model, train, val, rows)
+            for key_model, rows in bar(models, "boosting", "model")
+        )
         seen, hidden = hide(key_hide, val)
         return Boosting(
             radar=radar,

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from tqdm import tqdm
 from whittaker_eilers import WhittakerSmoother
 
 from s1jax.baselines.days import on_days
 from s1jax.baselines.residual import estimate, labels, rms, training_labels
 from s1jax.features import fill
 from s1jax.hiding import hide
+from s1jax.progress import bar
 from s1jax.types import NDVI, Estimate, Estimator, Key, Series
 
 
@@ -106,9 +106,7 @@ def whittaker(config: WhittakerConfig = WhittakerConfig()) -> Estimator:
         seen, hidden = hide(key_hide, part)
         errors = [
             rms(_smooth(seen, penalty, config.order, mean), truth[some], hidden)
-            for penalty in tqdm(
-                config.penalties, desc="whittaker: penalty", delay=2, leave=False, unit="fit"
-            )
+            for penalty in bar(config.penalties, "whittaker", "penalty")
         ]
         best = int(np.argmin(errors))
         return Whittaker(config.penalties[best], mean, errors[best])

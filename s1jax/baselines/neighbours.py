@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 from sklearn.neighbors import NearestNeighbors
-from tqdm import tqdm
 
 from s1jax.baselines.days import fold, on_days
 from s1jax.baselines.residual import estimate, labels, rms, training_labels
+from s1jax.progress import bar
 from s1jax.types import Estimate, Estimator, Key, Series
 
 
@@ -67,8 +67,7 @@ def knn_space(config: KnnSpaceConfig = KnnSpaceConfig()) -> Estimator:
         def _curve(part):
             place = _place(part)
             mean = np.empty((place.shape[0], params.day.size))
-            bar = tqdm(trees, desc="knn_space: dates", unit="date", delay=2, leave=False)
-            for date, tree in enumerate(bar):
+            for date, tree in enumerate(bar(trees, "knn_space", "date")):
                 ndvi = params.ndvi[known[:, date], date]
                 mean[:, date] = ndvi[tree.kneighbors(place, return_distance=False)].mean(axis=1)
             return on_days(params.day, mean, folded)

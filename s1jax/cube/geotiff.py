@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from s1jax.cube.names import VARIABLES, variable_of
+from s1jax.progress import bar
 
 SUFFIXES = (".tif", ".tiff")
 
@@ -93,7 +93,7 @@ def read_periods(files: list[Path], numbers: list[int]) -> tuple[xr.Dataset, lis
     shape = (periods, *first.band.shape[1:])
     planes = {name: np.full(shape, np.nan, np.float32) for name in VARIABLES}
     numbered = list(zip(files, numbers, strict=True))
-    for path, number in tqdm(numbered, desc="GeoTIFF", unit="file", delay=2, leave=False):
+    for path, number in bar(numbered, "GeoTIFF", "file"):
         image = read_image(path)
         _same_grid(first, image, files[0], path)
         for name, band in _bands(image, path).items():

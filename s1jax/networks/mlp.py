@@ -115,7 +115,8 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
         variables = initial(key_init, config, parts[0].rows.ndvi.dtype)
         state = train.fit(
             key_train, _loss(config, normaliser), variables, *parts,
-            config=config.train, folder=checkpoints, label=f"{len(config.features)}-feature network",
+            config=config.train, folder=checkpoints,
+            label=f"{len(config.features)}-feature network",
         )  # fmt: skip
         return MlpParams(
             variables=state.best,

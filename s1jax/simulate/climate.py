@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import random
 from jaxtyping import Array, Float, Int
-from scipy.special import betaincinv
 
 from s1jax.simulate.config import START, SceneConfig
 from s1jax.types import Key
@@ -75,6 +74,14 @@ def today(series: Float[Array, "day"], day: Float[Array, ""]) -> Float[Array, ""
     return series[jnp.floor(day - START).astype(jnp.int32)]
 
 
+def generator(key: Key) -> np.random.Generator:
+    """NumPy's generator seeded by the key, for small draws that the host needs.
+
+    As pure as jax's samplers, but nothing to compile (its beta and gamma compile for seconds).
+    """
+    return np.random.default_rng(np.asarray(random.key_data(key)))
+
+
 def passes(key: Key, config: SceneConfig) -> Passes:
     """Days of all acquisitions and the cloud fraction of each optical one.
 
@@ -84,23 +91,21 @@ def passes(key: Key, config: SceneConfig) -> Passes:
     more, the others have `exported_cloud` on average and less than `max_cloud` at least once a
     period, and only the dead periods lack Sentinel-1.
     """
-    k_start, k_spell, k_cloud, k_s1 = random.split(key, 4)
-    first = int(random.randint(k_start, (), 0, config.revisit_days))
-    day = np.arange(first, config.days, config.revisit_days)
+    rng = generator(key)
+    day = np.arange(rng.integers(config.revisit_days), config.days, config.revisit_days)
     period = day // config.step
 
     spell, level = 0.0, []
-    for shock in np.asarray(random.normal(k_spell, (day.size,), jnp.float32)):
-        spell = 0.75 * spell + 0.66 * float(shock)
+    for shock in rng.standard_normal(day.size):
+        spell = 0.75 * spell + 0.66 * shock
         level.append(spell)
     wet = np.asarray(wetness(START + jnp.asarray(day, jnp.float32)))
     mean = config.cloud_dry + (config.cloud_wet - config.cloud_dry) * wet + 0.08 * np.array(level)
     mean = np.clip(mean, 0.05, 0.97)
     c = config.cloud_concentration
-    u = np.asarray(random.uniform(k_cloud, (day.size,), jnp.float32), np.float64)
-    cloud = betaincinv(c * mean, c * (1.0 - mean), u).astype(np.float32)
+    cloud = rng.beta(c * mean, c * (1.0 - mean)).astype(np.float32)
 
-    missing = np.array(random.bernoulli(k_s1, config.pass_missing, (config.periods, 2)))
+    missing = rng.random((config.periods, 2)) < config.pass_missing
     if config.mode == "as_exported":
         cloud = _exported_cloud(cloud, period, config)
         dead = np.isin(np.arange(config.periods) + 1, config.exported_dead)[:, None]

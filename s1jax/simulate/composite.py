@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import random
 from jaxtyping import Array, Bool, Float, Int
-from tqdm import tqdm
 
 from s1jax.indices import to_db
+from s1jax.progress import bar
 from s1jax.simulate.climate import Passes, Weather, passes, weather
 from s1jax.simulate.config import DRY, RICE, START, SceneConfig
 from s1jax.simulate.optics import s2_image, truth
@@ -48,6 +48,7 @@ class Scene(NamedTuple):
     """... of the scene."""
 
 
+_weather = jax.jit(weather, static_argnames="config")
 _truth = jax.jit(truth)
 _s1_image = jax.jit(s1_image, static_argnames="config")
 _s2_image = jax.jit(s2_image, static_argnames="config")
@@ -66,14 +67,14 @@ def scene(key: Key, config: SceneConfig) -> Scene:
     """
     k_land, k_weather, k_pass, k_s1, k_s2, k_mask = random.split(key, 6)
     land = landscape(k_land, config)
-    air = weather(k_weather, config)
+    air = _weather(k_weather, config=config)
     plan = passes(k_pass, config)
     log.info("simulated %d fields, %d Sentinel-2 days", land.block.size, plan.s2_day.size)
 
     shape = (config.periods, config.height, config.width)
     vv, vh, ndvi, true = (np.empty(shape, np.float32) for _ in range(4))
     day = START + config.step * (np.arange(config.periods, dtype=np.float32) + 0.5)
-    for p in tqdm(range(config.periods), desc="simulate", unit="period", delay=2, leave=False):
+    for p in bar(range(config.periods), "simulate", "period"):
         vv[p], vh[p] = _s1_period(k_s1, p, land, air, plan, config)
         ndvi[p] = _s2_period(k_s2, p, land, air, plan, config)
         true[p] = _truth(land, air, jnp.asarray(day[p : p + 1]))[0]
@@ -134,6 +135,7 @@ def _s2_period(key, p, land, air, plan, config):
     return _median(jnp.stack(images))
 
 
+@jax.jit
 def _kinds(land: Landscape) -> tuple[Int[Array, "y x"], Bool[Array, "y x"]]:
     """Commonest class of each pixel, and whether at least half of it is paddy."""
     share = jnp.stack(

@@ -5,21 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import random
 from jaxtyping import Array, Float, Int
-from scipy.special import gammaincinv
 
 from s1jax.simulate.config import DRY, RICE, SEASONS, START, SceneConfig
 from s1jax.simulate.crops import Crop
 from s1jax.types import Key
-
-
-def third_season_shares(key: Key, n_block: int, config: SceneConfig) -> Float[Array, "block 3"]:
-    """Dirichlet shares of rice, dry crop and fallow by block, as normalised gamma numbers.
-
-    By the inverse distribution function on the host: jax's own sampler compiles for seconds.
-    """
-    u = np.asarray(random.uniform(key, (n_block, 3), jnp.float32, 1e-6, 1.0), np.float64)
-    weight = gammaincinv(2.5 * np.array(config.third_season), u) + 1e-9
-    return jnp.asarray(weight / weight.sum(1, keepdims=True), jnp.float32)
 
 
 def draw_crops(
@@ -35,6 +24,14 @@ def draw_crops(
     A season is planted on its calendar day + group lag + block, field and year effects, but never
     before the field is cleared of its last crop. The first two seasons are rice, the third is rice,
     a dry crop or fallow in shares that differ by block. Rain-fed fields carry two dry crops a year.
+
+    Args:
+      key: consumed.
+      kind: class of each field.
+      block: irrigation block of each field.
+      group: irrigation group of each block.
+      third_share: shares of rice, dry crop and fallow in the third season of each block, 1.
+      config: of the scene.
     """
     n, dtype = kind.size, jnp.float32
     years = range(-1, int(config.days // 365) + 2)

@@ -9,10 +9,11 @@ from jax import random
 from jaxtyping import Array, Float, Int
 from scipy.spatial import cKDTree
 
+from s1jax.simulate.climate import generator
 from s1jax.simulate.clouds import power_law_field
 from s1jax.simulate.config import DRY, POND, RICE, TREE, URBAN, SceneConfig
 from s1jax.simulate.crops import Crop, Field
-from s1jax.simulate.planting import draw_crops, third_season_shares
+from s1jax.simulate.planting import draw_crops
 from s1jax.types import Key
 
 
@@ -40,14 +41,16 @@ def landscape(key: Key, config: SceneConfig) -> Landscape:
 
     Ponds lie in the northern 28 %; towns, trees and rain-fed crops follow a smooth random field.
     """
-    k_point, k_block, k_class, k_group, k_share, k_crop, k_field = random.split(key, 7)
+    k_place, k_kind, k_crop, k_field = random.split(key, 4)
+    rng = generator(k_place)
     rows, columns = 2 * config.height, 2 * config.width
     hectares = rows * columns * (config.pixel_m / 2.0) ** 2 / 1e4
     n_field = max(int(hectares / config.field_ha), 1)
     n_block = max(int(hectares / config.block_ha), 6)
     size = np.array([rows, columns])
-    point = np.asarray(random.uniform(k_point, (n_field, 2), jnp.float32)) * size
-    centre = np.asarray(random.uniform(k_block, (n_block, 2), jnp.float32)) * size
+    point, centre = rng.random((n_field, 2)) * size, rng.random((n_block, 2)) * size
+    group = jnp.asarray(rng.integers(config.groups, size=n_block), jnp.int32)
+    share = rng.dirichlet(2.5 * np.array(config.third_season), n_block)
 
     stretch = np.array([1.0, 0.7])
     subpixel = np.stack(np.mgrid[0:rows, 0:columns], -1).reshape(-1, 2).astype(np.float32)
@@ -55,10 +58,9 @@ def landscape(key: Key, config: SceneConfig) -> Landscape:
     _, block = cKDTree(centre).query(point)
     block = jnp.asarray(block, jnp.int32)
 
-    kind = _draw_kinds(k_class, jnp.asarray(point, jnp.float32), config=config)
-    group = random.randint(k_group, (n_block,), 0, config.groups, jnp.int32)
-    share = third_season_shares(k_share, n_block, config)
-    crops = _draw_crops(k_crop, kind, block, group, share, config=config)
+    kind = _draw_kinds(k_kind, jnp.asarray(point, jnp.float32), config=config)
+    third = jnp.asarray(share, jnp.float32)
+    crops = _draw_crops(k_crop, kind, block, group, third, config=config)
     return Landscape(
         jnp.asarray(field_of.reshape(rows, columns), jnp.int32),
         _draw_fields(k_field, kind, crops, config=config),
