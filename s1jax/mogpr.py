@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from . import gp
-from .chunks import map_pixels
-from .types import NDVI, Days, Estimate, Estimator, Key, Series
+from s1jax import gp
+from s1jax.chunks import map_pixels
+from s1jax.types import NDVI, Days, Estimate, Estimator, Key, Series
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,6 @@ def test_mask_is_the_paddy_with_few_errors(clean):
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"mode": "raw"}, "mode"),
         ({"height": 4}, "height"),
         ({"step": 6}, "step"),
         ({"revisit_days": 20}, "revisit_days"),

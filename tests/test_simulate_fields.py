@@ -261,6 +261,6 @@ def test_passes_follow_the_calendar():
 
 
 def test_scene_is_float32_whatever_the_precision(float64):
-    land = landscape(jax.random.key(1), dataclasses.replace(CONFIG, height=16, width=16))
-    floats = [leaf for leaf in jax.tree.leaves(land) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    assert {leaf.dtype for leaf in floats} == {jnp.dtype("float32")}
+    air = weather(jax.random.key(1), CONFIG)
+    above = sky(jax.random.key(1), (16, 16), jnp.float32(0.4), 0.1)
+    assert {leaf.dtype for leaf in (*air, *above)} == {jnp.dtype("float32")}

@@ -1,10 +1,10 @@
 """The multi-output Gaussian process of one pixel: covariance, likelihood, posterior, region fit."""
 
-from .dense import one_thread, over_pixels
-from .fit import fit, initial
-from .kernel import Coregional, Grid, Hyper, Points, kernel, matern32, points
-from .solve import SOLVERS, condition, log_likelihood
-from .standardise import standardise
+from s1jax.gp.dense import one_thread, over_pixels
+from s1jax.gp.fit import fit, initial
+from s1jax.gp.kernel import Coregional, Grid, Hyper, Points, kernel, matern32, points
+from s1jax.gp.solve import SOLVERS, condition, log_likelihood
+from s1jax.gp.standardise import standardise
 
 __all__ = [
     "SOLVERS",

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, PyTree
 from threadpoolctl import threadpool_limits
 from tinygp import GaussianProcess
 
-from ..types import Days, Series
-from .kernel import Grid, Hyper, kernel
+from s1jax.gp.kernel import Grid, Hyper, kernel
+from s1jax.types import Days, Series
 
 BATCH = 16
 """Pixels factorised together: their matrices stay in the cache, which halves the time of 128."""

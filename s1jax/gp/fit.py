@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 from scipy.optimize import minimize
-from tqdm import tqdm
 
-from ..chunks import map_pixels
-from ..types import Series
-from .dense import one_thread, over_pixels
-from .kernel import Hyper
-from .solve import log_likelihood
+from s1jax.chunks import map_pixels
+from s1jax.gp.dense import one_thread, over_pixels
+from s1jax.gp.kernel import Hyper
+from s1jax.gp.solve import log_likelihood
+from s1jax.progress import bar
+from s1jax.types import Series
 
 log = logging.getLogger("s1jax")
 
@@ -75,7 +75,7 @@ def fit(series: Series, start: Hyper, *, chunk: int = 256, iterations: int = 200
         return -value.mean(dtype=np.float64), -slope.mean(axis=0, dtype=np.float64)
 
     theta = np.clip(_pack(start), low, high)
-    with tqdm(desc="region fit", unit="evaluation", delay=2, leave=False) as progress, one_thread():
+    with bar(range(iterations), "region fit", "evaluation") as progress, one_thread():
         first, _ = _objective(theta)
         if not np.isfinite(first):
             raise ValueError(f"log-likelihood at start: got {-first}, expected a finite number")

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..types import Days, Estimate, Series
-from . import dense
-from .kernel import Hyper
+from s1jax.gp import dense
+from s1jax.gp.kernel import Hyper
+from s1jax.types import Days, Estimate, Series
 
 SOLVERS = {"dense": dense.condition}
 """Solvers by name: each returns mean and variance of (hyper, series, at, channel)."""

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..types import Series
+from s1jax.types import Series
 
 FEWEST = 5
 """Observations from which on an output's own mean and standard deviation are used."""

@@ -75,9 +75,11 @@ def scene(key: Key, config: SceneConfig) -> Scene:
     vv, vh, ndvi, true = (np.empty(shape, np.float32) for _ in range(4))
     day = START + config.step * (np.arange(config.periods, dtype=np.float32) + 0.5)
     for p in bar(range(config.periods), "simulate", "period"):
-        vv[p], vh[p] = _s1_period(k_s1, p, land, air, plan, config)
-        ndvi[p] = _s2_period(k_s2, p, land, air, plan, config)
+        # all is dispatched before any of it is fetched, so that the images run side by side
+        radar = _s1_period(k_s1, p, land, air, plan, config)
+        optical = _s2_period(k_s2, p, land, air, plan, config)
         true[p] = _truth(land, air, jnp.asarray(day[p : p + 1]))[0]
+        (vv[p], vh[p]), ndvi[p] = radar, optical
     if config.mode == "as_exported":
         ndvi = np.where(np.isnan(ndvi), np.float32(-np.inf), ndvi)
         dead = [p - 1 for p in config.exported_dead if p <= config.periods]

@@ -92,15 +92,15 @@ class SceneConfig:
 
     revisit_days: int = 5
     """Time between Sentinel-2 acquisitions, days."""
-    cloud_dry: float = 0.34
+    cloud_dry: float = 0.32
     """Mean cloud fraction of a scene in the driest month, 1."""
-    cloud_wet: float = 0.72
+    cloud_wet: float = 0.69
     """Mean cloud fraction of a scene in the wettest month, 1."""
     cloud_concentration: float = 3.0
     """Sum of the two parameters of the beta law of the cloud fraction, 1; large = little spread."""
     cloud_nir: float = 0.49
     """Reflectance of an opaque cloud in the near infrared, 1; in the red it is 0.42."""
-    haze: float = 0.30
+    haze: float = 0.25
     """Mean optical amount of haze in half-cloudy air, 1."""
     haze_left: float = 0.3
     """Share of the haze that atmospheric correction leaves in L2A, 1."""
