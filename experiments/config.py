@@ -19,6 +19,9 @@ from s1jax.train import TrainConfig
 METHODS = (*YARDSTICKS, "mlp3", "mlp10", "boosting", "mogpr")
 """All methods, in the order they run; the yardsticks always do."""
 
+_THIRTY = TrainConfig(epochs=30)
+"""Of the 150 epochs a network may train, as many as fit into five minutes on two cores."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -50,9 +53,9 @@ class Config:
     region. Other flags win over the preset."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of splits, masks and methods; scores are their mean."""
-    training_pixels: int | None = 6000
+    training_pixels: int | None = 4000
     """Training pixels, at most; none: all."""
-    validation_pixels: int | None = 2000
+    validation_pixels: int | None = 1000
     """Validation pixels, at most; none: all."""
     test_pixels: int | None = 20_000
     """Test pixels, at most; none: all."""
@@ -68,36 +71,40 @@ class Config:
     """Whittaker smoother."""
     knn_space: KnnSpaceConfig = field(default_factory=KnnSpaceConfig)
     """Nearest training pixels on the same date."""
-    mlp3: Mlp3Config = field(default_factory=Mlp3Config)
+    mlp3: Mlp3Config = field(default_factory=lambda: Mlp3Config(train=_THIRTY))
     """Three features through 64-32."""
-    mlp10: Mlp10Config = field(default_factory=Mlp10Config)
+    mlp10: Mlp10Config = field(default_factory=lambda: Mlp10Config(train=_THIRTY))
     """Ten features through 256-128-64-32-16."""
     boosting: BoostingConfig = field(default_factory=BoostingConfig)
     """Gradient boosting on a window of dates."""
-    mogpr: MogprConfig = field(default_factory=MogprConfig)
+    mogpr: MogprConfig = field(default_factory=lambda: MogprConfig(sample=128))
     """Multi-output Gaussian process per pixel."""
 
 
-_SHORT = TrainConfig(epochs=15, patience=5)
+_SHORT = TrainConfig(epochs=8)
 
 PRESETS = {
     "default": Config(),
     "quick": Config(
         preset="quick",
-        scene=SceneConfig(height=72, width=80),
+        scene=SceneConfig(height=64, width=72),
+        tasks=("T1", "T2a", "T2c"),
         training_pixels=600,
         validation_pixels=300,
         test_pixels=400,
         mlp3=Mlp3Config(train=_SHORT),
         mlp10=Mlp10Config(train=_SHORT),
         boosting=BoostingConfig(iterations=40, rows=5000),
-        mogpr=MogprConfig(sample=64),
+        mogpr=MogprConfig(sample=64, chunk=64),
     ),
     "demak": Config(
         preset="demak",
         scene=SceneConfig(height=671, width=893),
         methods=("mlp10", "mogpr"),
+        tasks=TASKS[:-1],
         training_pixels=None,
+        mlp10=Mlp10Config(),
+        mogpr=MogprConfig(),
         save_cube=Path("demak.zarr"),
     ),
 }

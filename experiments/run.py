@@ -224,7 +224,15 @@ def _save_cube(config, ds, chosen, learnt, split) -> None:
     print(f"{config.save_method} of every pixel: {config.save_cube}")
 
 
+def keep_compiled() -> None:
+    """Keep compiled programs between runs, where the user has not chosen a place for them."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache/s1jax/compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
 if __name__ == "__main__":
+    keep_compiled()
     try:
         run(parse())
     except ValueError as error:

@@ -8,6 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from s1jax.types import NDVI, Key, Series
@@ -78,7 +79,7 @@ def hide(
     return without(series, hidden), hidden
 
 
-def without(series: Series, hidden: Bool[Array, "*pixel time"]) -> Series:
+def without(series: Series, hidden: Bool[Array | np.ndarray, "*pixel time"]) -> Series:
     """`series` with the NDVI of `hidden` no longer valid, and its value zero."""
     value, valid = jnp.asarray(series.value), jnp.asarray(series.valid)
     return series._replace(

@@ -1,6 +1,7 @@
 """Strict numerics for every test: no silent broadcasting, no silent promotion, shapes checked."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -14,6 +15,9 @@ import pytest  # noqa: E402
 mpl.use("Agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# the same program compiles many times over in a suite: once is enough
+jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="s1jax-jit-"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(params=[False, True], ids=["float32", "float64"])

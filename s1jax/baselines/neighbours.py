@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
-from sklearn.neighbors import NearestNeighbors
+from scipy.spatial import cKDTree
 
 from s1jax.baselines.days import fold, on_days
 from s1jax.baselines.residual import estimate, labels, rms, training_labels
@@ -62,14 +62,14 @@ def knn_space(config: KnnSpaceConfig = KnnSpaceConfig()) -> Estimator:
         _place(series)
         folded = fold(np.asarray(days, np.float64), params.day[0], params.day[-1])
         known = np.isfinite(params.ndvi)
-        trees = [_tree(params.place[date], config.neighbours) for date in known.T]
+        trees = [cKDTree(params.place[date]) for date in known.T]
 
         def _curve(part):
             place = _place(part)
             mean = np.empty((place.shape[0], params.day.size))
             for date, tree in enumerate(bar(trees, "knn_space", "date")):
                 ndvi = params.ndvi[known[:, date], date]
-                mean[:, date] = ndvi[tree.kneighbors(place, return_distance=False)].mean(axis=1)
+                mean[:, date] = ndvi[_nearest(tree, place, config.neighbours)].mean(axis=1)
             return on_days(params.day, mean, folded)
 
         return estimate(_curve, series, params.std, label="knn_space")
@@ -77,9 +77,9 @@ def knn_space(config: KnnSpaceConfig = KnnSpaceConfig()) -> Estimator:
     return Estimator(_fit, _predict)
 
 
-def _tree(place: Float[np.ndarray, "pixel 2"], neighbours: int) -> NearestNeighbors:
-    count = min(neighbours, place.shape[0])
-    return NearestNeighbors(n_neighbors=count, algorithm="kd_tree").fit(place)
+def _nearest(tree: cKDTree, place: Float[np.ndarray, "pixel 2"], neighbours: int) -> np.ndarray:
+    """Numbers of the nearest pixels in the tree, (pixel, neighbour)."""
+    return tree.query(place, np.arange(1, min(neighbours, tree.n) + 1))[1]
 
 
 def _place(series: Series) -> Float[np.ndarray, "pixel 2"]:

@@ -79,7 +79,7 @@ def estimate(
       series: all pixels.
       std: one for all pixels or one for each, 1; it was measured against labels, so the noise of an
         observation is inside it.
-      chunk: pixels per call.
+      chunk: pixels per call, at most.
       label: what the progress bar says.
 
     Returns:
@@ -90,7 +90,8 @@ def estimate(
     mean = map_pixels(
         lambda part: np.clip(curve(Series(day=series.day, **part)), -1.0, 1.0).astype(dtype),
         parts,
-        chunk=chunk,
+        # nothing is compiled for a shape here, so a short scene needs no filling up
+        chunk=min(chunk, len(series.value)),
         label=label,
     )
     wide = np.broadcast_to(np.reshape(np.asarray(std, dtype), (-1, 1)), mean.shape)

@@ -24,6 +24,8 @@ from s1jax.networks.rows import (
 )
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
+_stacked = jax.jit(without_gaps, static_argnames="pad_mode")
+
 
 def module(config: MlpConfig) -> MLP:
     """The network of a configuration."""
@@ -66,7 +68,7 @@ def initial(key: Key, config: MlpConfig, dtype) -> train.Variables:
 
 def _curve(config: MlpConfig, params: MlpParams, day, days, vv_db, vh_db, seen):
     """Estimate of one pixel on `days`; without any radar the training mean and its spread."""
-    pads = (features.temporal(x, pad_mode=config.pad_mode) for x in (vv_db, vh_db))
+    pads = (features.neighbourhood(x[:-2], x[1:-1], x[2:]) for x in (vv_db, vh_db))
     x = standardise(params.normaliser, columns(config, *pads))
     tree = {"params": params.variables.params, "batch_stats": params.variables.batch_stats}
     z = module(config).apply(tree, x, training=False)
@@ -101,7 +103,7 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
     def fit(key: Key, training: Series, validation: Series) -> MlpParams:
         parts = []
         for series in (training, validation):
-            stack, seen = jax.jit(without_gaps)(jax.tree.map(jnp.asarray, series))
+            stack, seen = _stacked(jax.tree.map(jnp.asarray, series), pad_mode=config.pad_mode)
             parts.append(train.Data(stack, labelled(series, seen)))
         if min(train.rows(part) for part in parts) == 0:
             raise ValueError(
@@ -128,7 +130,7 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
 
     @jax.jit
     def _many(params, day, days, series):
-        stack, seen = without_gaps(series._replace(day=day))
+        stack, seen = without_gaps(series._replace(day=day), pad_mode=config.pad_mode)
         many = jax.vmap(lambda *x: _curve(config, params, day, days, *x))
         return many(stack.vv_db, stack.vh_db, seen)
 

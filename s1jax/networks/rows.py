@@ -22,10 +22,13 @@ class Normaliser(NamedTuple):
 
 
 class Stack(NamedTuple):
-    """Backscatter of all pixels, without gaps, from which a batch's features are looked up."""
+    """Backscatter of all pixels, without gaps, from which a batch's features are looked up.
 
-    vv_db: Float[Array, "pixel time"]
-    vh_db: Float[Array, "pixel time"]
+    One date longer at either end than the series, so that every date has two neighbours.
+    """
+
+    vv_db: Float[Array, "pixel padded"]
+    vh_db: Float[Array, "pixel padded"]
 
 
 class Rows(NamedTuple):
@@ -36,11 +39,16 @@ class Rows(NamedTuple):
     ndvi: np.ndarray | Array
 
 
-def without_gaps(series: Series) -> tuple[Stack, Bool[Array, "pixel time"]]:
+def without_gaps(series: Series, *, pad_mode: str) -> tuple[Stack, Bool[Array, "pixel time"]]:
     """VV and VH of the mean orbit, filled linearly in time, and the dates that have radar."""
     db, seen = features.single_orbit(series)
     fill = jax.vmap(features.fill, (None, 0, 0))
-    return Stack(fill(series.day, db[..., VV], seen), fill(series.day, db[..., VH], seen)), seen
+
+    def _channel(channel):
+        filled = fill(series.day, db[..., channel], seen)
+        return jnp.pad(filled, ((0, 0), (1, 1)), mode=pad_mode)
+
+    return Stack(_channel(VV), _channel(VH)), seen
 
 
 def columns(
@@ -54,8 +62,7 @@ def inputs(config: MlpConfig, stack: Stack, rows: Rows) -> Float[Array, "row fea
     """Features of some rows, looked up in the stack: a date and its two neighbours."""
 
     def _channel(values):
-        padded = jnp.pad(values, ((0, 0), (1, 1)), mode=config.pad_mode)
-        return features.neighbourhood(*(padded[rows.pixel, rows.time + lag] for lag in range(3)))
+        return features.neighbourhood(*(values[rows.pixel, rows.time + lag] for lag in range(3)))
 
     return columns(config, _channel(stack.vv_db), _channel(stack.vh_db))
 
