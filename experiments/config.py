@@ -61,6 +61,8 @@ class Config:
     """Test pixels, at most; none: all."""
     out: Path | None = None
     """Folder of the results; none: results/<name>-<utc>."""
+    report: bool = True
+    """Write report.html and its figures."""
     save_cube: Path | None = None
     """NetCDF (.nc) or Zarr (.zarr) file for estimate, std and source flag of every pixel."""
     save_method: str = "mogpr"

@@ -63,7 +63,7 @@ def _series(shown: Shown, rows: list[dict], kept: dict) -> Section:
     task = next(task for task in SERIES_TASK if task in shown.views)
     view, method = shown.views[task], _best(rows, task)
     against, parts = _side(rows, task), []
-    for name in dict.fromkeys((method, "mogpr", "mlp10")):
+    for name in dict.fromkeys((method, "mogpr")):
         if (name, task) not in kept:
             continue
         estimates = kept[name, task]

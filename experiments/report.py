@@ -133,12 +133,12 @@ def score_sections(rows: Rows) -> list[Section]:
         picture(f"intervals-{task}", plots.intervals(rows, task), plots.TASKS.get(task, task))
         for task in tasks
     ]
-    strata = [
-        picture(f"{name}-{side}", draw(rows, against=side), f"MAE and bias {words}, against {side}")
-        for name, (draw, words) in _STRATA.items()
-        for side in sides
-        if any(row["strata"].get(name) for row in rows if row["against"] == side)
-    ]
+    strata = []
+    for name, (draw, words) in _STRATA.items():
+        known = [s for s in sides if any(r["strata"].get(name) for r in rows if r["against"] == s)]
+        for side in known[:1]:
+            figure, what = draw(rows, against=side), f"MAE and bias {words}, against {side}"
+            strata.append(picture(f"{name}-{side}", figure, what))
     covered = picture("coverage", plots.coverage(rows), "Share of values inside the 90 % band")
     return [
         Section("Results", results),

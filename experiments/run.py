@@ -145,7 +145,7 @@ def run(config: Config) -> Path:
     finally:
         log.removeHandler(handler)
         handler.close()
-    print(f"{out} written in {time.perf_counter() - started:.0f} s; open {out / 'report.html'}")
+    print(f"{out} written in {time.perf_counter() - started:.0f} s")
     return out
 
 
@@ -203,8 +203,9 @@ def _head_to_head(config: Config, out: Path) -> None:
     words = f"{config.split}: {describe(split)}"
     _write(config, out, name, words, rows)
     print("\n" + console_table(rows))
-    sections = pictures.sections(name, words, config.seeds, facts, ds, rows, shown, kept, first)
-    write_report(out, f"Head to head on {name}", sections)
+    if config.report:
+        sections = pictures.sections(name, words, config.seeds, facts, ds, rows, shown, kept, first)
+        write_report(out, f"Head to head on {name}", sections)
     if config.save_cube is not None:
         _save_cube(config, ds, chosen, first, split)
 

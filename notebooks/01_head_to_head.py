@@ -15,7 +15,7 @@ from s1jax import cube, mogpr, networks, plots, simulate
 from s1jax.train import TrainConfig
 
 quick = "S1JAX_QUICK" in os.environ
-size = simulate.SceneConfig(height=40, width=44) if quick else simulate.SceneConfig(96, 112)
+size = simulate.SceneConfig(height=32, width=36) if quick else simulate.SceneConfig(96, 112)
 
 # %% [markdown]
 # ## A scene with its truth
