@@ -65,8 +65,8 @@ class Config:
     """Write report.html and its figures."""
     save_cube: Path | None = None
     """NetCDF (.nc) or Zarr (.zarr) file for estimate, std and source flag of every pixel."""
-    save_method: str = "mogpr"
-    """Method whose estimate `save_cube` holds."""
+    save_method: str | None = None
+    """Method whose estimate `save_cube` holds; none: mogpr where it runs, else the last named."""
     scene: SceneConfig = field(default_factory=SceneConfig)
     """The simulated scene."""
     whittaker: WhittakerConfig = field(default_factory=WhittakerConfig)
@@ -129,14 +129,25 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
 
 def complete(config: Config) -> Config:
     """`all` spelt out, the yardsticks added, names checked."""
-    methods = METHODS if config.methods == ("all",) else config.methods
-    for name, found, expected in (("methods", methods, METHODS), ("tasks", config.tasks, TASKS)):
+    methods, tasks = (
+        tuple(part for item in given for part in item.split(",") if part)
+        for given in (config.methods, config.tasks)
+    )
+    methods = METHODS if methods == ("all",) else methods
+    tasks = TASKS if tasks == ("all",) else tasks
+    for name, found, expected in (("methods", methods, METHODS), ("tasks", tasks, TASKS)):
         unknown = [item for item in found if item not in expected]
         if unknown or not found:
             raise ValueError(f"{name}: got {found or unknown}, expected names among {expected}")
     if config.save_cube is not None and config.save_cube.suffix not in (".nc", ".zarr"):
         raise ValueError(f"save_cube: got {config.save_cube}, expected a .nc or .zarr file")
-    if config.save_cube is not None and config.save_method not in (*YARDSTICKS, *methods):
-        raise ValueError(f"save_method: got {config.save_method!r}, expected one of {methods}")
     wanted = set(methods) | set(YARDSTICKS)
-    return replace(config, methods=tuple(name for name in METHODS if name in wanted))
+    methods = tuple(name for name in METHODS if name in wanted)
+    save_method = config.save_method or ("mogpr" if "mogpr" in methods else methods[-1])
+    if save_method not in methods:
+        raise ValueError(f"save_method: got {save_method!r}, expected one of {methods}")
+    if config.save_cube is not None and set(tasks) <= {"T1", "T2e"}:
+        raise ValueError(f"save_cube: got tasks {tasks}, expected one of T2a, T2b, T2c, T2d too")
+    if config.cube is None and (config.start, config.step) != (None, None):
+        raise ValueError("start, step: got them without a cube; a simulated scene has its own")
+    return replace(config, methods=methods, tasks=tasks, save_method=save_method)

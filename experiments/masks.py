@@ -46,9 +46,11 @@ def hidden_dates(key: Key, labelled: Bool[np.ndarray, "time"]) -> Bool[np.ndarra
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     hidden = np.zeros(dates.size, bool)
     goal = max(1, round(0.2 * dates.size))
-    while hidden.sum() < goal:
-        start, length = rng.integers(dates.size), rng.integers(1, 4)
-        hidden[start : start + min(length, goal - int(hidden.sum()))] = True
+    # runs are drawn until none fits any more beside the others; a run never touches another
+    for start in rng.permutation(dates.size):
+        length = min(int(rng.integers(1, 4)), goal - int(hidden.sum()), dates.size - start)
+        if not hidden[max(0, start - 1) : start + length + 1].any():
+            hidden[start : start + length] = True
     out = np.zeros(labelled.shape, bool)
     out[dates[hidden]] = True
     return out

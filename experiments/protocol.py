@@ -141,7 +141,12 @@ def _predict(method: Method, params: Params, data: Data, fold: Fold, hidden: np.
     series = hiding.without(series, hidden[fold.test][:, fold.test_time])
     start = time.perf_counter()
     estimate = jax.block_until_ready(method.estimator.predict(params, series, series.day))
-    return estimate, time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    broken = int((~np.isfinite(np.asarray(estimate.mean) + np.asarray(estimate.std))).any(1).sum())
+    if broken:
+        got = f"{broken} of {len(series.valid)} test pixels that are not finite"
+        raise ValueError(f"{method.name}: got estimates of {got}, expected numbers")
+    return estimate, seconds
 
 
 def head_to_head(

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -46,8 +47,14 @@ def load(config: Config) -> tuple[xr.Dataset, str]:
         ds = cube.open_cube(ds, mask=mask)
     else:
         name = Path(config.cube).name.split(".")[0] or Path(config.cube).parent.name
-        ds = cube.open_cube(config.cube, start=config.start, step=config.step, mask=config.mask)
+        ds = _open(config)
     return cube.align_cube(ds, step=12.0 if config.step is None else config.step), name
+
+
+def _open(config: Config) -> xr.Dataset:
+    # a step alone is for the alignment of dated acquisitions
+    step = None if config.start is None else config.step
+    return cube.open_cube(config.cube, start=config.start, step=step, mask=config.mask)
 
 
 def to_data(ds: xr.Dataset) -> tuple[protocol.Data, np.ndarray]:
@@ -89,11 +96,16 @@ def split_of(config: Config, data: protocol.Data, seed: int) -> splits.Split:
     return split
 
 
+def clusters(split: splits.Split) -> int:
+    """Number of test clusters that the bootstrap draws from."""
+    return sum(np.unique(fold.cluster).size for fold in split.folds)
+
+
 def describe(split: splits.Split) -> str:
     """The split in words, with what a reader must mind."""
-    clusters = sum(np.unique(fold.cluster).size for fold in split.folds)
-    words = [*split.notes, f"{clusters} test clusters"]
-    if clusters < 10:
+    count = clusters(split)
+    words = [*split.notes, f"{count} test clusters"]
+    if count < 10:
         words.append("indicative: fewer than 10 clusters")
     return "; ".join(words)
 
@@ -101,15 +113,19 @@ def describe(split: splits.Split) -> str:
 def environment() -> dict:
     """Where a run was made."""
     packages = ("s1jax", "jax", "jaxlib", "flax", "optax", "tinygp", "numpy", "scikit-learn")
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
-    )
+    commit = ""
+    if shutil.which("git"):
+        folder = Path(__file__).parent
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True
+        )
+        commit = done.stdout.strip()
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "devices": [device.device_kind for device in jax.devices()],
-        "commit": commit.stdout.strip(),
+        "commit": commit or "unknown",
         "packages": {name: version(name) for name in packages},
     }
 
@@ -162,7 +178,11 @@ def _head_to_head(config: Config, out: Path) -> None:
     ds, name = load(config)
     print(*filter(None, (ds.attrs.get("s1jax_repairs"), ds.attrs.get("s1jax_funnel"))), sep="\n")
     data, pixel = to_data(ds)
-    outcomes, kept, facts, shown = defaultdict(list), {}, {}, None
+    if data.truth is None and "T2d" in config.tasks:
+        print("T2d is left out: it is scored against the truth, which only a simulation has")
+        if config.tasks == ("T2d",):
+            raise ValueError("tasks: got T2d alone on data without truth, expected others")
+    outcomes, kept, facts, shown, fewest = defaultdict(list), {}, {}, None, None
     for seed in config.seeds:
         split = split_of(config, data, seed)
         sizes = [
@@ -170,6 +190,7 @@ def _head_to_head(config: Config, out: Path) -> None:
             for parts in zip(*(f[:3] for f in split.folds), strict=True)
         ]
         pixels = f"{sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test pixels"
+        fewest = min(split, fewest or split, key=clusters)
         print(f"seed {seed}: {describe(split)}; {pixels}\n{HEAD}", flush=True)
         key_gaps, key_fit = jax.random.split(jax.random.key(seed))
         gaps = protocol.draw_gaps(key_gaps, config.tasks, data)
@@ -200,10 +221,11 @@ def _head_to_head(config: Config, out: Path) -> None:
         if seed == config.seeds[0]:
             first = learnt
     rows = scoring.rows(outcomes)
-    words = f"{config.split}: {describe(split)}"
+    words = f"{config.split}: {describe(fewest)}"
     _write(config, out, name, words, rows)
     print("\n" + console_table(rows))
     if config.report:
+        print("drawing the report", flush=True)
         sections = pictures.sections(name, words, config.seeds, facts, ds, rows, shown, kept, first)
         write_report(out, f"Head to head on {name}", sections)
     if config.save_cube is not None:
@@ -222,7 +244,8 @@ def _save_cube(config, ds, chosen, learnt, split) -> None:
     (estimator,) = (m.estimator for m in chosen if m.name == config.save_method)
     params = learnt[config.save_method, split.folds[0].name]
     tiles.fill(lambda series, days: estimator.predict(params, series, days), ds, config.save_cube)
-    print(f"{config.save_method} of every pixel: {config.save_cube}")
+    taught = "" if len(split.folds) == 1 else f", taught without {split.folds[0].name}"
+    print(f"{config.save_method} of every pixel{taught}: {config.save_cube}")
 
 
 def keep_compiled() -> None:
@@ -236,5 +259,5 @@ if __name__ == "__main__":
     keep_compiled()
     try:
         run(parse())
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         sys.exit(f"error: {error}")

@@ -110,7 +110,8 @@ def _draws(outcome: Outcome, task: str) -> dict[str, np.ndarray]:
 
 
 def _interval(draws: np.ndarray) -> list[float]:
-    return [float(x) for x in np.quantile(draws, [0.025, 0.975])]
+    # a draw whose labels are all alike has no R2
+    return [float(x) for x in np.nanquantile(draws, [0.025, 0.975])]
 
 
 def _mean(values) -> float:
@@ -156,7 +157,7 @@ def row(
         "against": against,
         **{name: _mean(s[name] for s in pooled) for name in names},
         "skill": _mean(skill),
-        "n": int(sum(s["n"] for s in pooled)),
+        "n": round(_mean(s["n"] for s in pooled)),
         "fit_s": _mean(o.fit_s for o in outcomes),
         "px_per_s": _mean(o.px_per_s for o in outcomes),
         "ci95": {

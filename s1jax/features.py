@@ -1,6 +1,6 @@
 """What a single-date network sees: a date and its neighbours, and indices from linear power.
 
-Every function is written for one pixel (or one row) and works on any leading shape.
+Every function is written for one pixel or row; what has `*n` in its shape takes many.
 """
 
 from typing import NamedTuple

@@ -90,7 +90,7 @@ def grouped(
     valid = np.asarray(valid)
     label = np.asarray(group)[valid]
     mean, std, truth = (np.asarray(array)[valid].astype(np.float64) for array in (mean, std, truth))
-    if np.any(std <= 0.0):
+    if not np.all(std > 0.0):
         raise ValueError(f"std: got {std.min()}, expected > 0 wherever a value is scored")
     if label.size and not (label.min() >= 0 and label.max() < groups):
         raise ValueError(f"group: got {label.min()}..{label.max()}, expected 0..{groups - 1}")

@@ -39,8 +39,8 @@ class TrainConfig:
     """Epochs without a better validation loss before the learning rate falls."""
     patience: int = 20
     """Epochs without a better validation loss before training stops."""
-    save_every: int = 25
-    """Epochs between two checkpoints, where a folder is given."""
+    save_every: int = 10
+    """Epochs between two checkpoints, where a folder is given; the last epoch is always kept."""
 
 
 class Variables(NamedTuple):
@@ -226,11 +226,14 @@ def fit(
             break
         state = epoch(jax.random.fold_in(key, k), state, training, validation)
         epochs.set_postfix(validation=f"{float(state.history[k, 1]):.4f}")
-        if manager is not None and (k + 1) % config.save_every == 0:
+        last = k + 1 == config.epochs or k - int(state.best_epoch) > config.patience
+        if manager is not None and (last or (k + 1) % config.save_every == 0):
             manager.save(k, args=ocp.args.StandardSave(state))
     epochs.close()
     if manager is not None:
         manager.close()
+    if not jnp.isfinite(state.best_loss):
+        raise ValueError(f"{label}: validation loss: got none that is finite, expected some")
     log.info("%s: best validation loss %.5f", label, float(state.best_loss))
     return state
 

@@ -32,7 +32,9 @@ def test_yardsticks_always_run_and_all_means_all():
         (["--methods", "mlp33"], r"methods: got \('mlp33',\), expected names among"),
         (["--tasks", "T9"], r"tasks: got \('T9',\)"),
         (["--save-cube", "map.tif"], r"save_cube: got map.tif"),
-        (["--methods", "mlp3", "--save-cube", "a.nc"], r"save_method: got 'mogpr'"),
+        (["--methods", "mlp3", "--save-method", "mogpr"], r"save_method: got 'mogpr'"),
+        (["--save-cube", "a.nc", "--tasks", "T1"], r"save_cube: got tasks"),
+        (["--start", "2023-11-01"], r"start, step: got them without a cube"),
     ],
 )
 def test_bad_values_are_told(arguments, message):

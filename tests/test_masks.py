@@ -65,6 +65,13 @@ def test_t2e_hides_whole_dates_in_short_runs():
     hidden = gap[0]
     assert not hidden[[5, 6, 30]].any()
     assert hidden.sum() == round(0.2 * valid.any(0).sum())
+    for key in range(40):
+        labelled = valid.any(0)
+        run = "".join(
+            "x" if h else "." for h in masks.hidden_dates(jax.random.key(key), labelled)[labelled]
+        )
+        assert run.count("x") == round(0.2 * labelled.sum())
+        assert "xxxx" not in run
 
 
 def test_gap_days_count_what_is_missing():

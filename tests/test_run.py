@@ -213,5 +213,5 @@ def test_readme_code_runs_and_its_two_commands_are_ci(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(code, names)
-    assert names["estimate"].mean.shape == (30, 12)
+    assert names["estimate"].mean.shape == (10, 12)
     assert (np.asarray(names["estimate"].std) > 0).all()

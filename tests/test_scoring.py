@@ -131,4 +131,4 @@ def test_rows_are_means_over_seeds():
     both = scoring.row("m", "T1", "labels", many, many)
     for name in ("r2", "mae", "crps", "coverage90"):
         assert both[name] == pytest.approx((one[name] + two[name]) / 2)
-    assert both["n"] == one["n"] + two["n"]
+    assert both["n"] == one["n"] == two["n"]

@@ -88,12 +88,13 @@ def _backscatter(ds):
         value = ds[name].values
         finite = np.isfinite(value)
         low, high = value[finite].min(), value[finite].max()
-        if unit[name] == "dB" and low > 0:
+        if unit[name] == "dB" and np.median(value[finite]) > 0:
             raise ValueError(f"{name}: got values in [{low:g}, {high:g}], expected dB as declared")
         negative = (value[finite] < 0).mean()
         if (unit[name] == "linear" and negative > 0) or (name in guess and 0.01 < negative < 0.5):
             got = f"values in [{low:g}, {high:g}], {negative:.1%} negative"
-            raise ValueError(f"{name}: got {got}, expected linear power; declare `units`")
+            declared = unit[name] or "none declared"
+            raise ValueError(f"{name}: got {got}, expected linear power >= 0 (units: {declared})")
         if (unit[name] or guess[name]) == "linear":
             positive = finite & (value > 0)
             if (finite & ~positive).any():

@@ -11,6 +11,8 @@ from s1jax.cube.names import VARIABLES, variable_of
 from s1jax.progress import bar
 
 SUFFIXES = (".tif", ".tiff")
+PERIOD = re.compile(r"period[_-]?(\d+)", re.IGNORECASE)
+"""Number of a period in the name of its file."""
 
 
 class Image(NamedTuple):
@@ -72,7 +74,7 @@ def period_numbers(files: list[Path]) -> list[int]:
     """
     numbers = []
     for file in files:
-        found = re.findall(r"period[_-]?(\d+)", file.stem, re.IGNORECASE)
+        found = PERIOD.findall(file.stem)
         found = found or re.findall(r"\d+", file.stem)
         if not found or int(found[-1]) < 1:
             raise ValueError(f"{file}: got no period number from 1, expected period_NN.tif")

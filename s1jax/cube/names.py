@@ -69,4 +69,8 @@ def standard_names(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
             raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
         if set(ds[name].dims) != {"t", "y", "x"}:
             raise ValueError(f"{name}: got dims {ds[name].dims}, expected ('t', 'y', 'x')")
+    for name in map(str, ds.data_vars):
+        pair = name.replace("VV_", "VH_") if name.startswith("VV_") else name.replace("VH_", "VV_")
+        if name[:3] in ("VV_", "VH_") and pair not in ds.data_vars:
+            raise ValueError(f"{name}: got no {pair}, expected both polarisations of an orbit")
     return ds.transpose("t", "y", "x", ...), said

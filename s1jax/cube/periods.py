@@ -35,7 +35,7 @@ def align_cube(
     """
     day = to_days(ds["t"].values)
     tracks = _tracks(ds)
-    if start is None and len(tracks) == 1 and is_regular(day):
+    if start is None and len(tracks) == 1 and is_regular(day) and _same_dates(ds):
         log.info("aligned: its own %d dates are regular and of one orbit", day.size)
         return ds if "s1_day" in ds.coords else _with_own_days(ds)
     begin = None if start is None else float(to_days(pd.DatetimeIndex([start]).values)[0])
@@ -69,15 +69,25 @@ def align_cube(
     return out
 
 
+def _same_dates(ds):
+    """Whether most dates with NDVI have Sentinel-1 too, as composites do."""
+    seen = [np.isfinite(ds[name].values).any((1, 2)) for name in ("VV", "S2ndvi")]
+    return (seen[0] & seen[1]).sum() > 0.5 * seen[1].sum()
+
+
 def _track(ds):
-    return np.asarray(ds["s1_track"].values)
+    """Number of the track on each date; 0 without Sentinel-1."""
+    track = ds["s1_track"].values
+    if track.dtype.kind not in "iuf":
+        raise ValueError(f"s1_track: got {track.dtype}, expected numbers, 0 where there is no S1")
+    return np.nan_to_num(track.astype(float)).astype(int)
 
 
 def _tracks(ds):
     """The Sentinel-1 tracks, ascending; [None] where no dates are to be told apart."""
     if "s1_track" not in ds.variables or len(sentinel1(ds)) > 2:
         return [None]
-    return sorted({int(track) for track in _track(ds)} - {0}) or [None]
+    return sorted(set(_track(ds).tolist()) - {0}) or [None]
 
 
 @partial(jax.jit, static_argnames="statistic")

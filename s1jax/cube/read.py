@@ -24,6 +24,8 @@ def files_of(path_or_glob: str | Path) -> list[Path]:
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in geotiff.SUFFIXES)
         if not files:
             raise ValueError(f"{path}: got a folder without .tif files, expected period_NN.tif")
+        # a mask may lie beside the periods
+        files = [p for p in files if geotiff.PERIOD.search(p.stem)] or files
     else:
         files = [path] if path.exists() else [Path(p) for p in sorted(glob.glob(str(path)))]
         if not files:
@@ -73,8 +75,8 @@ def read_dataset(path: Path) -> tuple[xr.Dataset, list[str]]:
       ValueError: the file cannot be read.
     """
     zarr = path.is_dir()
-    options = {"engine": "zarr", "consolidated": None} if zarr else {"engine": "h5netcdf"}
     try:
+        options = {"engine": "zarr", "consolidated": None} if zarr else {"engine": _engine(path)}
         with xr.open_dataset(path, decode_coords="all", **options) as stored:
             ds = stored.load()
         said = []
@@ -91,9 +93,15 @@ def read_dataset(path: Path) -> tuple[xr.Dataset, list[str]]:
                     if count:
                         said.append(f"{name}: {count:,} values of nodata {fill:g} are missing")
     except (OSError, KeyError, TypeError) as error:
-        kind = "Zarr store" if zarr else "NetCDF-4 file"
+        kind = "Zarr store" if zarr else "NetCDF file"
         raise ValueError(f"{path}: cannot be read, expected a {kind} ({error})") from error
     return ds, said
+
+
+def _engine(path: Path) -> str:
+    """What reads the file: classic NetCDF begins with CDF, NetCDF-4 is HDF5."""
+    with path.open("rb") as file:
+        return "scipy" if file.read(3) == b"CDF" else "h5netcdf"
 
 
 def _numbered(number, start, step, where):
