@@ -217,7 +217,7 @@ def test_page_is_whole_escaped_and_needs_nothing_outside(sections):
         assert words in said
     pictures = [p for s in sections for p in s.parts if isinstance(p, report.Picture)]
     names = {p.name for p in pictures}
-    assert names >= {"overview", "coverage", "intervals-T1", "gap_days-labels", "month-truth"}
+    assert names >= {"overview", "coverage", "intervals-T1", "gap_days-truth", "month-truth"}
     assert len(names) == len(pictures) == len(reader.images)
     assert "ndvi-labels" not in names  # no row has this stratum
     assert all(source.startswith("data:image/png;base64,") for source in reader.images)
