@@ -49,8 +49,8 @@ class Config:
     """T1 no NDVI at the pixel; T2a 20 % hidden; T2b 60 days; T2c 132 days; T2d real gaps (simulated
     scenes); T2e whole dates hidden everywhere."""
     preset: Literal["quick", "default", "demak"] = "default"
-    """quick: a small scene in less than a minute; demak: trains on and maps the full 671 x 893
-    region. Other flags win over the preset."""
+    """quick: a small scene, under a minute once its programs are compiled; demak: trains on and
+    maps the full 671 x 893 region. Other flags win over the preset."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of splits, masks and methods; scores are their mean."""
     training_pixels: int | None = 4000

@@ -2,7 +2,7 @@
 
 Command: python -m experiments.run            (a simulated Demak scene)
          python -m experiments.run --cube FILE --split district --out DIR
-Cost: under 5 minutes on 2 cores and 4 GB; `--preset quick` under one minute.
+Cost: under 5 minutes on 2 cores and 4 GB; `--preset quick` under one once compiled.
 Expected on the simulated scene, seed 0, unseen blocks: see the table in README, which is what the
 last run wrote.
 """
