@@ -229,7 +229,7 @@ def _head_to_head(config: Config, out: Path) -> None:
         sections = pictures.sections(name, words, config.seeds, facts, ds, rows, shown, kept, first)
         write_report(out, f"Head to head on {name}", sections)
     if config.save_cube is not None:
-        _save_cube(config, ds, chosen, first, split)
+        _save_cube(config, ds, chosen, first, shown.split)
 
 
 def _write(config: Config, out: Path, name: str, split: str, rows: list[dict]) -> None:

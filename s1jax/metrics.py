@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from scipy.stats import norm
 
 _Array = Array | np.ndarray
-_HALF_BAND = norm.ppf(0.95)
+HALF_BAND = norm.ppf(0.95)
 """Half the central 90 % band of a standard Gaussian, 1.645 standard deviations."""
 
 
@@ -109,7 +109,7 @@ def grouped(
         absolute=_sums(np.abs(error)),
         square=_sums(error**2),
         crps=_sums(crps(mean, std, truth)),
-        inside=_sums((np.abs(error) <= _HALF_BAND * std).astype(np.float64)),
+        inside=_sums((np.abs(error) <= HALF_BAND * std).astype(np.float64)),
     )
 
 

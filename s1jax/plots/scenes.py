@@ -10,10 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from s1jax.metrics import HALF_BAND
 from s1jax.plots.style import QUIET, new_figure
-
-Z90 = 1.6448536269514722
-"""Half width of a Gaussian's central 90 % interval in standard deviations."""
 
 _ABSENT = "#d0d0d0"
 _MOST = 400  # cells across a map panel; more are not seen at its size
@@ -140,9 +138,9 @@ def pixel_series(
     for pixel, (axes, name) in enumerate(zip(panels.flat, names, strict=False)):
         m, s = mean[pixel], std[pixel]
         if noise > 0:
-            wide = Z90 * np.hypot(s, noise)
+            wide = HALF_BAND * np.hypot(s, noise)
             _band(axes, date, m, wide, "#dcebf5", "90 % band of an observation")
-        _band(axes, date, m, Z90 * s, "#a9cfe8", "90 % band of NDVI")
+        _band(axes, date, m, HALF_BAND * s, "#a9cfe8", "90 % band of NDVI")
         if truth is not None:
             axes.plot(date, np.asarray(truth)[pixel], color="black", linewidth=1, label="truth")
         axes.plot(date, m, color="#0072b2", label="estimate")
