@@ -7,6 +7,8 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 install_import_hook("s1jax", "beartype.beartype")
+# what is sharded over devices is so in every test; read when jax starts
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 
 import jax  # noqa: E402
 import matplotlib as mpl  # noqa: E402

@@ -3,7 +3,7 @@
 from s1jax.gp.dense import one_thread, over_pixels
 from s1jax.gp.fit import fit, initial
 from s1jax.gp.kernel import Coregional, Grid, Hyper, Points, kernel, matern32, points
-from s1jax.gp.solve import SOLVERS, condition, log_likelihood
+from s1jax.gp.solve import SOLVERS, condition, condition_outputs, log_likelihood
 from s1jax.gp.standardise import standardise
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Hyper",
     "Points",
     "condition",
+    "condition_outputs",
     "fit",
     "initial",
     "kernel",

@@ -48,12 +48,13 @@ def log_likelihood(hyper: Hyper, series: Series) -> Float[Array, ""]:
 
 
 def condition(
-    hyper: Hyper, series: Series, at: Days, channel: int
-) -> tuple[Float[Array, "query"], Float[Array, "query"]]:
-    """Mean and variance of latent output `channel` on the days `at`; see `s1jax.gp.condition`."""
+    hyper: Hyper, series: Series, at: Days, outputs: tuple[int, ...]
+) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
+    """Mean and variance of some latent outputs on the days `at`; see `s1jax.gp.condition`."""
     process, observed, _ = _problem(hyper, series)
     at = jnp.asarray(at, observed.dtype)
-    query = Grid(at, jnp.array([channel]), jnp.ones_like(at)[None, :])
+    shape = (len(outputs), at.size)
+    query = Grid(at, jnp.array(outputs), jnp.ones(shape, observed.dtype))
     # The diagonal of tinygp's condition(observed, query, diag=0), whose full posterior covariance
     # would cost as much again; its predict() would add sqrt(eps) to the variance. One solve for
     # both: on two cores jaxlib 0.10.2 can deadlock on two batched LAPACK calls that do not wait for
@@ -62,7 +63,7 @@ def condition(
     solved = process.solver.solve_triangular(both)
     cross, white = solved[:, :-1], solved[:, -1]
     variance = process.kernel(query) - jnp.sum(jnp.square(cross), axis=0)
-    return white @ cross, variance
+    return (white @ cross).reshape(shape), variance.reshape(shape)
 
 
 def one_thread() -> threadpool_limits:

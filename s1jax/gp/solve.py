@@ -7,11 +7,11 @@ from s1jax.gp import dense
 from s1jax.gp.kernel import Hyper
 from s1jax.types import Days, Estimate, Series
 
-SOLVERS = {"dense": dense.condition}
-"""Solvers by name: each returns mean and variance of (hyper, series, at, channel)."""
+SOLVERS = {"dense": dense}
+"""Solvers by name: modules with `log_likelihood` and `condition` of one pixel."""
 
 
-def log_likelihood(hyper: Hyper, series: Series) -> Float[Array, ""]:
+def log_likelihood(hyper: Hyper, series: Series, *, solver: str = "dense") -> Float[Array, ""]:
     """log p(z) = log N(z; 0, K + diag(noise)) of the valid values of one pixel, nats.
 
     K = sum_q Matern32(|t - t'|; l_q) (x) B_q, B_q = W_q W_q^T + diag(kappa_q). Values that are not
@@ -21,12 +21,13 @@ def log_likelihood(hyper: Hyper, series: Series) -> Float[Array, ""]:
     Args:
       hyper: length scales in days; the rest in units of the z-scored outputs.
       series: one pixel, z-scored outputs (time, channel); days need not be regular.
+      solver: a name of `SOLVERS`.
 
     Raises:
-      ValueError: `hyper` and `series` disagree in their number of outputs.
+      ValueError: unknown solver, or `hyper` and `series` disagree in their number of outputs.
     """
-    _check_outputs(hyper, series)
-    return dense.log_likelihood(hyper, series)
+    _check(hyper, series, solver)
+    return SOLVERS[solver].log_likelihood(hyper, series)
 
 
 def condition(
@@ -49,17 +50,31 @@ def condition(
     Raises:
       ValueError: unknown solver, no such channel, or `hyper` and `series` disagree in outputs.
     """
-    _check_outputs(hyper, series)
+    _check(hyper, series, solver)
     outputs = hyper.noise.shape[0]
-    if solver not in SOLVERS:
-        raise ValueError(f"solver: got {solver!r}, expected one of {sorted(SOLVERS)}")
     if not -outputs <= channel < outputs:
         raise ValueError(f"channel: got {channel}, expected an index of {outputs} outputs")
-    mean, variance = SOLVERS[solver](hyper, series, at, channel % outputs)
-    return Estimate(mean, jnp.sqrt(variance), jnp.sqrt(hyper.noise[channel]))
+    mean, variance = SOLVERS[solver].condition(hyper, series, at, (channel % outputs,))
+    return Estimate(mean[0], jnp.sqrt(variance[0]), jnp.sqrt(hyper.noise[channel]))
 
 
-def _check_outputs(hyper: Hyper, series: Series) -> None:
+def condition_outputs(
+    hyper: Hyper, series: Series, at: Days, *, solver: str = "dense"
+) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
+    """Mean and std of the latent of every output at once, as `condition` tells it for one.
+
+    Raises:
+      ValueError: unknown solver, or `hyper` and `series` disagree in their number of outputs.
+    """
+    _check(hyper, series, solver)
+    everything = tuple(range(hyper.noise.shape[0]))
+    mean, variance = SOLVERS[solver].condition(hyper, series, at, everything)
+    return mean, jnp.sqrt(variance)
+
+
+def _check(hyper: Hyper, series: Series, solver: str) -> None:
     outputs, shape = hyper.noise.shape[0], series.value.shape
+    if solver not in SOLVERS:
+        raise ValueError(f"solver: got {solver!r}, expected one of {sorted(SOLVERS)}")
     if len(shape) != 2 or shape[1] != outputs:
         raise ValueError(f"series.value: got shape {shape}, expected (time, {outputs}): one pixel")
