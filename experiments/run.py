@@ -39,7 +39,7 @@ DRAWN_ONCE = 0
 
 
 def load(config: Config) -> tuple[xr.Dataset, str]:
-    """The aligned cube of a configuration, and the data set's name."""
+    """The aligned cube of a configuration, speckle-filtered radar beside it, and its name."""
     if config.cube is None:
         scene = simulate.scene(jax.random.key(DRAWN_ONCE), config.scene)
         ds = cube.from_scene(scene, pixel_m=config.scene.pixel_m)
@@ -48,7 +48,8 @@ def load(config: Config) -> tuple[xr.Dataset, str]:
     else:
         name = Path(config.cube).name.split(".")[0] or Path(config.cube).parent.name
         ds = _open(config)
-    return cube.align_cube(ds, step=12.0 if config.step is None else config.step), name
+    ds = cube.align_cube(ds, step=12.0 if config.step is None else config.step)
+    return cube.despeckle(ds), name
 
 
 def _open(config: Config) -> xr.Dataset:

@@ -9,7 +9,8 @@ from importlib import import_module
 
 _ROOMS = (
     "align", "baselines", "chunks", "cube", "features", "gp", "hiding", "indices", "metrics",
-    "mogpr", "nets", "networks", "plots", "progress", "simulate", "tiles", "train", "types",
+    "mogpr", "nets", "networks", "plots", "progress", "simulate", "speckle", "tiles", "train",
+    "types",
 )  # fmt: skip
 _NAMES = {
     "open_cube": "cube",

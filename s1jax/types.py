@@ -32,6 +32,8 @@ class Series(NamedTuple):
     """True where `value` was observed."""
     place: Float[Array, "*pixel 2"] | None = None
     """Metres east and north."""
+    smooth: Float[Array, "*pixel time radar"] | None = None
+    """The radar channels, speckle-filtered, dB; valid where theirs are; None where not made."""
 
 
 class Estimate(NamedTuple):

@@ -14,6 +14,7 @@ from s1jax.baselines import (
     linear,
     whittaker,
 )
+from s1jax.baselines.residual import estimate
 from s1jax.types import NDVI, Series
 
 DAY = (19700 + 12 * np.arange(40)).astype(np.float32)
@@ -121,3 +122,29 @@ def test_doors(name):
         METHODS[name].fit(jax.random.key(0), without_ndvi(train), val)
     with pytest.raises(ValueError, match="label"):
         METHODS[name].fit(jax.random.key(0), train, without_ndvi(val))
+
+
+def smoothed(series):
+    return series._replace(smooth=series.value[..., :NDVI] + series.valid[..., :NDVI])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_filtered_radar_beside_the_raw_moves_nothing(name, fitted):
+    train, val, test = scene(60, 1), scene(30, 2), scene(9, 3)
+    test.valid[:4, :, NDVI] = False
+    want = METHODS[name].predict(fitted[name], test, DAY)
+    params = METHODS[name].fit(jax.random.key(0), smoothed(train), smoothed(val))
+    got = METHODS[name].predict(params, smoothed(test), DAY)
+    np.testing.assert_array_equal(got.mean, want.mean)
+    np.testing.assert_array_equal(got.std, want.std)
+
+
+def test_estimate_hands_each_pixel_its_filtered_radar():
+    test = smoothed(scene(9, 3))
+
+    def _curve(part):
+        return part.smooth[..., 1] / 100 + part.place[:, :1] / 1e5
+
+    got = estimate(_curve, test, 0.1, chunk=4, label="curve")
+    want = test.smooth[..., 1] / 100 + test.place[:, :1] / 1e5
+    np.testing.assert_allclose(got.mean, want, atol=1e-6)

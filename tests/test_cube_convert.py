@@ -1,11 +1,15 @@
 """Between cube and Series and back, where pixels are, and files that read back as written."""
 
+import logging
+
+import jax.numpy as jnp
 import numpy as np
 import pyproj
 import pytest
 import xarray as xr
 
-from s1jax import cube
+from s1jax import cube, speckle
+from s1jax.cube import names, smooth
 from s1jax.simulate import START, Scene
 
 PERIODS, HEIGHT, WIDTH = 6, 16, 20
@@ -198,3 +202,89 @@ def test_fill_product_keeps_what_was_measured(ds, tmp_path):
     np.testing.assert_array_equal(source == 1, ds.S2ndvi.notnull() & ds.mask)
     assert (source.values[:, ~inside] == 0).all()
     assert cube.crs(back).to_epsg() == 32749
+
+
+def _expected(ds, name, size):
+    """The whole plane at once, without any mask's outside."""
+    known = np.isfinite(ds[name].values)
+    if "mask" in ds:
+        known &= ds.mask.values
+    return speckle.multitemporal(jnp.asarray(ds[name].values), jnp.asarray(known), size=size)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7, 16])
+def test_despeckled_in_bands_is_the_filter_of_the_whole(ds, monkeypatch, rows):
+    aligned = cube.align_cube(ds)
+    monkeypatch.setattr(smooth, "_VALUES", rows * PERIODS * WIDTH)
+    made = cube.despeckle(aligned, size=5)
+    for name in ("VV", "VH"):
+        found = made[f"{name}_smooth"]
+        np.testing.assert_allclose(found, _expected(aligned, name, 5), atol=1e-5)
+        assert found.dims == ("t", "y", "x")
+        assert found.dtype == np.float32
+        assert found.attrs["units"] == "dB"
+        assert "5 x 5 means in linear power inside mask" in found.attrs["long_name"]
+        known = aligned[name].notnull() & aligned.mask
+        np.testing.assert_array_equal(found.notnull(), known)
+    xr.testing.assert_identical(made.drop_vars(["VV_smooth", "VH_smooth"]), aligned)
+
+
+def test_despeckle_without_mask_and_of_other_axes(ds):
+    bare = cube.align_cube(ds).drop_vars("mask")
+    made = cube.despeckle(bare.transpose("x", "t", "y"))
+    np.testing.assert_allclose(made.VV_smooth, _expected(bare, "VV", 3), atol=1e-5)
+    assert "mask" not in made.VV_smooth.attrs["long_name"]
+    with pytest.raises(ValueError, match="size: got 4, expected an odd number"):
+        cube.despeckle(bare, size=4)
+
+
+def test_despeckled_variables_are_no_channels(ds, tmp_path):
+    two = cube.align_cube(ds)
+    two = two.assign(VV_2=two.VV - 1, VH_2=two.VH + 2)
+    made = cube.despeckle(two)
+    radar = ["VV", "VH", "VV_2", "VH_2"]
+    assert names.sentinel1(made) == radar
+    assert cube.channels(made) == [*radar, "S2ndvi"]
+    # each orbit by itself: a gain goes through
+    np.testing.assert_allclose(made.VH_2_smooth, made.VH_smooth + 2, atol=1e-4)
+    assert cube.funnel(made) == cube.funnel(two)
+    series, pixel = cube.to_series(made)
+    assert series.smooth.shape == (*series.value.shape[:2], 4)
+    mean = np.full(series.value.shape[:2], 0.4, np.float32)
+    product = cube.fill_product(made, pixel, mean, mean)
+    assert "VV_smooth" not in product
+    # written and read back they are as they were, and can be made anew
+    cube.write(made, tmp_path / "cube.nc")
+    back = cube.open_cube(tmp_path / "cube.nc")
+    xr.testing.assert_equal(back, made)
+    assert back.VV_smooth.attrs == made.VV_smooth.attrs
+    again = cube.despeckle(cube.align_cube(back), size=5)
+    np.testing.assert_allclose(again.VV_smooth, _expected(two, "VV", 5), atol=1e-5)
+
+
+def test_series_carries_what_was_smoothed(ds, x64):
+    aligned = cube.align_cube(ds)
+    assert cube.to_series(aligned)[0].smooth is None
+    made = cube.despeckle(aligned)
+    series, pixel = cube.to_series(made)
+    assert series.smooth.dtype == series.value.dtype == (np.float64 if x64 else np.float32)
+    for channel, name in enumerate(["VV_smooth", "VH_smooth"]):
+        given = np.nan_to_num(cube.at_pixels(made, name, pixel))
+        np.testing.assert_array_equal(series.smooth[..., channel], given)
+    assert (series.smooth[~series.valid[..., :-1]] == 0).all()
+    assert (series.smooth != series.value[..., :-1])[series.valid[..., :-1]].any()
+    with pytest.raises(ValueError, match=r"VH_smooth: got .* expected it among them"):
+        cube.to_series(made.drop_vars("VH_smooth"))
+    lost = made.assign(VH_smooth=made.VH_smooth.where(made.x != made.x[3]))
+    with pytest.raises(ValueError, match=r"VH_smooth: got .* valid values of VH without it"):
+        cube.to_series(lost)
+
+
+def test_points_and_single_rows_have_no_neighbours(ds, caplog):
+    aligned = cube.align_cube(ds)
+    with caplog.at_level(logging.INFO, logger="s1jax"):
+        for part in (aligned.isel(y=slice(0, 1)), aligned.isel(x=slice(4, 5))):
+            assert cube.despeckle(part) is part
+            assert cube.to_series(part)[0].smooth is None
+    assert "1 x 20 pixels have no neighbours" in caplog.text
+    assert "16 x 1 pixels have no neighbours" in caplog.text

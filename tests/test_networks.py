@@ -83,6 +83,18 @@ def test_same_key_same_weights(learnt):
     chex.assert_trees_all_equal(params, again)
 
 
+def test_filtered_radar_beside_the_raw_moves_nothing(learnt):
+    estimator, params = learnt
+    series, training, validation = (_series(seed)[0] for seed in (2, 0, 1))
+    series, training, validation = (
+        s._replace(smooth=s.value[..., :-1] + 1) for s in (series, training, validation)
+    )
+    again = estimator.fit(jax.random.key(0), training, validation)
+    chex.assert_trees_all_equal(params, again)
+    plain = estimator.predict(params, series._replace(smooth=None), series.day)
+    chex.assert_trees_all_equal(estimator.predict(params, series, series.day), plain)
+
+
 def test_batch_features_equal_the_series(x64):
     series, _ = _series(3)
     series = jax.tree.map(

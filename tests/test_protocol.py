@@ -12,6 +12,7 @@ from experiments.config import PRESETS, complete
 from experiments.methods import methods
 from experiments.protocol import Data
 from experiments.splits import Fold, Split
+from s1jax import hiding
 from s1jax.baselines import BoostingConfig, KnnSpaceConfig, WhittakerConfig
 from s1jax.mogpr import MogprConfig
 from s1jax.networks import Mlp3Config, Mlp10Config
@@ -179,3 +180,26 @@ def test_subsample_keeps_clusters_with_their_pixels():
     assert [p.size for p in small[:3]] == [10, 10, 5]
     np.testing.assert_array_equal(small.cluster, (small.test - 40) // 10)
     assert (protocol.subsample(SPLIT, (10, None, 5), seed=0).folds[0].test == small.test).all()
+
+
+def test_take_slices_every_array_alike():
+    series = _data().series
+    smooth = np.random.default_rng(2).normal(-15, 1, (PIXELS, DATES, 2)).astype(np.float32)
+    pixels, time = np.array([7, 3, 50]), slice(4, 20)
+    part = protocol.take(series._replace(smooth=smooth), pixels, time)
+    np.testing.assert_array_equal(part.smooth, smooth[pixels, 4:20])
+    np.testing.assert_array_equal(part.value, series.value[pixels, 4:20])
+    np.testing.assert_array_equal(part.valid, series.valid[pixels, 4:20])
+    np.testing.assert_array_equal(part.place, series.place[pixels])
+    np.testing.assert_array_equal(part.day, series.day[4:20])
+    bare = protocol.take(series._replace(place=None), pixels)
+    assert bare.smooth is None
+    assert bare.place is None
+
+
+def test_hiding_labels_leaves_the_filtered_radar():
+    series = _data().series
+    smooth = np.ones((PIXELS, DATES, 2), np.float32)
+    seen = hiding.without(series._replace(smooth=smooth), np.ones((PIXELS, DATES), bool))
+    np.testing.assert_array_equal(seen.smooth, smooth)
+    assert not seen.valid[..., -1].any()

@@ -77,6 +77,25 @@ def test_tiles_equal_the_whole(ds, tmp_path, rows, suffix):
         assert (found["S2ndvi_SOURCE"].transpose("t", "y", "x").values[seen] == 1).all()
 
 
+@pytest.mark.parametrize("rows", [1, 4, 5])
+def test_filtered_radar_is_of_the_whole_and_not_of_a_tile(ds, tmp_path, rows):
+    def _smooth(series, days):
+        mean = jnp.asarray(series.smooth[..., 1]) / 100
+        return Estimate(mean, jnp.abs(mean) + 0.01, jnp.zeros(()))
+
+    whole = cube.despeckle(ds, size=5)
+    tiles.fill(_smooth, whole, tmp_path / "map.nc", rows=rows)
+    with xr.open_dataset(tmp_path / "map.nc", engine="h5netcdf") as found:
+        expected = np.nan_to_num(whole["VH_smooth"].where(whole["mask"])) / 100
+        expected = np.where(found["S2ndvi_SOURCE"] > 0, expected, np.nan).astype(np.float32)
+        np.testing.assert_allclose(found["S2ndvi_FUSED"], expected, rtol=1e-6)
+        assert set(found.data_vars) >= {"S2ndvi", "S2ndvi_FUSED"}
+        assert "VH_smooth" not in found
+    # neighbours in the next tile do count
+    apart = cube.despeckle(ds.isel(y=slice(8, 10)), size=5)["VH_smooth"]
+    assert np.abs(apart - whole["VH_smooth"].isel(y=slice(8, 10))).max() > 0.1
+
+
 def test_an_older_map_is_replaced(ds, tmp_path):
     path = tmp_path / "map.zarr"
     tiles.fill(_predict, ds, path, rows=4)

@@ -173,8 +173,6 @@ def _mean(params, series, config):
     )
     for chosen, model, rows in models:
         if chosen.any():
-            part = series._replace(
-                value=series.value[chosen], valid=series.valid[chosen], place=None
-            )
+            part = Series(series.day, series.value[chosen], series.valid[chosen])
             mean[chosen] = _on_grid(model, rows, part, config)
     return mean

@@ -86,7 +86,7 @@ def estimate(
       NumPy arrays of the dtype of `series.value`.
     """
     dtype = series.value.dtype
-    parts = {"value": series.value, "valid": series.valid, "place": series.place}
+    parts = {name: leaf for name, leaf in series._asdict().items() if name != "day"}
     mean = map_pixels(
         lambda part: np.clip(curve(Series(day=series.day, **part)), -1.0, 1.0).astype(dtype),
         parts,

@@ -1,4 +1,4 @@
-"""Labelled cubes: open and repair, align, to and from Series, write. Dates and CRS live here."""
+"""Labelled cubes: open, repair, align, despeckle, to and from Series, write; dates and CRS."""
 
 from s1jax.cube.convert import at_pixels, from_scene, observed_pixels, to_raster, to_series
 from s1jax.cube.crs import crs, place
@@ -8,12 +8,14 @@ from s1jax.cube.names import channels
 from s1jax.cube.open import open_cube
 from s1jax.cube.periods import align_cube
 from s1jax.cube.product import fill_product, source_flag, write
+from s1jax.cube.smooth import despeckle
 
 __all__ = [
     "align_cube",
     "at_pixels",
     "channels",
     "crs",
+    "despeckle",
     "fill_product",
     "from_days",
     "from_scene",

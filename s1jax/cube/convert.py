@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, Shaped
 
 from s1jax.cube.crs import place, with_grid_mapping
 from s1jax.cube.dates import from_days, to_days
-from s1jax.cube.names import channels
+from s1jax.cube.names import channels, sentinel1, smooth_name
 from s1jax.types import Series
 
 
@@ -25,10 +25,11 @@ def to_series(ds: xr.Dataset) -> tuple[Series, Int[np.ndarray, "pixel"]]:
     """Series of the pixels in `mask` with any observation, and their places in the flat grid.
 
     NumPy arrays in JAX's default precision: day (time,) in days since 1970-01-01, value and valid
-    (pixel, time, channel) with 0 where not valid, place (pixel, 2) in metres or None.
+    (pixel, time, channel) with 0 where not valid, place (pixel, 2) in metres or None, and smooth
+    (pixel, time, radar) where `despeckle` was called, else None.
 
     Raises:
-      ValueError: no pixel is left.
+      ValueError: no pixel is left, or some radar values are without their filtered ones.
     """
     dtype = jnp.zeros(0).dtype
     pixel = observed_pixels(ds)
@@ -40,7 +41,22 @@ def to_series(ds: xr.Dataset) -> tuple[Series, Int[np.ndarray, "pixel"]]:
     where = place(ds)
     where = None if where is None else where.reshape(-1, 2)[pixel].astype(dtype)
     value = np.where(valid, value, value.dtype.type(0)).astype(dtype, copy=False)
-    return Series(to_days(ds["t"].values).astype(dtype), value, valid, where), pixel
+    smooth = _smooth(ds, pixel, valid[..., :-1], dtype)
+    return Series(to_days(ds["t"].values).astype(dtype), value, valid, where, smooth), pixel
+
+
+def _smooth(ds, pixel, valid, dtype):
+    """Speckle-filtered radar with 0 where not valid; None where the cube has none."""
+    names = [smooth_name(name) for name in sentinel1(ds)]
+    if not any(name in ds.variables for name in names):
+        return None
+    value = np.stack([at_pixels(ds, name, pixel) for name in names], axis=-1)
+    lost = (valid & ~np.isfinite(value)).sum(axis=(0, 1))
+    for name, count in zip(names, lost, strict=True):
+        if count:
+            got = f"{count:,} valid values of {name.removesuffix('_smooth')} without it"
+            raise ValueError(f"{name}: got {got}, expected none; call despeckle again")
+    return np.where(valid, value, value.dtype.type(0)).astype(dtype, copy=False)
 
 
 def to_raster(

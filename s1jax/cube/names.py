@@ -43,6 +43,11 @@ def channels(ds: xr.Dataset) -> list[str]:
     return [*sentinel1(ds), "S2ndvi"]
 
 
+def smooth_name(name: str) -> str:
+    """Name of the speckle-filtered variable that stands beside a radar variable."""
+    return f"{name}_smooth"
+
+
 def standard_names(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     """The cube with dims (t, y, x) and variables VV, VH, S2ndvi by those names, and what was said.
 

@@ -1,20 +1,15 @@
 """Likelihood and posterior by tinygp's dense Cholesky solver: cubic in observations, the oracle."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
-from threadpoolctl import threadpool_limits
+from jaxtyping import Array, Float
 from tinygp import GaussianProcess
+from tinygp.solvers import DirectSolver
 
 from s1jax.gp.kernel import Grid, Hyper, kernel
 from s1jax.types import Days, Series
-
-BATCH = 16
-"""Pixels factorised together: their matrices stay in the cache, which halves the time of 128."""
 
 
 class _Problem(NamedTuple):
@@ -33,7 +28,14 @@ def _problem(hyper: Hyper, series: Series) -> _Problem:
     observed = jnp.where(valid, value, 0.0).T.reshape(-1)
     noise = (mask * jnp.asarray(hyper.noise)[:, None] + (1.0 - mask)).reshape(-1)
     grid = Grid(jnp.asarray(series.day, value.dtype), jnp.arange(mask.shape[0]), mask)
-    process = GaussianProcess(kernel(hyper), grid, diag=noise, mean_value=jnp.zeros_like(observed))
+    # named, as tinygp would take a quasiseparable solver for this kernel
+    process = GaussianProcess(
+        kernel(hyper),
+        grid,
+        diag=noise,
+        mean_value=jnp.zeros_like(observed),
+        solver=DirectSolver,
+    )
     return _Problem(process, observed, jnp.sum(mask))
 
 
@@ -64,24 +66,3 @@ def condition(
     cross, white = solved[:, :-1], solved[:, -1]
     variance = process.kernel(query) - jnp.sum(jnp.square(cross), axis=0)
     return (white @ cross).reshape(shape), variance.reshape(shape)
-
-
-def one_thread() -> threadpool_limits:
-    """Context in which OpenBLAS uses one thread, for loops over many pixels.
-
-    XLA hands each small factorisation to OpenBLAS, whose threads spin against XLA's own: on cores
-    that other work shares this made the posterior ten to fifty times slower.
-    """
-    return threadpool_limits(limits=1, user_api="blas")
-
-
-def over_pixels(function: Callable[..., PyTree], *arrays: Array) -> PyTree:
-    """`function` vmapped over the first axis of `arrays`, in batches of `BATCH` one after another.
-
-    XLA orders its sums by the shape of the batch; as this is one shape whatever the number of
-    pixels, a pixel's result is the same to the last bit in every chunk.
-    """
-    n = arrays[0].shape[0]
-    index = jnp.minimum(jnp.arange(n + -n % BATCH), n - 1).reshape(-1, BATCH)
-    parts = jax.lax.map(lambda i: jax.vmap(function)(*(leaf[i] for leaf in arrays)), index)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], parts)

@@ -10,20 +10,14 @@ from jaxtyping import Array, Float, PyTree
 from scipy.optimize import minimize
 
 from s1jax.chunks import map_pixels
-from s1jax.gp.dense import one_thread, over_pixels
+from s1jax.gp.batch import compiled, lanes, over_pixels
 from s1jax.gp.kernel import Hyper
+from s1jax.gp.search import bounds, pack, unpack
 from s1jax.gp.solve import log_likelihood
 from s1jax.progress import bar
 from s1jax.types import Series
 
 log = logging.getLogger("s1jax")
-
-LENGTHSCALE = (6.0, 2000.0)
-"""Bounds of the length scale, days: half a Sentinel-1 cycle; beyond any series."""
-MIXING = (-6.0, 6.0)
-LOG_KAPPA = (-12.0, 3.0)
-NOISE = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-4}
-"""Smallest noise variance by precision: below it the posterior variance drowns in rounding."""
 
 
 def initial(latents: int, outputs: int) -> Hyper:
@@ -40,11 +34,11 @@ def initial(latents: int, outputs: int) -> Hyper:
     return Hyper(*map(jnp.asarray, (lengthscale, mixing, kappa, np.full(outputs, 0.3))))
 
 
-def fit(series: Series, start: Hyper, *, chunk: int = 256, iterations: int = 200) -> Hyper:
+def fit(series: Series, start: Hyper, *, chunk: int = 1024, iterations: int = 200) -> Hyper:
     """argmax of the mean over pixels of log p(z | hyper), by L-BFGS-B from `start`.
 
-    Searched in log l, W, log kappa, log noise, within l in [6, 2000] d, |W| <= 6, log kappa in
-    [-12, 3], noise >= 1e-2 in float32 and 1e-4 in float64. Deterministic. With several latents
+    Searched in the space of `gp.search`, within l in [6, 2000] d, |W| <= 6, log kappa in [-12, 3],
+    noise above 1e-2 in float32 and 1e-4 in float64. Deterministic. With several latents
     there are many optima of like height: compare likelihoods and predictions, not parameters.
 
     Args:
@@ -60,22 +54,18 @@ def fit(series: Series, start: Hyper, *, chunk: int = 256, iterations: int = 200
     if keep.size == 0:
         raise ValueError(f"series.valid: no valid observation in any of {len(series.valid)} pixels")
     dtype = jax.dtypes.canonicalize_dtype(series.value.dtype)
-    arrays = (np.asarray(series.value)[keep], np.asarray(series.valid)[keep])
-    day = jnp.asarray(series.day, dtype)
-    bounds = _bounds(start, dtype)
-    low, high = bounds.T
+    some = Series(series.day, *(np.asarray(leaf)[keep] for leaf in series[1:3]))
+    latents, outputs = start.mixing.shape
+    box = bounds(latents, outputs, dtype)
 
     def _objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        hyper = _unpack(jnp.asarray(theta, dtype), start)
-        value, slope = map_pixels(
-            partial(_value_and_slope, hyper, day), arrays, chunk=chunk, label="likelihood"
-        )
+        value, slope = value_and_slope(theta, some, latents=latents, chunk=chunk)
         progress.update()
-        # float64 sums, in the order of the pixels: no chunk changes the result
-        return -value.mean(dtype=np.float64), -slope.mean(axis=0, dtype=np.float64)
+        return -value.mean(), -slope.mean(axis=0)
 
-    theta = np.clip(_pack(start), low, high)
-    with bar(range(iterations), "region fit", "evaluation") as progress, one_thread():
+    start = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), start)
+    theta = np.clip(np.asarray(pack(start), np.float64), *box.T)
+    with bar(range(iterations), "region fit", "evaluation") as progress:
         first, _ = _objective(theta)
         if not np.isfinite(first):
             raise ValueError(f"log-likelihood at start: got {-first}, expected a finite number")
@@ -84,52 +74,47 @@ def fit(series: Series, start: Hyper, *, chunk: int = 256, iterations: int = 200
             theta,
             method="L-BFGS-B",
             jac=True,
-            bounds=bounds,
+            bounds=box,
             options={"maxiter": iterations, "ftol": max(10.0 * float(np.finfo(dtype).eps), 1e-9)},
         )
     log.info(
         "region fit: %d pixels, %d evaluations, mean log-likelihood %.3f -> %.3f (%s)",
         keep.size, best.nfev, -first, -best.fun, best.message,
     )  # fmt: skip
-    return _unpack(jnp.asarray(best.x, dtype), start)
+    return unpack(jnp.asarray(best.x, dtype), latents, outputs)
 
 
-@jax.jit
-def _value_and_slope(
-    hyper: Hyper, day: Float[Array, "time"], arrays: PyTree
+def value_and_slope(
+    row: Float[np.ndarray, "parameter"], series: Series, *, latents: int, chunk: int = 1024
+) -> tuple[Float[np.ndarray, "pixel"], Float[np.ndarray, "pixel parameter"]]:
+    """log p(z | row) of each pixel and its gradient in the row, float64 for sums over pixels.
+
+    Args:
+      row: hyperparameters in the space of `gp.search`.
+      series: z-scored outputs (pixel, time, channel); its dtype is that of the computation.
+      latents: latent processes of the model.
+      chunk: pixels per call; changes no digit.
+    """
+    dtype = jax.dtypes.canonicalize_dtype(series.value.dtype)
+    found = map_pixels(
+        partial(_each, jnp.asarray(row, dtype), jnp.asarray(series.day, dtype), latents=latents),
+        (series.value, series.valid),
+        chunk=min(chunk, len(series.valid)),
+        label="likelihood",
+    )
+    return tuple(leaf.astype(np.float64) for leaf in found)
+
+
+@partial(compiled, static_argnames=("latents",))
+def _each(
+    row: Float[Array, "parameter"], day: Float[Array, "time"], arrays: PyTree, *, latents: int
 ) -> tuple[Float[Array, "pixel"], Float[Array, "pixel parameter"]]:
-    """Log-likelihood of each pixel and its gradient in the searched parameters."""
+    outputs = arrays[0].shape[-1]
 
     def _of_pixel(value, valid):
         series = Series(day, value, valid)
-        return jax.value_and_grad(lambda x: log_likelihood(_unpack(x, hyper), series))(_pack(hyper))
+        return jax.value_and_grad(lambda x: log_likelihood(unpack(x, latents, outputs), series))(
+            row
+        )
 
-    return over_pixels(_of_pixel, *arrays)
-
-
-def _pack(hyper: Hyper) -> Float[Array, "parameter"]:
-    """The searched parameters, one row: log l, W, log kappa, log noise."""
-    leaves = (jnp.log(hyper.lengthscale), hyper.mixing, jnp.log(hyper.kappa), jnp.log(hyper.noise))
-    return jnp.concatenate([leaf.reshape(-1) for leaf in leaves])
-
-
-def _unpack(theta: Float[Array, "parameter"], like: Hyper) -> Hyper:
-    latents, outputs = like.mixing.shape
-    ends = np.cumsum([latents, latents * outputs, latents * outputs])
-    lengthscale, mixing, kappa, noise = jnp.split(theta, ends)
-    return Hyper(
-        jnp.exp(lengthscale),
-        mixing.reshape(latents, outputs),
-        jnp.exp(kappa).reshape(latents, outputs),
-        jnp.exp(noise),
-    )
-
-
-def _bounds(like: Hyper, dtype: np.dtype) -> np.ndarray:
-    rows = (
-        (like.lengthscale.size, tuple(np.log(LENGTHSCALE))),
-        (like.mixing.size, MIXING),
-        (like.kappa.size, LOG_KAPPA),
-        (like.noise.size, (np.log(NOISE[dtype]), np.log(20.0))),
-    )
-    return np.concatenate([np.tile(pair, (count, 1)) for count, pair in rows])
+    return over_pixels(_of_pixel, *arrays, lanes=lanes("kalman", latents, outputs))

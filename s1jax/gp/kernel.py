@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
-from tinygp.kernels import Kernel
+from tinygp.kernels.quasisep import Quasisep
 
 
 class Hyper(NamedTuple):
@@ -43,16 +43,22 @@ class Grid(NamedTuple):
     """1 where the point exists, 0 where it is to have no covariance with anything."""
 
 
-class Coregional(Kernel):
+class Coregional(Quasisep):
     """k((t, i, m), (t', j, m')) = m m' sum_q B_q[i, j] Matern32(|t - t'|; l_q).
 
     That is K = sum_q Matern32(|t - t'|; l_q) (x) B_q with B_q = W_q W_q^T + diag(kappa_q): one
     latent process is the intrinsic model of coregionalisation, several are the linear one.
     Source: Álvarez, Rosasco and Lawrence (2012), Kernels for vector-valued functions: a review.
 
-    `evaluate` tells it for one pair of `Points`. For two `Grid`s a call computes each Matern once
-    per pair of days and spreads it over the outputs: the same numbers (a test holds it) with
-    outputs^2 times fewer exponentials and no gather.
+    As a covariance: `evaluate` tells it for one pair of `Points`. For two `Grid`s a call computes
+    each Matern once per pair of days and spreads it over the outputs: the same numbers (a test
+    holds it) with outputs^2 times fewer exponentials and no gather.
+
+    As a quasiseparable kernel of tinygp, on `Points` in the order of their days: the state is
+    (f, f'/lambda) with lambda = sqrt(3)/l of each latent and output, in the order [latent, output,
+    derivative]. All latents share one state, as tinygp's vmapped sum of kernels fails in condition.
+    Source: Hartikainen and Särkkä (2010), Kalman filtering and smoothing solutions to temporal
+    Gaussian process regression models.
     """
 
     lengthscale: Float[Array, "latent"]
@@ -62,6 +68,53 @@ class Coregional(Kernel):
         """k of one pair of points."""
         pair = self.coregion[:, X1.output, X2.output]
         return X1.mask * X2.mask * jnp.sum(pair * matern32(X1.day - X2.day, self.lengthscale))
+
+    def evaluate_diag(self, X: Points) -> Float[Array, ""]:
+        """Variance of one point."""
+        return jnp.square(X.mask) * jnp.sum(self.coregion[:, X.output, X.output])
+
+    def coord_to_sortable(self, X: Points) -> Float[Array, "*point"]:
+        """Days, by which the points are in order."""
+        return X.day
+
+    def design_matrix(self) -> Float[Array, "state state"]:
+        """F of d state/dt = F state + noise: lambda_q [[0, 1], [-1, -2]] of each, 1/day."""
+        matrix = jnp.array([[0.0, 1.0], [-1.0, -2.0]], self.lengthscale.dtype)
+        return self._state(self._apart(), _rate(self.lengthscale)[:, None, None] * matrix[None])
+
+    def stationary_covariance(self) -> Float[Array, "state state"]:
+        """Covariance of the state on any day: B_q (x) I_2 of each latent."""
+        latents = self.lengthscale.size
+        return self._state(self.coregion, jnp.tile(_eye(2, self.coregion), (latents, 1, 1)))
+
+    def observation_model(self, X: Points) -> Float[Array, "state"]:
+        """h of f(point) = h . state: the sum of an output's latents, times the mask."""
+        latents, outputs, _ = self.coregion.shape
+        which = jnp.zeros((latents, outputs, 2), self.coregion.dtype).at[:, X.output, 0].set(X.mask)
+        return which.reshape(-1)
+
+    def transition_matrix(self, X1: Points, X2: Points) -> Float[Array, "state state"]:
+        """A^T, as tinygp has it, of E[state(X2) | state(X1)] = A state(X1); X2 not before X1.
+
+        A = exp(-a) [[1 + a, a], [-a, 1 - a]] of each, a = lambda_q (t2 - t1).
+        """
+        # tinygp asks for pairs in the wrong order too, and drops them: they must not overflow
+        a = _rate(self.lengthscale) * jnp.maximum(X2.day - X1.day, 0.0)
+        rows = jnp.stack([jnp.stack([1.0 + a, -a], -1), jnp.stack([a, 1.0 - a], -1)], -2)
+        return self._state(self._apart(), jnp.exp(-a)[:, None, None] * rows)
+
+    def _apart(self) -> Float[Array, "latent output output"]:
+        """The identity, for what the outputs do each on its own."""
+        latents, outputs, _ = self.coregion.shape
+        return jnp.tile(_eye(outputs, self.coregion), (latents, 1, 1))
+
+    def _state(
+        self, outer: Float[Array, "latent output output"], inner: Float[Array, "latent 2 2"]
+    ) -> Float[Array, "state state"]:
+        """Block diagonal over the latents of outer_q (x) inner_q."""
+        latents, outputs, _ = self.coregion.shape
+        blocks = jnp.einsum("qr,qij,qst->qisrjt", _eye(latents, outer), outer, inner)
+        return blocks.reshape(latents * outputs * 2, latents * outputs * 2)
 
     def __call__(self, X1: Points | Grid, X2: Points | Grid | None = None) -> Float[Array, "..."]:
         """Covariance matrix of two sets of points, or the variances of one."""
@@ -83,7 +136,7 @@ def matern32(lag: Float[Array, "..."], lengthscale: Float[Array, "..."]) -> Floa
 
     Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
     """
-    a = 3.0**0.5 * jnp.abs(lag) / lengthscale
+    a = _rate(lengthscale) * jnp.abs(lag)
     return (1.0 + a) * jnp.exp(-a)
 
 
@@ -98,3 +151,12 @@ def points(grid: Grid) -> Points:
     """The points of a grid, output by output."""
     outputs, days = grid.mask.shape
     return Points(jnp.tile(grid.day, outputs), jnp.repeat(grid.output, days), grid.mask.reshape(-1))
+
+
+def _rate(lengthscale: Float[Array, "..."]) -> Float[Array, "..."]:
+    """lambda = sqrt(3) / l, 1/day."""
+    return 3.0**0.5 / lengthscale
+
+
+def _eye(size: int, like: Float[Array, "..."]) -> Float[Array, "size size"]:
+    return jnp.eye(size, dtype=like.dtype)

@@ -3,15 +3,15 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from s1jax.gp import dense
+from s1jax.gp import dense, kalman
 from s1jax.gp.kernel import Hyper
 from s1jax.types import Days, Estimate, Series
 
-SOLVERS = {"dense": dense}
+SOLVERS = {"kalman": kalman, "dense": dense}
 """Solvers by name: modules with `log_likelihood` and `condition` of one pixel."""
 
 
-def log_likelihood(hyper: Hyper, series: Series, *, solver: str = "dense") -> Float[Array, ""]:
+def log_likelihood(hyper: Hyper, series: Series, *, solver: str = "kalman") -> Float[Array, ""]:
     """log p(z) = log N(z; 0, K + diag(noise)) of the valid values of one pixel, nats.
 
     K = sum_q Matern32(|t - t'|; l_q) (x) B_q, B_q = W_q W_q^T + diag(kappa_q). Values that are not
@@ -31,7 +31,7 @@ def log_likelihood(hyper: Hyper, series: Series, *, solver: str = "dense") -> Fl
 
 
 def condition(
-    hyper: Hyper, series: Series, at: Days, *, channel: int, solver: str = "dense"
+    hyper: Hyper, series: Series, at: Days | None, *, channel: int, solver: str = "kalman"
 ) -> Estimate:
     """Posterior of the latent f of one output given the valid values of one pixel, z-scored.
 
@@ -43,7 +43,8 @@ def condition(
     Args:
       hyper: length scales in days; the rest in units of the z-scored outputs.
       series: one pixel, z-scored outputs (time, channel); days need not be regular.
-      at: days to estimate on; may lie before, between and after the days of the series.
+      at: days to estimate on; may lie before, between and after the days of the series. None: the
+        days of the series themselves, which takes the Kalman filter half the time.
       channel: the output; negative counts from the last.
       solver: a name of `SOLVERS`.
 
@@ -59,7 +60,7 @@ def condition(
 
 
 def condition_outputs(
-    hyper: Hyper, series: Series, at: Days, *, solver: str = "dense"
+    hyper: Hyper, series: Series, at: Days | None, *, solver: str = "kalman"
 ) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
     """Mean and std of the latent of every output at once, as `condition` tells it for one.
 

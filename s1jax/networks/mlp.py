@@ -137,8 +137,8 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
     def predict(params: MlpParams, series: Series, days: Days) -> Estimate:
         day, days = jnp.asarray(series.day), jnp.asarray(days)
         mean, std = map_pixels(
-            lambda part: _many(params, day, days, Series(day, *part)),
-            (series.value, series.valid),
+            lambda part: _many(params, day, days, part),
+            series._replace(day=None),
             chunk=config.chunk,
             label="network",
         )

@@ -1,0 +1,70 @@
+"""Radar variables beside themselves, speckle-filtered: a band of rows at a time."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from s1jax import speckle
+from s1jax.cube.names import sentinel1, smooth_name
+from s1jax.progress import bar
+
+log = logging.getLogger("s1jax")
+_VALUES = 2**22
+"""Values of a band without its halo, at most: about 16 MB, and some times that while it is made."""
+
+_filtered = jax.jit(speckle.multitemporal, static_argnames="size")
+
+
+def despeckle(ds: xr.Dataset, *, size: int = 3) -> xr.Dataset:
+    """The cube with VV_smooth, VH_smooth [, VV_2_smooth, ...]: dB, valid where VV, VH are.
+
+    Each is the multi-temporal filter (`speckle.multitemporal`) of its variable inside `mask`, where
+    there is one, and NaN outside; older ones are replaced. It is made of the whole cube, so do this
+    before the cube is cut into tiles. A single row or column has no neighbours that could be
+    trusted to be near: such a cube, of points say, is returned as it is, and the log says so.
+
+    Args:
+      ds: aligned cube (`align_cube`); its orbits are filtered apart.
+      size: odd side of the square of the local means, pixels.
+
+    Raises:
+      ValueError: `size` is even or below 1.
+    """
+    height, width = ds.sizes["y"], ds.sizes["x"]
+    if min(height, width) == 1:
+        log.info("speckle: not filtered, %d x %d pixels have no neighbours", height, width)
+        return ds
+    wanted = np.ones((height, width), bool)
+    if "mask" in ds.variables:
+        wanted = ds["mask"].transpose("y", "x").values.astype(bool)
+    inside = " inside mask" if "mask" in ds.variables else ""
+    how = f"multi-temporal speckle filter with {size} x {size} means in linear power{inside}"
+    made = {}
+    for name in sentinel1(ds):
+        db = ds[name].transpose("t", "y", "x").values
+        value = _in_bands(db, np.isfinite(db) & wanted, size, f"{name} speckle")
+        attrs = {"units": "dB", "long_name": f"{name}, {how}"}
+        made[smooth_name(name)] = (("t", "y", "x"), value, attrs)
+    log.info("speckle of %s: %s", ", ".join(sentinel1(ds)), how)
+    return ds.assign(made)
+
+
+def _in_bands(db, valid, size, label):
+    """The filter of all rows, float32; every band has one shape, with a halo of its neighbours."""
+    dates, height, width = db.shape
+    rows = min(height, max(1, _VALUES // (dates * width)))
+    halo = size // 2
+    made = np.empty(db.shape, np.float32)
+    for start in bar(range(0, height, rows), label, "band"):
+        low, high = max(start - halo, 0), min(start + rows + halo, height)
+        inside = slice(low - start + halo, high - start + halo)
+        value = np.zeros((dates, rows + 2 * halo, width), np.float32)
+        known = np.zeros(value.shape, bool)
+        value[:, inside], known[:, inside] = db[:, low:high], valid[:, low:high]
+        band = _filtered(jnp.asarray(value), jnp.asarray(known), size=size)
+        stop = min(start + rows, height)
+        made[:, start:stop] = np.asarray(band)[:, halo : halo + stop - start]
+    return made

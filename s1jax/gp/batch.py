@@ -1,0 +1,103 @@
+"""One-pixel functions over many pixels: lanes, batches of one shape, all devices."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+from jaxtyping import PyTree
+from threadpoolctl import threadpool_limits
+
+_OPTIONS = {
+    # many small operations after one another: scheduling them for concurrency takes longer
+    "xla_cpu_enable_concurrency_optimized_scheduler": False,
+    # the loops of the newer emitters are not vectorised over lanes; the older ones are
+    "xla_cpu_use_fusion_emitters": False,
+}
+"""What makes the recursion over the dates two to three times faster on CPUs; no result changes."""
+
+_LANES = {"kalman": 256, "quasisep": 32, "dense": 16}
+"""Pixels computed together on a CPU: what a pixel stores for all its dates stays in the cache."""
+_LARGE_STATE = 8
+"""Latents x outputs above which a Kalman state is large, and a quarter of the lanes fit."""
+_GPU = 64
+"""A GPU is filled by so many times the lanes of a CPU."""
+
+
+def lanes(solver: str, latents: int, outputs: int) -> int:
+    """Pixels that `over_pixels` computes together: as many as are fast with that solver here."""
+    count = _LANES[solver]
+    if solver == "kalman" and latents * outputs > _LARGE_STATE // 2:
+        count //= 4
+    return count if jax.default_backend() == "cpu" else count * _GPU
+
+
+def over_pixels(function: Callable[..., PyTree], *arrays: PyTree, lanes: int) -> PyTree:
+    """`function` vmapped over the first axis of `arrays`, `lanes` pixels at a time on each device.
+
+    XLA orders its sums by the shape of a batch; as that is one shape whatever the number of pixels
+    and devices, a pixel's result is the same to the last bit wherever it is computed. All local
+    devices share the pixels: CPU devices (XLA_FLAGS=--xla_force_host_platform_device_count=CORES
+    before JAX starts) and GPUs by the same code.
+
+    Args:
+      function: of one pixel; what it closes over is copied to every device.
+      arrays: pytrees with the pixels on the first axis of every leaf.
+      lanes: pixels of a batch.
+    """
+    devices = jax.local_device_count()
+    n = jax.tree.leaves(arrays)[0].shape[0]
+    whole = n + -n % (lanes * devices)
+    index = jnp.minimum(jnp.arange(whole), n - 1).reshape(-1, lanes)
+    batches = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], arrays)
+
+    def _share(batches):
+        return jax.lax.map(lambda batch: jax.vmap(function)(*batch), batches)
+
+    if devices > 1:
+        mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("pixel",))
+        pixel = PartitionSpec("pixel")
+        _share = jax.shard_map(
+            _share, mesh=mesh, in_specs=(pixel,), out_specs=pixel, check_vma=False
+        )
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], _share(batches))
+
+
+def compiled(function: Callable | None = None, *, static_argnames: tuple[str, ...] = ()):
+    """`function` jitted with the compiler options that suit long chains of small operations."""
+    if function is None:
+        return functools.partial(compiled, static_argnames=static_argnames)
+
+    @functools.cache
+    def _jitted():
+        return jax.jit(function, static_argnames=static_argnames, compiler_options=_known())
+
+    @functools.wraps(function)
+    def _call(*args, **kwargs):
+        return _jitted()(*args, **kwargs)
+
+    return _call
+
+
+@functools.cache
+def _known() -> dict[str, bool]:
+    """Those of the options that this XLA has; they come and go with its versions."""
+    known = {}
+    for name, value in _OPTIONS.items():
+        try:
+            jax.jit(lambda: jnp.zeros(()), compiler_options={name: value}).lower().compile()
+        except jax.errors.JaxRuntimeError:
+            continue
+        known[name] = value
+    return known
+
+
+def one_thread() -> threadpool_limits:
+    """Context in which OpenBLAS uses one thread, for loops over many pixels with the dense solver.
+
+    XLA hands each small factorisation to OpenBLAS, whose threads spin against XLA's own: on cores
+    that other work shares this made the posterior ten to fifty times slower.
+    """
+    return threadpool_limits(limits=1, user_api="blas")

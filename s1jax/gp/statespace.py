@@ -1,0 +1,197 @@
+"""The model as a state space, many pixels at once: transition, observation, Kalman filter.
+
+State of latent process q and output p: (f, f' / lambda_q), lambda_q = sqrt(3) / l_q, stationary
+covariance P_inf = blockdiag_q(B_q (x) I_2), transition A_q = e^-a [[1 + a, a], [-a, 1 - a]] with
+a = lambda_q dt, and output p observed as h_p = the sum over q of the f of (q, p), plus noise.
+Source of the Matern-3/2 state space: Hartikainen and Särkkä (2010), Kalman filtering and smoothing
+solutions to temporal Gaussian process regression models, MLSP.
+
+Arrays have the pixels last, where they are contiguous, so that each operation runs over many pixels
+without a gather: a state is (latent, output, 2, pixel), a matrix (latent, output, 2, latent,
+output, 2, pixel). What is carried of the covariance P is Delta = P_inf - P: it starts at 0, and
+predicting is Delta <- A Delta A^T without process noise.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from s1jax.gp.kernel import Hyper
+
+LOG_2PI = math.log(2.0 * math.pi)
+_Vector = Float[Array, "latent output 2 pixel"]
+_Matrix = Float[Array, "latent output 2 latent output 2 pixel"]
+_Scalar = Float[Array, "1 1 1 pixel"]
+"""A number a pixel, of the rank of a state: ranks are never promoted."""
+
+
+class Lanes(NamedTuple):
+    """Hyperparameters and observations, one lane a pixel; what all share has one lane."""
+
+    hyper: Hyper
+    """As in `Hyper`, each with the pixels as its last axis."""
+    day: Float[Array, "time lane"]
+    """Days, ascending."""
+    value: Float[Array, "time output pixel"]
+    """z-scored outputs; 0 where not seen."""
+    seen: Float[Array, "time output pixel"]
+    """1 where there is an observation, else 0."""
+
+
+class Gain(NamedTuple):
+    """What the outputs of one date tell, taken one after the other."""
+
+    column: list[_Vector]
+    """P h_p when the outputs before p are known."""
+    weight: list[_Scalar]
+    """1 / S_p where seen, else 0; S_p the variance of the innovation."""
+    surprise: list[_Scalar]
+    """The innovation v_p = y_p - h_p m."""
+
+
+def coregion(hyper: Hyper) -> Float[Array, "latent output output lane"]:
+    """B_q = W_q W_q^T + diag(kappa_q)."""
+    own = jnp.eye(hyper.kappa.shape[1], dtype=hyper.kappa.dtype)[None, :, :, None]
+    return hyper.mixing[:, :, None] * hyper.mixing[:, None, :] + hyper.kappa[:, :, None] * own
+
+
+def rate(hyper: Hyper) -> Float[Array, "latent lane"]:
+    """lambda = sqrt(3) / l, 1 / day."""
+    return math.sqrt(3.0) / hyper.lengthscale
+
+
+def steps(day: Float[Array, "time lane"]) -> Float[Array, "time lane"]:
+    """Days since the date before; 0 for the first."""
+    return jnp.diff(day, axis=0, prepend=day[:1])
+
+
+def transition(
+    a: Float[Array, "latent lane"], transpose: bool = False
+) -> tuple[Float[Array, "latent 2 lane"], Float[Array, "latent 2 lane"]]:
+    """A (or A^T) as what each component keeps of itself and takes from the other."""
+    decay = jnp.exp(-a)
+    same = jnp.stack([decay * (1.0 + a), decay * (1.0 - a)], axis=1)
+    cross = jnp.stack([decay * a, -decay * a], axis=1)
+    return same, -cross if transpose else cross
+
+
+def move_vector(x: _Vector, same: Array, cross: Array) -> _Vector:
+    """A x."""
+    return same[:, None] * x + cross[:, None] * jax.lax.rev(x, (2,))
+
+
+def move_matrix(x: _Matrix, same: Array, cross: Array) -> _Matrix:
+    """A x A^T."""
+    row = (slice(None), None, slice(None), None, None, None)
+    column = (None, None, None, slice(None), None)
+    x = same[column] * x + cross[column] * jax.lax.rev(x, (5,))
+    return same[row] * x + cross[row] * jax.lax.rev(x, (2,))
+
+
+def observe(x: _Vector, output: int) -> _Scalar:
+    """h_p x."""
+    seen = x[:, output : output + 1, :1]
+    return sum((seen[q : q + 1] for q in range(1, x.shape[0])), start=seen[:1])
+
+
+def scalars(x: Float[Array, "*time output lane"]) -> Float[Array, "*time output 1 1 1 lane"]:
+    """One scalar an output."""
+    return x[..., None, None, None, :]
+
+
+def columns(delta: _Matrix, own: Float[Array, "latent output output lane"]) -> list[_Vector]:
+    """P h_p = (P_inf - Delta) h_p of every output p."""
+    found = []
+    for p in range(own.shape[1]):
+        known = sum(
+            (delta[:, :, :, q, p, 0] for q in range(1, own.shape[0])), delta[:, :, :, 0, p, 0]
+        )
+        found.append(jnp.stack([own[:, :, p] - known[:, :, 0], -known[:, :, 1]], axis=2))
+    return found
+
+
+def gain(
+    column: list[_Vector],
+    predicted: list[_Scalar],
+    value: Float[Array, "output 1 1 1 pixel"],
+    seen: Float[Array, "output 1 1 1 pixel"],
+    noise: Float[Array, "output 1 1 1 lane"],
+) -> Gain:
+    """The outputs of one date, one after the other: no matrix is inverted.
+
+    Args:
+      column: P h_p at the predicted state.
+      predicted: h_p m at the predicted state.
+      value: observations; 0 where not seen.
+      seen: 1 where there is an observation, else 0, which leaves the output out exactly.
+      noise: variances of the noise.
+    """
+    column, predicted = list(column), list(predicted)
+    weight, surprise = [], []
+    for p in range(len(column)):
+        weight.append(seen[p] / (observe(column[p], p) + noise[p]))
+        surprise.append(value[p] - predicted[p])
+        for r in range(p + 1, len(column)):
+            share = weight[p] * observe(column[r], p)
+            predicted[r] = predicted[r] + share * surprise[p]
+            column[r] = column[r] - column[p] * share
+    return Gain(column, weight, surprise)
+
+
+class Predicted(NamedTuple):
+    """The state of each date before its observations; every field has the dates first."""
+
+    mean: Float[Array, "time latent output 2 pixel"]
+    delta: Float[Array, "time latent output 2 latent output 2 pixel"]
+
+
+class Projected(NamedTuple):
+    """Of the predicted state, what the outputs see: enough where no gradient is asked for."""
+
+    mean: Float[Array, "time output 1 1 1 pixel"]
+    """h_p m."""
+    column: Float[Array, "time output latent output 2 pixel"]
+    """P h_p."""
+
+
+def forward(
+    lanes: Lanes, keep: type[Predicted] | type[Projected] | None
+) -> tuple[Float[Array, "pixel"], Predicted | Projected | None]:
+    """-log p(z) of each pixel, nats, and what is to be kept of every date."""
+    own, speed, noise = coregion(lanes.hyper), rate(lanes.hyper), scalars(lanes.hyper.noise)
+    latents, outputs = own.shape[:2]
+    shape, dtype = (latents, outputs, 2), lanes.value.dtype
+    pixels = lanes.value.shape[-1]
+
+    def _step(carry, date):
+        mean, delta, nll = carry
+        step, value, seen = date
+        same, cross = transition(speed * step[None])
+        mean, delta = move_vector(mean, same, cross), move_matrix(delta, same, cross)
+        column = columns(delta, own)
+        predicted = [observe(mean, p) for p in range(outputs)]
+        kept = None
+        if keep is Predicted:
+            kept = Predicted(mean, delta)
+        elif keep is Projected:
+            kept = Projected(jnp.stack(predicted), jnp.stack(column))
+        column, weight, surprise = gain(column, predicted, value, seen, noise)
+        for p in range(outputs):
+            u, g, v = column[p], weight[p], surprise[p]
+            spread = jnp.log(observe(u, p) + noise[p]) + LOG_2PI
+            nll = nll + 0.5 * seen[p] * spread + 0.5 * g * v * v
+            mean = mean + u * (g * v)
+            delta = delta + u[:, :, :, None, None, None] * (u * g)[None, None, None]
+        return (mean, delta, nll), kept
+
+    start = (
+        jnp.zeros((*shape, pixels), dtype),
+        jnp.zeros((*shape, *shape, pixels), dtype),
+        jnp.zeros((1, 1, 1, pixels), dtype),
+    )
+    dates = (steps(lanes.day), scalars(lanes.value), scalars(lanes.seen))
+    (_, _, nll), kept = jax.lax.scan(_step, start, dates)
+    return nll[0, 0, 0], kept
