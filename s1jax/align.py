@@ -8,6 +8,8 @@ from jaxtyping import Array, Bool, Float
 
 from s1jax.indices import from_db, to_db
 
+YEAR = 365.25
+"""Mean length of the Julian year, days."""
 _REGULAR = 1.4
 """Longest over shortest gap still called regular: dekads (11 / 8 days) pass, a missed one not."""
 
@@ -104,3 +106,24 @@ def _median(value, group, count):
     low = ordered[jnp.clip(first + (count - 1) // 2, 0, last)]
     high = ordered[jnp.clip(first + count // 2, 0, last)]
     return (low + high) / 2
+
+
+def fold(days: Float[np.ndarray, "query"], first: float, last: float) -> Float[np.ndarray, "query"]:
+    """`days` moved by whole years of 365.25 days to where they are nearest to [first, last].
+
+    A day inside the span stays. Where the span covers the season of a day that lies outside, the
+    day falls inside; where it does not (a span shorter than a year), the day stays at most half a
+    year outside, and the curve is held constant there.
+
+    Args:
+      days: days since 1970-01-01.
+      first: first day of the span.
+      last: last day of the span.
+    """
+    farthest = np.max(np.maximum(first - days, days - last), initial=0.0)
+    step = np.arange(1, int(np.ceil(farthest / YEAR)) + 1)
+    # fewest years first: argmin takes the first of equals
+    years = np.concatenate([[0.0], np.stack([-step, step], axis=1).ravel()])
+    moved = days[:, None] + YEAR * years
+    outside = np.maximum(np.maximum(first - moved, moved - last), 0.0)
+    return np.take_along_axis(moved, outside.argmin(axis=1)[:, None], axis=1)[:, 0]

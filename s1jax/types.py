@@ -43,8 +43,8 @@ class Estimate(NamedTuple):
     """Mean of the NDVI, 1."""
     std: Float[Array, "*pixel query"]
     """Standard deviation of the latent NDVI, 1; positive; never a variance."""
-    noise: Float[Array, ""]
-    """Standard deviation of an observation about the latent NDVI, 1."""
+    noise: Float[Array, "#pixel"] | Float[Array, ""]
+    """Standard deviation of an observation about the latent NDVI, 1; one for all or one a pixel."""
 
 
 class Estimator(NamedTuple):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from s1jax.baselines import WhittakerConfig, climatology, knn_space, linear, whittaker
-from s1jax.baselines.days import fold, last_valid, next_valid
+from s1jax.align import fold
+from s1jax.baselines.days import last_valid, next_valid
 from s1jax.types import NDVI, Series
 
 DAY = (19700 + 12 * np.arange(31)).astype(np.float32)

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.spatial import cKDTree
 
-from s1jax.baselines.days import fold, on_days
+from s1jax.align import fold
+from s1jax.baselines.days import on_days
 from s1jax.baselines.residual import estimate, labels, rms, training_labels
 from s1jax.progress import bar
 from s1jax.types import Estimate, Estimator, Key, Series

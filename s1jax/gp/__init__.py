@@ -4,6 +4,7 @@ from s1jax.gp.batch import compiled, lanes, one_thread, over_pixels
 from s1jax.gp.fit import fit, initial
 from s1jax.gp.kernel import Coregional, Grid, Hyper, Points, kernel, matern32, points
 from s1jax.gp.pixels import Prior, fit_pixels, prior
+from s1jax.gp.sample import sample
 from s1jax.gp.solve import SOLVERS, condition, condition_outputs, log_likelihood
 from s1jax.gp.standardise import standardise
 
@@ -28,5 +29,6 @@ __all__ = [
     "over_pixels",
     "points",
     "prior",
+    "sample",
     "standardise",
 ]

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 from tinygp import GaussianProcess
@@ -39,6 +40,7 @@ def _problem(hyper: Hyper, series: Series) -> _Problem:
     return _Problem(process, observed, jnp.sum(mask))
 
 
+@jax.default_matmul_precision("highest")  # a GPU's TF32 would cost three digits
 def log_likelihood(hyper: Hyper, series: Series) -> Float[Array, ""]:
     """log N(z; 0, K + noise) of the valid values of one pixel; see `s1jax.gp.log_likelihood`."""
     process, observed, count = _problem(hyper, series)
@@ -49,12 +51,13 @@ def log_likelihood(hyper: Hyper, series: Series) -> Float[Array, ""]:
     return -0.5 * jnp.sum(jnp.square(white)) - log_det - 0.5 * math.log(2.0 * math.pi) * count
 
 
+@jax.default_matmul_precision("highest")
 def condition(
-    hyper: Hyper, series: Series, at: Days, outputs: tuple[int, ...]
+    hyper: Hyper, series: Series, at: Days | None, outputs: tuple[int, ...]
 ) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
     """Mean and variance of some latent outputs on the days `at`; see `s1jax.gp.condition`."""
     process, observed, _ = _problem(hyper, series)
-    at = jnp.asarray(at, observed.dtype)
+    at = jnp.asarray(series.day if at is None else at, observed.dtype)
     shape = (len(outputs), at.size)
     query = Grid(at, jnp.array(outputs), jnp.ones(shape, observed.dtype))
     # The diagonal of tinygp's condition(observed, query, diag=0), whose full posterior covariance

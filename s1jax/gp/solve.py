@@ -3,11 +3,11 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from s1jax.gp import dense, kalman
+from s1jax.gp import dense, kalman, quasisep
 from s1jax.gp.kernel import Hyper
 from s1jax.types import Days, Estimate, Series
 
-SOLVERS = {"kalman": kalman, "dense": dense}
+SOLVERS = {"kalman": kalman, "quasisep": quasisep, "dense": dense}
 """Solvers by name: modules with `log_likelihood` and `condition` of one pixel."""
 
 

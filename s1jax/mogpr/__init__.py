@@ -1,0 +1,41 @@
+"""MOGPR: the multi-output Gaussian process per pixel, over regions."""
+
+from s1jax.mogpr.choice import Tried, choose
+from s1jax.mogpr.config import INPUTS, Curve, MogprConfig, MogprParams
+from s1jax.mogpr.estimator import WithMean, mogpr, thinned
+from s1jax.mogpr.file import load, save
+from s1jax.mogpr.inputs import available, channels, pick
+from s1jax.mogpr.posterior import (
+    IMPLAUSIBLE,
+    NO_DATA,
+    REGION_HYPER,
+    REGION_SCALE,
+    Posterior,
+    posterior,
+)
+from s1jax.mogpr.region import learn, zscore
+
+__all__ = [
+    "IMPLAUSIBLE",
+    "INPUTS",
+    "NO_DATA",
+    "REGION_HYPER",
+    "REGION_SCALE",
+    "Curve",
+    "MogprConfig",
+    "MogprParams",
+    "Posterior",
+    "Tried",
+    "WithMean",
+    "available",
+    "channels",
+    "choose",
+    "learn",
+    "load",
+    "mogpr",
+    "pick",
+    "posterior",
+    "save",
+    "thinned",
+    "zscore",
+]

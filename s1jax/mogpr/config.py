@@ -1,0 +1,67 @@
+"""Options of MOGPR, and what it learns."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from jaxtyping import Array, Float, Int
+from numpy import ndarray
+
+from s1jax import gp
+
+INPUTS = ("raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2")
+"""Radar channels: as observed or speckle-filtered; of both orbits, the first or the second."""
+
+
+@dataclass(frozen=True)
+class MogprConfig:
+    """Options of `mogpr`."""
+
+    latents: int = 2
+    """Latent processes, each with its own length scale; 1 is the intrinsic model."""
+    hyper: Literal["auto", "region", "pixel"] = "auto"
+    """Hyperparameters: one set for all pixels, a set for each around the region's, or what
+    validation pixels prefer."""
+    mean: Literal["auto", "zero", "regional"] = "auto"
+    """Prior mean: the pixel's own level, the region's mean curve, or what validation pixels prefer.
+    A curve is of its region alone: use zero where another district or year is predicted."""
+    inputs: Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2"] = "auto"
+    """Radar channels: as observed or speckle-filtered, of both orbits, the first or the second, or
+    what validation pixels prefer."""
+    stride: int = 1
+    """Use every so many-th date only; 2 makes 24 days of 12."""
+    inducing: int | None = None
+    """Approximate by so many inducing days; none: exact."""
+    solver: Literal["kalman", "quasisep", "dense"] = "kalman"
+    """Solver of the posterior; all give the same numbers."""
+    sample: int = 256
+    """Training pixels, spread evenly over the region, that hyperparameters are fitted on."""
+    iterations: int = 200
+    """Most steps of the optimiser in that fit."""
+    chunk: int = 8192
+    """Pixels per call; changes speed and memory, no digit of the result."""
+
+
+class Curve(NamedTuple):
+    """The region's mean curve of each output; linear between its days."""
+
+    day: Float[ndarray, "node"]
+    value: Float[ndarray, "node output"]
+
+
+class MogprParams(NamedTuple):
+    """What MOGPR learns from a region, or is given."""
+
+    hyper: gp.Hyper
+    """Hyperparameters of the region, on z-scored outputs."""
+    prior: gp.Prior | None
+    """How those of pixels spread around them; None: every pixel uses the region's."""
+    region_mean: Float[Array, "output"]
+    """Mean of each output (less the curve) over the training pixels' valid values, dB and 1."""
+    region_std: Float[Array, "output"]
+    """Its standard deviation."""
+    curve: Curve | None
+    """Prior mean; None: the pixel's own mean."""
+    channel: Int[ndarray, "output"]
+    """Where the outputs are: of the radar channels as observed, then filtered, and -1 for NDVI."""
+    widen: Float[Array, ""]
+    """Factor of all standard deviations that makes the 90 % band of the validation pixels hold."""
