@@ -1,0 +1,37 @@
+"""What the numbers stand on. Each `python -m experiments.NAME` passes here before jax starts.
+
+So this is where what jax reads at its start is set, once for all of them: as many host devices as
+cores, and a place for compiled programs between runs. What the user has set is left alone.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+_DEVICES = "--xla_force_host_platform_device_count"
+
+
+def settings(environ: Mapping[str, str], cores: int) -> dict[str, str]:
+    """Environment variables to set for jax, beside those of `environ`, on so many cores."""
+    flags = environ.get("XLA_FLAGS", "")
+    chosen = {
+        "JAX_COMPILATION_CACHE_DIR": str(Path.home() / ".cache/s1jax/compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    chosen = {name: value for name, value in chosen.items() if name not in environ}
+    if _DEVICES not in flags:
+        chosen["XLA_FLAGS"] = f"{flags} {_DEVICES}={cores}".strip()
+    return chosen
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+# a jax that runs already has read them: it belongs to whoever started it
+if "jax" not in sys.modules:
+    os.environ.update(settings(os.environ, cores()))

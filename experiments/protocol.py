@@ -207,7 +207,10 @@ def head_to_head(
                         mean=np.concatenate([np.asarray(e.mean, np.float64) for e in parts[task]]),
                         std=np.concatenate([np.asarray(e.std, np.float64) for e in parts[task]]),
                         noise=np.concatenate(
-                            [np.broadcast_to(e.noise, len(e.mean)).astype(float) for e in parts[task]]
+                            [
+                                np.broadcast_to(e.noise, len(e.mean)).astype(float)
+                                for e in parts[task]
+                            ]
                         ),
                         fit_s=fit_s,
                         predict_s=predict_s[task],

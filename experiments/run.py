@@ -244,20 +244,17 @@ def _save_cube(config, ds, chosen, learnt, split) -> None:
     """Map every pixel with what the first fold's training taught the method."""
     (estimator,) = (m.estimator for m in chosen if m.name == config.save_method)
     params = learnt[config.save_method, split.folds[0].name]
-    tiles.fill(lambda series, days: estimator.predict(params, series, days), ds, config.save_cube)
+    done = tiles.fill(
+        lambda series, days: estimator.predict(params, series, days), ds, config.save_cube
+    )
+    if done.failed:
+        lines = map(tiles.described, done.failed)
+        raise ValueError("\n".join([f"{config.save_cube}: got tiles that failed", *lines]))
     taught = "" if len(split.folds) == 1 else f", taught without {split.folds[0].name}"
     print(f"{config.save_method} of every pixel{taught}: {config.save_cube}")
 
 
-def keep_compiled() -> None:
-    """Keep compiled programs between runs, where the user has not chosen a place for them."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache/s1jax/compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
-
 if __name__ == "__main__":
-    keep_compiled()
     try:
         run(parse())
     except (ValueError, ImportError) as error:

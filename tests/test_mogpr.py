@@ -1,159 +1,286 @@
-"""MOGPR as an Estimator: units, what it uses, what it must not see."""
+"""The posterior in physical units, whose answer depends on nothing else, and its flags."""
 
 import jax
 import jax.numpy as jnp
+import mogpr_worlds as worlds
 import numpy as np
 import pytest
-from gp_oracle import draw, posterior
+from mogpr_worlds import DAYS, HYPER, expected, region, take
 
 from s1jax import gp
-from s1jax.mogpr import MogprConfig, MogprParams, mogpr, quality
+from s1jax.mogpr import (
+    IMPLAUSIBLE,
+    NO_DATA,
+    REGION_HYPER,
+    REGION_SCALE,
+    Curve,
+    posterior,
+)
 from s1jax.types import Series
 
-HYPER = gp.Hyper(
-    np.array([50.0]),
-    np.array([[0.5, 0.7, 0.8]]),
-    np.array([[0.1, 0.1, 0.1]]),
-    np.array([0.4, 0.3, 0.05]),
-)
-MEAN, STD = np.array([-11.0, -17.0, 0.4]), np.array([2.0, 2.0, 0.15])
-CONFIG = MogprConfig(latents=1, sample=40)
+ASKED = np.r_[
+    DAYS[-1] + 1.5, DAYS[3], DAYS[0] - [30.0, 400.0], DAYS[:15] + 5.0, DAYS[7], 19800.0, DAYS[3]
+]
+"""Before, between, on and after the days of the series; unsorted, two of them twice."""
+CURVE = Curve(DAYS, np.stack([np.sin(DAYS / 40), np.cos(DAYS / 40), 0.2 * np.sin(DAYS / 30)], -1))
 
 
-def _region(pixels=60, days=20, seed=0, channels=3):
-    """Series in physical units drawn from HYPER, and the latent NDVI."""
-    rng = np.random.default_rng(seed)
-    day = 19000.0 + 12 * np.arange(days)
-    latent, value = draw(rng, HYPER, day, pixels)
-    latent, value = latent * STD + MEAN, value * STD + MEAN
-    if channels == 5:
-        value = value[..., [0, 1, 0, 1, 2]] + 0.3 * rng.normal(size=(pixels, days, 5))
-    valid = np.ones(value.shape, bool)
-    valid[..., -1] = rng.random((pixels, days)) < 0.5
-    return Series(day, value.astype(np.float32), valid), latent[..., -1]
+def _same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def _params():
-    real = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (HYPER, MEAN, STD))
-    return MogprParams(*real)
+def _case(name):
+    """Parameters, series, keywords and the prior means of a case."""
+    series, _ = region(curve=CURVE.value if name == "curve" else 0.0)
+    if name == "curve":
+        # a year away it is the curve of the season
+        year = 365.25 * np.round((ASKED - DAYS.mean()) / 365.25)
+        after = np.interp(ASKED - year, DAYS, CURVE.value[:, -1])
+        return worlds.params(curve=CURVE), series, {}, CURVE.value, after
+    if name == "base":
+        known, after = (0.1 * np.cos(days / 20 + 0.3) for days in (DAYS, ASKED))
+        base = tuple(np.tile(curve, (60, 1)) for curve in (known, after))
+        before = np.stack([np.zeros(20), np.zeros(20), known], -1)
+        return worlds.params(), series, {"base": base}, before, after
+    if name == "duplicates":
+        day = DAYS.copy()
+        day[[5, 11, 12]] = day[[4, 10, 10]]
+        series = series._replace(day=day)
+    return worlds.params(), series, {}, 0.0, 0.0
 
 
-def test_learns_and_fills():
-    series, truth = _region()
-    method = mogpr(CONFIG)
-    params = method.fit(jax.random.key(0), series, series)
-    np.testing.assert_allclose(params.region_mean, MEAN, atol=0.3)
-    np.testing.assert_allclose(params.region_std, STD, rtol=0.25)
-    test, truth = _region(seed=1)
-    estimate = method.predict(params, test, test.day)
-    assert estimate.mean.shape == truth.shape
-    assert estimate.noise.shape == ()
-    gap = ~test.valid[..., -1]
-    error = np.asarray(estimate.mean) - truth
-    assert np.sqrt(np.mean(error[gap] ** 2)) < 0.6 * truth[gap].std()
-    assert 0.8 < np.mean(np.abs(error) < 1.645 * np.asarray(estimate.std)) < 0.97
-    # Sentinel-1 alone still tells something
-    blind = test._replace(valid=test.valid & (np.arange(3) < 2))
-    error = np.asarray(method.predict(params, blind, test.day).mean) - truth
-    assert np.sqrt(np.mean(error**2)) < 0.9 * truth.std()
+@pytest.mark.parametrize("name", ["plain", "duplicates", "curve", "base"])
+def test_is_the_posterior_in_ndvi_units(name):
+    params, series, keywords, before, after = _case(name)
+    found = posterior(params, series, ASKED, **keywords)
+    assert found.mean.shape == found.std.shape == (60, ASKED.size)
+    for pixel in range(0, 60, 7):
+        mean, std = expected(params, series, pixel, ASKED, before, after)
+        np.testing.assert_allclose(found.mean[pixel], np.clip(mean, -1, 1), atol=2e-4)
+        np.testing.assert_allclose(found.std[pixel], std, rtol=1e-3)
+    np.testing.assert_array_equal(found.mean[:, 1], found.mean[:, -1])
 
 
-def test_is_the_posterior_in_ndvi_units():
-    series, _ = _region()
-    at = series.day[0] + np.linspace(-30.0, 400, 20)
-    estimate = mogpr(CONFIG).predict(_params(), series, at)
-    for pixel in np.flatnonzero(series.valid[..., -1].sum(1) >= 5)[:3]:
-        seen = np.where(series.valid[pixel], series.value[pixel].astype(float), np.nan)
-        mean, std = np.nanmean(seen, 0), np.nanstd(seen, 0)
-        z = Series(series.day, (seen - mean) / std, series.valid[pixel])
-        _, f, variance = posterior(HYPER, z, at, 2)
-        np.testing.assert_allclose(estimate.mean[pixel], f * std[2] + mean[2], atol=1e-4)
-        np.testing.assert_allclose(estimate.std[pixel], np.sqrt(variance) * std[2], rtol=1e-3)
-    np.testing.assert_allclose(estimate.noise, np.sqrt(0.05) * 0.15, rtol=1e-6)
+def test_noise_is_of_the_pixels_own_scale():
+    series, _ = region()
+    found = posterior(worlds.params(), series, DAYS)
+    ndvi = np.where(series.valid[..., -1], series.value[..., -1], np.nan).astype(float)
+    own = (found.quality == 0) & (series.valid[..., -1].sum(1) >= 5)
+    assert own.sum() > 40
+    std = np.nanstd(ndvi[own], axis=1)
+    np.testing.assert_allclose(found.noise[own], np.sqrt(0.05) * std, rtol=1e-4)
 
 
 def test_std_scales_with_ndvi():
     # a variance times std, as FuseTS returns, would not
-    series, _ = _region()
+    series, _ = region()
+    series = take(series, series.valid[..., -1].sum(1) >= 5)
     small = series.value.copy()
     small[..., -1] *= 0.5
-    predict = mogpr(CONFIG).predict
-    a = predict(_params(), series, series.day)
-    b = predict(_params(), series._replace(value=small), series.day)
-    np.testing.assert_allclose(b.std, 0.5 * np.asarray(a.std), rtol=1e-4)
-    np.testing.assert_allclose(b.mean, 0.5 * np.asarray(a.mean), atol=1e-5)
+    a = posterior(worlds.params(), series, DAYS)
+    b = posterior(worlds.params(), series._replace(value=small), DAYS)
+    np.testing.assert_allclose(b.std, 0.5 * a.std, rtol=1e-4)
+    np.testing.assert_allclose(b.noise, 0.5 * a.noise, rtol=1e-4)
+    inside = np.abs(a.mean) < 1
+    np.testing.assert_allclose(b.mean[inside], 0.5 * a.mean[inside], atol=1e-5)
 
 
-def test_hidden_values_never_matter():
-    series, _ = _region()
-    junk = np.where(series.valid, series.value, np.float32(np.nan))
-    hidden = series._replace(value=junk)
-    method = mogpr(CONFIG)
-    params = [method.fit(jax.random.key(1), s, s) for s in (series, hidden)]
-    jax.tree.map(np.testing.assert_array_equal, *params)
-    a, b = (method.predict(params[0], s, series.day) for s in (series, hidden))
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-@pytest.mark.parametrize("latents", [1, 2])
-def test_chunks_and_neighbours_change_no_bit(latents):
-    series, _ = _region()
-    series.value[41], series.valid[41] = series.value[3], series.valid[3]
-    hyper = gp.Hyper(
-        *(jnp.repeat(jnp.asarray(a, jnp.float32), latents, 0) for a in HYPER[:3]),
-        jnp.asarray(HYPER.noise, jnp.float32),
-    )
-    params = _params()._replace(hyper=hyper)
-    runs = [
-        mogpr(MogprConfig(chunk=chunk)).predict(params, series, series.day) for chunk in (7, 64)
-    ]
-    jax.tree.map(np.testing.assert_array_equal, *runs)
-    np.testing.assert_array_equal(runs[0].mean[3], runs[0].mean[41])
-    np.testing.assert_array_equal(runs[0].std[3], runs[0].std[41])
-
-
-def test_two_orbits():
-    series, _ = _region(pixels=20, days=12, channels=5)
-    method = mogpr(MogprConfig(latents=2, sample=10, iterations=2))
-    params = method.fit(jax.random.key(0), series, series)
-    assert params.hyper.mixing.shape == (2, 5)
-    estimate = method.predict(params, series, series.day[:4] + 3.0)
-    assert estimate.mean.shape == (20, 4)
-    assert np.isfinite(estimate.mean).all()
-    assert np.all(estimate.std > 0)
-
-
-def test_without_data_the_prior_and_the_flag_say_so():
-    series, _ = _region()
-    series.valid[1, :, -1] = False
-    series.valid[2] = False
-    series.valid[3, :, -1] = np.arange(20) < 4
-    flags = quality(_params(), series)
-    assert flags.dtype == np.uint8
-    np.testing.assert_array_equal(flags[:4], [0, 1, 2, 1])
-    estimate = mogpr(CONFIG).predict(_params(), series, series.day)
-    np.testing.assert_allclose(estimate.mean[2], 0.4, rtol=1e-6)
-    np.testing.assert_allclose(estimate.std[2], 0.15 * np.sqrt(0.8**2 + 0.1), rtol=1e-5)
-    assert np.ptp(estimate.mean[1]) > 0.05
+def test_widen_widens_all_that_is_a_standard_deviation():
+    series, _ = region()
+    narrow = worlds.params()
+    a, b = (posterior(p, series, DAYS) for p in (narrow, narrow._replace(widen=jnp.float32(1.5))))
+    np.testing.assert_array_equal(a.mean, b.mean)
+    np.testing.assert_allclose(b.std, 1.5 * a.std, rtol=1e-6)
+    np.testing.assert_allclose(b.noise, 1.5 * a.noise, rtol=1e-6)
 
 
 def test_mean_is_an_ndvi():
-    series, _ = _region()
+    series, _ = region()
     series.value[..., -1] = np.sign(series.value[..., 1] + 17)
-    params = _params()._replace(hyper=_params().hyper._replace(mixing=jnp.full((1, 3), 3.0)))
-    assert np.abs(mogpr(CONFIG).predict(params, series, series.day).mean).max() == 1.0
+    params = worlds.params(HYPER._replace(mixing=np.full((1, 3), 3.0)))
+    assert np.abs(posterior(params, series, DAYS).mean).max() == 1.0
 
 
-def test_the_key_draws_the_sample():
-    series, _ = _region()
-    fit = mogpr(MogprConfig(latents=1, sample=40, iterations=2)).fit
-    a, b, c = (fit(jax.random.key(k), series, series).hyper for k in (0, 0, 1))
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-    assert np.any(a.mixing != c.mixing)
+@pytest.mark.parametrize("mode", ["region", "pixel"])
+def test_hidden_values_never_matter(mode):
+    series, _ = region()
+    params = worlds.learnt() if mode == "pixel" else worlds.params()
+    clean = posterior(params, series, DAYS)
+    for junk in (np.nan, np.inf, -9999.0):
+        value = np.where(series.valid, series.value, np.float32(junk))
+        _same(posterior(params, series._replace(value=value), DAYS), clean)
 
 
-def test_channel_without_values_is_an_error():
-    series, _ = _region()
-    series.valid[..., 1] = False
-    with pytest.raises(ValueError, match=r"training values of channel 1 .*got 0 valid values"):
-        mogpr(CONFIG).fit(jax.random.key(0), series, series)
+@pytest.mark.parametrize("mode", ["region", "pixel"])
+def test_number_chunks_and_neighbours_change_no_bit(mode):
+    series, _ = region(pixels=700)
+    series.value[[41, 650]], series.valid[[41, 650]] = series.value[3], series.valid[3]
+    params = worlds.learnt()
+    params = params if mode == "pixel" else params._replace(prior=None)
+    whole = posterior(params, series, DAYS)
+    _same(posterior(params, series, DAYS, chunk=7), whole)
+    some = np.random.default_rng(0).permutation(700)[:11]
+    _same(posterior(params, take(series, some), DAYS), jax.tree.map(lambda a: a[some], whole))
+    one = jax.tree.map(lambda leaf: leaf[3], whole)
+    for twin in (41, 650):
+        _same(jax.tree.map(lambda leaf, twin=twin: leaf[twin], whole), one)
+    assert np.ptp(whole.mean[:, 5]) > 0.1
+
+
+def test_several_latents_change_no_bit_either():
+    series, _ = region(pixels=300)
+    twice = gp.Hyper(
+        np.array([30.0, 90.0]), np.repeat(HYPER.mixing, 2, 0) * [[0.4], [0.9]],
+        np.repeat(HYPER.kappa, 2, 0), HYPER.noise,
+    )  # fmt: skip
+    params = worlds.params(twice)
+    whole = posterior(params, series, DAYS)
+    _same(posterior(params, series, DAYS, chunk=7), whole)
+    mean, std = expected(params, series, 5, DAYS)
+    np.testing.assert_allclose(whole.mean[5], mean, atol=2e-4)
+    np.testing.assert_allclose(whole.std[5], std, rtol=1e-3)
+
+
+def test_pixels_fit_their_own_hyperparameters():
+    series, _ = region()
+    params = worlds.learnt()
+    found = posterior(params, series, DAYS)
+    z = [(v - v.mean(0)) / v.std(0) for v in series.value]  # all valid below
+    full = series._replace(valid=np.ones_like(series.valid))
+    own, fine = gp.fit_pixels(Series(DAYS, np.stack(z), full.valid), params.prior, 1)
+    assert fine.all()
+    found = posterior(params, full, DAYS)
+    for pixel in (0, 31):
+        hyper = jax.tree.map(lambda leaf, pixel=pixel: leaf[pixel], own)
+        mean, std = expected(params._replace(hyper=hyper), full, pixel, DAYS)
+        np.testing.assert_allclose(found.mean[pixel], np.clip(mean, -1, 1), atol=5e-4)
+        np.testing.assert_allclose(found.std[pixel], std, rtol=5e-3)
+        noise = np.sqrt(hyper.noise[-1]) * full.value[pixel, :, -1].std()
+        np.testing.assert_allclose(found.noise[pixel], noise, rtol=1e-3)
+
+
+def test_failed_fit_falls_back_to_the_region_and_says_so(monkeypatch):
+    series, _ = region()
+    params = worlds.learnt()
+    full, regional = (posterior(p, series, DAYS) for p in (params, params._replace(prior=None)))
+    assert not (full.quality & REGION_HYPER).any()
+    monkeypatch.setattr(gp.pixels, "_MOST", gp.pixels._STEPS)  # too few for many a pixel
+    found = posterior(params, series, DAYS)
+    failed = (found.quality & REGION_HYPER) > 0
+    assert 0 < failed.sum() < 60
+    for part in ("mean", "std", "noise"):
+        now, own, common = (getattr(p, part) for p in (found, full, regional))
+        np.testing.assert_array_equal(now[~failed], own[~failed])
+        np.testing.assert_allclose(now[failed], common[failed], rtol=1e-5, atol=1e-6)
+    assert np.abs(found.mean - full.mean)[failed].max() > 1e-3
+
+
+def test_flags_say_what_a_pixel_lacks():
+    series, _ = region(pixels=12)
+    value, valid = series.value, series.valid
+    valid[:, :6] = True
+    valid[1, :, -1] = False
+    valid[2] = False
+    valid[3, :, -1] = np.arange(20) < 4
+    value[4, :, -1] = 0.7
+    valid[5, :, :2] = False  # no radar: the NDVI alone is enough
+    value[6, 2, 0] = np.inf
+    value[7, 3, -1] = -9999.0
+    value[8, :, 1] = -79.0  # a fill that could be a number
+    value[9, :, 1] = 1e6
+    value[10, ~valid[10]] = np.nan  # what is not valid is not left out
+    value[11, :, -1] = 1.2 - 1e-5 * np.arange(20)
+    found = posterior(worlds.params(), series, DAYS)
+    assert found.quality.dtype == np.uint8
+    scale, bad = REGION_SCALE, IMPLAUSIBLE
+    np.testing.assert_array_equal(
+        found.quality, [0, scale, NO_DATA, scale, scale, 0, bad, bad, bad, bad, 0, scale]
+    )
+    assert {REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE} == {1, 2, 4, 8}
+    np.testing.assert_allclose(found.mean[2], 0.4, rtol=1e-6)
+    np.testing.assert_allclose(found.std[2], 0.15 * np.sqrt(0.8**2 + 0.1), rtol=1e-5)
+    assert np.ptp(found.mean[1]) > 0.05  # Sentinel-1 alone tells something
+    # what is left out is as if it had never been observed
+    bare = series._replace(valid=valid.copy())
+    bare.valid[6, 2, 0] = bare.valid[7, 3, -1] = bare.valid[8:10, :, 1] = False
+    clean = posterior(worlds.params(), bare, DAYS)
+    np.testing.assert_array_equal(clean.quality & IMPLAUSIBLE, 0)
+    np.testing.assert_array_equal(found.mean, clean.mean)
+    np.testing.assert_array_equal(found.std, clean.std)
+
+
+def test_a_flag_is_of_the_channels_that_are_used():
+    series, _ = region(pixels=4)
+    smooth = series.value[..., :2] * np.float32(0.9)
+    smooth[1, 3, 0] = np.nan
+    value = series.value.copy()
+    value[2, 3, 0] = np.nan
+    series = series._replace(value=value, smooth=smooth)
+    raw, filtered = (
+        posterior(worlds.params()._replace(channel=np.array(channel)), series, DAYS)
+        for channel in ([0, 1, -1], [-2, -3, -1])
+    )
+    np.testing.assert_array_equal(raw.quality & IMPLAUSIBLE, [0, 0, 8, 0])
+    np.testing.assert_array_equal(filtered.quality & IMPLAUSIBLE, [0, 8, 0, 0])
+    assert np.isfinite(filtered.mean).all()
+
+
+@pytest.mark.parametrize("solver", ["quasisep", "dense"])
+def test_solvers_agree(solver):
+    series, _ = region(pixels=20)
+    a, b = (posterior(worlds.params(), series, DAYS, solver=s) for s in ("kalman", solver))
+    np.testing.assert_allclose(a.mean, b.mean, atol=1e-4)
+    np.testing.assert_allclose(a.std, b.std, rtol=2e-3)
+
+
+def test_inducing_days_are_of_the_series_whatever_is_asked():
+    series, _ = region(pixels=20)
+    params = worlds.params()
+    exact = posterior(params, series, DAYS)
+    # on every day of the series they are no approximation
+    found = posterior(params, series, DAYS, inducing=20)
+    np.testing.assert_allclose(found.mean, exact.mean, atol=1e-3)
+    np.testing.assert_allclose(found.std, exact.std, rtol=1e-2)
+    more = posterior(params, series, np.r_[DAYS, DAYS[-1] + 3000.0], inducing=20)
+    np.testing.assert_allclose(more.mean[:, :20], found.mean, atol=1e-5)
+    np.testing.assert_allclose(more.std[:, :20], found.std, rtol=1e-4)
+    rough = posterior(params, series, DAYS, inducing=5)
+    assert 1e-3 < np.abs(rough.mean - exact.mean).max() < 0.5
+
+
+def test_any_precision_of_series_and_parameters(x64):
+    series, _ = region(pixels=4)
+    dtype = jnp.float64 if x64 else jnp.float32
+    params = jax.tree.map(
+        lambda leaf: leaf if leaf.dtype == int else jnp.asarray(leaf, dtype), worlds.params()
+    )
+    for value in (series.value, series.value.astype(np.float64)):
+        found = posterior(params, series._replace(value=value), DAYS)
+        assert found.mean.dtype == dtype
+        for pixel in range(4):
+            mean, std = expected(params, series, pixel, DAYS)
+            np.testing.assert_allclose(found.mean[pixel], mean, atol=1e-6 if x64 else 2e-4)
+            np.testing.assert_allclose(found.std[pixel], std, rtol=1e-5 if x64 else 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "keywords", "message"),
+    [
+        ({}, {"solver": "magic"}, r"solver: got 'magic', expected one of \['dense', 'kalman'"),
+        ({}, {"chunk": 0}, r"chunk: got 0 pixels, expected 1 or more"),
+        ({}, {"days": np.array([19000.0, np.nan])}, r"days: got nan, expected finite"),
+        ({"day": DAYS[::-1]}, {}, r"series\.day: got days that do not ascend"),
+        ({"day": np.where(DAYS > 19100, np.nan, DAYS)}, {}, r"series\.day: got days that do not"),
+        ({"channel": [0, 1, 2, 3, -1]}, {}, r"series\.value: got 2 radar channels, expected 4"),
+        ({"channel": [-2, -3, -1]}, {}, r"series\.smooth: got none, expected the speckle-filtered"),
+    ],
+)
+def test_door(change, keywords, message):
+    series, _ = region(pixels=2)
+    params = worlds.params()
+    if "channel" in change:
+        params = params._replace(channel=np.array(change.pop("channel")))
+    series = series._replace(**change)
+    days = keywords.pop("days", DAYS)
+    with pytest.raises(ValueError, match=message):
+        posterior(params, series, days, **keywords)

@@ -1,11 +1,17 @@
-"""Tiles equal the whole; CRS and coordinates come out as they went in."""
+"""Tiles equal the whole; CRS and coordinates come out as they went in; one bad tile is but one."""
+
+import logging
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from s1jax import cube, tiles
+from s1jax.mogpr import Posterior
 from s1jax.types import Estimate
 
 T, Y, X = 8, 13, 6
@@ -46,16 +52,16 @@ def ds():
 
 def _predict(series, days):
     """Depends on value, day and place, so that a wrong tile or origin would show."""
-    place = jnp.asarray(series.place).sum(-1)[:, None] / 1e8
-    mean = jnp.asarray(series.value[..., 0]) / 100 + place
-    return Estimate(mean, jnp.abs(mean) + 0.01, jnp.zeros(()))
+    # NumPy: XLA rounds by the shape of a tile
+    mean = np.float32(series.value[..., 0] / 100 + series.place.sum(-1)[:, None] / 1e8)
+    return Estimate(jnp.asarray(mean), jnp.abs(mean) + 0.01, jnp.zeros(()))
 
 
-@pytest.mark.parametrize("rows", [1, 4, 5, 100])
+@pytest.mark.parametrize("tile", [3, 4, 100])
 @pytest.mark.parametrize("suffix", [".zarr", ".nc"])
-def test_tiles_equal_the_whole(ds, tmp_path, rows, suffix):
+def test_tiles_equal_the_whole(ds, tmp_path, tile, suffix):
     path = tmp_path / f"map{suffix}"
-    tiles.fill(_predict, ds, path, rows=rows)
+    tiles.fill(_predict, ds, path, tile=tile)
     series, pixel = cube.to_series(ds)
     whole = _predict(series, series.day)
     expected = cube.fill_product(ds, pixel, np.asarray(whole.mean), np.asarray(whole.std))
@@ -77,14 +83,14 @@ def test_tiles_equal_the_whole(ds, tmp_path, rows, suffix):
         assert (found["S2ndvi_SOURCE"].transpose("t", "y", "x").values[seen] == 1).all()
 
 
-@pytest.mark.parametrize("rows", [1, 4, 5])
-def test_filtered_radar_is_of_the_whole_and_not_of_a_tile(ds, tmp_path, rows):
+@pytest.mark.parametrize("tile", [3, 4])
+def test_filtered_radar_is_of_the_whole_and_not_of_a_tile(ds, tmp_path, tile):
     def _smooth(series, days):
         mean = jnp.asarray(series.smooth[..., 1]) / 100
         return Estimate(mean, jnp.abs(mean) + 0.01, jnp.zeros(()))
 
     whole = cube.despeckle(ds, size=5)
-    tiles.fill(_smooth, whole, tmp_path / "map.nc", rows=rows)
+    tiles.fill(_smooth, whole, tmp_path / "map.nc", tile=tile)
     with xr.open_dataset(tmp_path / "map.nc", engine="h5netcdf") as found:
         expected = np.nan_to_num(whole["VH_smooth"].where(whole["mask"])) / 100
         expected = np.where(found["S2ndvi_SOURCE"] > 0, expected, np.nan).astype(np.float32)
@@ -98,8 +104,8 @@ def test_filtered_radar_is_of_the_whole_and_not_of_a_tile(ds, tmp_path, rows):
 
 def test_an_older_map_is_replaced(ds, tmp_path):
     path = tmp_path / "map.zarr"
-    tiles.fill(_predict, ds, path, rows=4)
-    tiles.fill(_predict, ds.isel(y=slice(0, 3)), path, rows=4)
+    tiles.fill(_predict, ds, path, tile=4)
+    tiles.fill(_predict, ds.isel(y=slice(0, 3)), path, tile=4)
     with xr.open_dataset(path, engine="zarr", consolidated=True) as found:
         assert found.sizes["y"] == 3
 
@@ -107,3 +113,121 @@ def test_an_older_map_is_replaced(ds, tmp_path):
 def test_other_suffix_is_told(ds, tmp_path):
     with pytest.raises(ValueError, match=r"expected a .nc or .zarr file"):
         tiles.fill(_predict, ds, tmp_path / "map.tif")
+
+
+def _opened(path):
+    zarr = path.suffix == ".zarr"
+    options = {"engine": "zarr", "consolidated": True} if zarr else {"engine": "h5netcdf"}
+    with xr.open_dataset(path, decode_coords="all", **options) as found:
+        return found.load()
+
+
+def test_filtered_tile_by_tile_is_filtered_whole(ds, tmp_path):
+    def _smooth(series, days):
+        mean = jnp.asarray(series.smooth[..., 1]) / 100
+        return Estimate(mean, jnp.abs(mean) + 0.01, jnp.zeros(()))
+
+    tiles.fill(_smooth, ds, tmp_path / "tiles.zarr", tile=8, smooth=5)
+    tiles.fill(_smooth, cube.despeckle(ds, size=5), tmp_path / "whole.nc")
+    found, expected = _opened(tmp_path / "tiles.zarr"), _opened(tmp_path / "whole.nc")
+    np.testing.assert_allclose(found.S2ndvi_FUSED, expected.S2ndvi_FUSED, rtol=1e-5)
+    np.testing.assert_array_equal(found.S2ndvi_SOURCE, expected.S2ndvi_SOURCE)
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".nc"])
+def test_a_tile_that_fails_is_told_and_the_others_finish(ds, tmp_path, suffix, caplog):
+    def _falls(series, days):
+        if (series.place[:, 1] == ds.y.values[9]).any() and series.place[:, 0].min() > 460_100:
+            raise RuntimeError("no luck")
+        return _predict(series, days)
+
+    path = tmp_path / f"map{suffix}"
+    with caplog.at_level(logging.ERROR, logger="s1jax"):
+        done = tiles.fill(_falls, ds, path, tile=4)
+    assert done.failed == (tiles.Failed(slice(8, 12), slice(4, 6), "RuntimeError: no luck"),)
+    told = "tile of rows 8:12, columns 4:6: RuntimeError: no luck"
+    assert caplog.messages == [told]
+    assert done.pixels == 9 * 6 - 8
+    found = _opened(path)
+    assert np.atleast_1d(found.attrs["failed_tiles"]).tolist() == [told]
+    tiles.fill(_predict, ds, tmp_path / "good.nc", tile=4)
+    expected = _opened(tmp_path / "good.nc")
+    assert "failed_tiles" not in expected.attrs
+    lost = {"y": slice(8, 12), "x": slice(4, 6)}
+    for name in ("S2ndvi", "S2ndvi_FUSED", "S2ndvi_STD"):
+        assert np.isnan(found[name].isel(lost)).all()
+        expected[name].loc[{k: expected[k][v] for k, v in lost.items()}] = np.nan
+    assert (found.S2ndvi_SOURCE.isel(lost) == 0).all()
+    xr.testing.assert_equal(found.drop_vars("S2ndvi_SOURCE"), expected.drop_vars("S2ndvi_SOURCE"))
+
+
+@pytest.mark.parametrize("how", ["file", "dask"])
+def test_only_tiles_of_a_cube_on_disk_are_read(ds, tmp_path, how):
+    cube.write(ds, tmp_path / "cube.zarr", tile=4)
+    chunks = {} if how == "dask" else None
+    with xr.open_dataset(
+        tmp_path / "cube.zarr", engine="zarr", decode_coords="all", cache=False, chunks=chunks
+    ) as lazy:
+        assert lazy.VV.encoding["chunks"] == (T, 4, 4)
+        tiles.fill(_predict, lazy, tmp_path / "lazy.zarr", tile=4)
+        assert not lazy.VV.variable._in_memory
+        assert not lazy.S2ndvi.variable._in_memory
+    tiles.fill(_predict, ds, tmp_path / "map.zarr", tile=4)
+    xr.testing.assert_identical(
+        *(_opened(tmp_path / name).drop_attrs() for name in ("lazy.zarr", "map.zarr"))
+    )
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".nc"])
+def test_other_days_and_quality(ds, tmp_path, suffix):
+    def _on(series, days):
+        count = len(series.valid)
+        mean = np.tile(days.astype(np.float32) / 1e5, (count, 1))
+        mean[0, 0] = np.nan
+        quality = (series.place[:, 0] % 100 == 50).astype(np.uint8)
+        return Posterior(mean, mean, np.ones(count, np.float32), quality)
+
+    day = cube.to_days(ds.t)
+    at = np.arange(day[0] - 4, day[-1] + 4, 2.0)
+    path = tmp_path / f"map{suffix}"
+    done = tiles.fill(_on, ds, path, tile=8, days=at, quality=True)
+    assert done.not_finite == 2  # one in each tile with pixels; the mask leaves two
+    found = _opened(path)
+    assert "S2ndvi" not in found
+    np.testing.assert_array_equal(cube.to_days(found.t), at)
+    inside = ds.mask.values
+    mean = found.S2ndvi_FUSED.transpose("y", "x", "t").values[inside]
+    mean = mean[np.isfinite(mean).all(axis=1)]
+    assert len(mean) == 52
+    np.testing.assert_allclose(mean, np.broadcast_to(at / 1e5, mean.shape), rtol=1e-6)
+    quality = found.S2ndvi_QUALITY
+    assert quality.dtype == np.uint8
+    np.testing.assert_array_equal(quality.values[~inside], 128)
+    np.testing.assert_array_equal(quality.values[inside].reshape(-1, X), [[0, 1] * (X // 2)] * 9)
+    meanings = quality.attrs["flag_meanings"].split()
+    assert dict(zip(meanings, quality.attrs["flag_masks"].tolist(), strict=True)) == {
+        "scaled_by_region": 1, "no_data": 2, "hyperparameters_of_region": 4,
+        "implausible_values_left_out": 8, "not_estimated": 128,
+    }  # fmt: skip
+    assert "S2ndvi_QUALITY" in found.S2ndvi_FUSED.attrs["ancillary_variables"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    arrays(bool, (4, 5)),
+    st.lists(st.sampled_from(np.arange(-3.0, 60.0, 1.5).tolist()), min_size=1, unique=True),
+)
+def test_source_on_any_day(clear, at):
+    day, at = 12.0 * np.arange(5), np.array(at)
+    flag = cube.source_flag(clear, day, at)
+    for pixel in range(4):
+        seen = day[clear[pixel]]
+        for query, when in enumerate(at):
+            expected = 4 if seen.size == 0 else 2 if seen[0] <= when <= seen[-1] else 3
+            assert flag[pixel, query] == (1 if when in seen else expected)
+    np.testing.assert_array_equal(cube.source_flag(clear), cube.source_flag(clear, day, day))
+
+
+def test_tile_without_pixels_is_told(ds, tmp_path):
+    with pytest.raises(ValueError, match=r"tile: got 0"):
+        tiles.fill(_predict, ds, tmp_path / "map.zarr", tile=0)

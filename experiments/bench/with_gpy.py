@@ -46,11 +46,17 @@ def peers(given: Sequence[Hyper], outputs: int) -> list[Peer]:
         "posterior at given hyperparameters (GPy tells the gradient too), pixel by pixel in one "
         "model whose data change"
     )
+    anew = (
+        "posterior at given hyperparameters, a model object built for every pixel, as FuseTS does"
+    )
     for hyper in given:
         latents = len(hyper.lengthscale)
         label = f"GPy region, latents {latents}"
         run = on_z_scores(partial(_posterior, hyper, label), label)
         found.append(Peer("GPy", GPy.__version__, "region", latents, "float64", work, run))
+        label = f"GPy rebuilt region, latents {latents}"
+        run = on_z_scores(one_by_one(partial(_solve, partial(_rebuilt, hyper)), label), label)
+        found.append(Peer("GPy rebuilt", GPy.__version__, "region", latents, "float64", anew, run))
     return found
 
 
@@ -75,6 +81,12 @@ def fitted_model(start: Hyper, index: int, series: Series) -> Model:
     model = _given_model(start, series)
     model.optimize("lbfgsb", max_iters=EVALUATIONS)
     return model
+
+
+def _rebuilt(hyper: Hyper, index: int, series: Series) -> Model:
+    """GPy's model of one z-scored pixel at `hyper`, nothing fitted."""
+    del index
+    return _given_model(hyper, series)
 
 
 def _given_model(hyper: Hyper, series: Series) -> Model:

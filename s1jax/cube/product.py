@@ -4,50 +4,80 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from s1jax.cube.convert import at_pixels, to_raster
 from s1jax.cube.crs import grid_mapping
+from s1jax.cube.dates import to_days
 
 OBSERVED, FILLED, EXTRAPOLATED, PRIOR = 1, 2, 3, 4
 """S2ndvi_SOURCE: clear that day, between clear days, outside of them, none clear; else 0."""
 
+NOT_ESTIMATED = 128
+QUALITY = {
+    "scaled_by_region": 1,
+    "no_data": 2,
+    "hyperparameters_of_region": 4,
+    "implausible_values_left_out": 8,
+    "not_estimated": NOT_ESTIMATED,
+}
+"""Flags of S2ndvi_QUALITY, summed: those of `mogpr.Posterior`, and where nothing was estimated."""
 
-def source_flag(clear: Bool[np.ndarray, "pixel time"]) -> np.ndarray:
-    """OBSERVED, FILLED, EXTRAPOLATED or PRIOR of every pixel and day, from where NDVI is clear."""
-    before = np.logical_or.accumulate(clear, axis=1)
-    after = np.logical_or.accumulate(clear[:, ::-1], axis=1)[:, ::-1]
-    flag = np.where(before & after, FILLED, EXTRAPOLATED)
+
+def source_flag(
+    clear: Bool[np.ndarray, "pixel time"],
+    day: Float[np.ndarray, "time"] | None = None,
+    at: Float[np.ndarray, "query"] | None = None,
+) -> UInt8[np.ndarray, "pixel query"]:
+    """OBSERVED, FILLED, EXTRAPOLATED or PRIOR of every pixel and day, from where NDVI is clear.
+
+    Args:
+      clear: True where NDVI was measured.
+      day: days of its columns, ascending; with `at`.
+      at: days to tell it of; those of `clear` where None.
+    """
+    day = np.arange(clear.shape[1]) if day is None else day
+    at = day if at is None else at
+    first = day[clear.argmax(axis=1)][:, None]
+    last = day[::-1][clear[:, ::-1].argmax(axis=1)][:, None]
+    flag = np.where((at >= first) & (at <= last), FILLED, EXTRAPOLATED)
     flag = np.where(clear.any(axis=1, keepdims=True), flag, PRIOR)
-    return np.where(clear, OBSERVED, flag).astype(np.uint8)
+    place = np.searchsorted(day, at).clip(0, day.size - 1)
+    return np.where(clear[:, place] & (day[place] == at), OBSERVED, flag).astype(np.uint8)
 
 
 def fill_product(
     ds: xr.Dataset,
     pixel: Int[np.ndarray, "pixel"],
-    mean: Float[np.ndarray, "pixel time"],
-    std: Float[np.ndarray, "pixel time"],
+    mean: Float[np.ndarray, "pixel query"],
+    std: Float[np.ndarray, "pixel query"],
     *,
     observed: Bool[np.ndarray, "pixel time"] | None = None,
+    quality: UInt8[np.ndarray, "pixel"] | None = None,
+    days: Float[np.ndarray, "query"] | None = None,
 ) -> xr.Dataset:
     """S2ndvi as it was, with S2ndvi_FUSED, S2ndvi_STD and S2ndvi_SOURCE on the grid of the cube.
 
     FUSED is the estimate on every day, measured days too, and S2ndvi stands beside it unchanged, so
-    that nothing is lost. Elsewhere than at `pixel` FUSED and STD are NaN, SOURCE 0.
+    that nothing is lost. Elsewhere than at `pixel` FUSED and STD are NaN, SOURCE 0. On other days
+    than the cube's S2ndvi cannot stand beside it and is left out.
 
     Args:
       ds: the aligned cube.
       pixel: places in the flat (y, x) grid, of `to_series`.
-      mean: estimated NDVI on the days of the cube, 1.
+      mean: estimated NDVI on the days of the cube, or on `days`, 1.
       std: its standard deviation, 1.
       observed: True where the method was given NDVI; where S2ndvi is clear if None.
+      quality: sum of flags of each pixel, `mogpr.Posterior.quality`; becomes S2ndvi_QUALITY (y, x).
+      days: of the columns of `mean`, days since 1970-01-01; the cube's own where None.
     """
     clear = np.isfinite(at_pixels(ds, "S2ndvi", pixel)) if observed is None else observed
+    beside = "S2ndvi_STD S2ndvi_SOURCE" + ("" if quality is None else " S2ndvi_QUALITY")
     fused = {
         "units": "1",
         "long_name": "NDVI estimated from Sentinel-1 and Sentinel-2",
         "comment": "the estimate on every day; measured values are in S2ndvi, unchanged",
-        "ancillary_variables": "S2ndvi_STD S2ndvi_SOURCE",
+        "ancillary_variables": beside,
     }
     spread = {"units": "1", "long_name": "standard deviation of S2ndvi_FUSED"}
     flag = {
@@ -56,16 +86,37 @@ def fill_product(
         "flag_meanings": "observed filled extrapolated prior",
         "comment": "0: not estimated; filled: between the first and the last clear day",
     }
+    source = source_flag(clear, to_days(ds["t"].values), days)
     out = ds[["S2ndvi"]].drop_vars([n for n in ("s1_day", "s2_day") if n in ds.coords])
-    return out.assign(
-        S2ndvi_FUSED=to_raster(ds, pixel, np.asarray(mean), "S2ndvi_FUSED", fused),
-        S2ndvi_STD=to_raster(ds, pixel, np.asarray(std), "S2ndvi_STD", spread),
-        S2ndvi_SOURCE=to_raster(ds, pixel, source_flag(clear), "S2ndvi_SOURCE", flag),
+    if days is not None:
+        fused["comment"] = "the estimate on every day"
+        out = out.drop_dims("t")
+    out = out.assign(
+        S2ndvi_FUSED=to_raster(ds, pixel, np.asarray(mean), "S2ndvi_FUSED", fused, days),
+        S2ndvi_STD=to_raster(ds, pixel, np.asarray(std), "S2ndvi_STD", spread, days),
+        S2ndvi_SOURCE=to_raster(ds, pixel, source, "S2ndvi_SOURCE", flag, days),
     )
+    if quality is None:
+        return out
+    everywhere = np.arange(ds.sizes["y"] * ds.sizes["x"])
+    flags = np.full(everywhere.size, NOT_ESTIMATED, np.uint8)
+    flags[pixel] = quality
+    attrs = {
+        "long_name": "what to mind of S2ndvi_FUSED",
+        "flag_masks": np.array([*QUALITY.values()], np.uint8),
+        "flag_meanings": " ".join(QUALITY),
+        "comment": "0: nothing to mind",
+    }
+    return out.assign(S2ndvi_QUALITY=to_raster(ds, everywhere, flags, "S2ndvi_QUALITY", attrs))
 
 
-def write(ds: xr.Dataset, path: str | Path) -> None:
+def write(ds: xr.Dataset, path: str | Path, *, tile: int | None = None) -> None:
     """The cube in a file: NetCDF (.nc, deflated) or Zarr (.zarr), CRS and coordinates as they are.
+
+    Args:
+      ds: the cube.
+      path: .nc or .zarr; replaced where it exists.
+      tile: rows and columns of a Zarr chunk, which then holds all dates; zarr's own choice if None.
 
     Raises:
       ValueError: another suffix.
@@ -84,6 +135,11 @@ def write(ds: xr.Dataset, path: str | Path) -> None:
             variable.encoding = {"zlib": True, "complevel": 4}
         if reference is not None and {"y", "x"} <= set(variable.dims):
             variable.encoding["grid_mapping"] = reference
+        if tile is not None and path.suffix == ".zarr" and variable.ndim > 1:
+            variable.encoding["chunks"] = tuple(
+                min(tile, size) if dim in ("y", "x") else size
+                for dim, size in variable.sizes.items()
+            )
         out[name] = variable
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".nc":

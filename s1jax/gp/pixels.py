@@ -125,7 +125,10 @@ def _rows(
         "fit of %d pixels: %.1f evaluations on average, %d failed",
         n, state.evaluations.mean(), n - fine.sum(),
     )  # fmt: skip
-    moved = np.where(fine[:, None], state.x, 0.0).astype(dtype) @ np.asarray(prior.root).T
+    # column by column: a matrix product orders its sums by the number of pixels
+    x = np.where(fine[:, None], state.x, 0.0).astype(dtype)
+    root = np.asarray(prior.root)
+    moved = sum(x[:, k : k + 1] * root[None, :, k] for k in range(len(root)))
     return np.asarray(prior.mean) + moved, fine
 
 

@@ -12,18 +12,24 @@ LEAST_STD = 0.01
 
 
 def standardise(
-    series: Series, region_mean: Float[Array, "channel"], region_std: Float[Array, "channel"]
+    series: Series,
+    region_mean: Float[Array, "channel"],
+    region_std: Float[Array, "channel"],
+    *,
+    own: bool = True,
 ) -> tuple[Series, Float[Array, "channel"], Float[Array, "channel"], Bool[Array, "channel"]]:
     """z = (value - mean) / std of each output of one pixel, with the mean, std and flag used.
 
     Mean and population standard deviation are of the output's own valid values where there are
     five or more of them with std > 0.01; else they are the region's, and the flag of that output is
-    True. z is 0 where not valid.
+    True. z is 0 where not valid. With `own=False` all pixels are z-scored by the region's mean and
+    std; the flag says the same.
 
     Args:
       series: one pixel (time, channel), physical units.
       region_mean: mean of each output over the training pixels, physical units.
       region_std: its standard deviation, physical units.
+      own: use the pixel's own mean and std where they can be told.
     """
     valid = series.valid
     value = jnp.where(valid, series.value, 0.0)
@@ -33,7 +39,8 @@ def standardise(
     deviation = jnp.where(valid, value - own_mean[None, :], 0.0)
     own_std = jnp.sqrt(jnp.sum(jnp.square(deviation), axis=0) / some)
     flag = (count < FEWEST) | (own_std <= LEAST_STD)
-    mean = jnp.where(flag, region_mean, own_mean)
-    std = jnp.where(flag, region_std, own_std)
+    wide = flag | (not own)
+    mean = jnp.where(wide, region_mean, own_mean)
+    std = jnp.where(wide, region_std, own_std)
     z = jnp.where(valid, (value - mean[None, :]) / std[None, :], 0.0)
     return series._replace(value=z), mean, std, flag

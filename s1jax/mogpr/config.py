@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from numpy import ndarray
 
 from s1jax import gp
 
 INPUTS = ("raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2")
 """Radar channels: as observed or speckle-filtered; of both orbits, the first or the second."""
+SCALES = ("region", "pixel")
+"""What z-scores are by: the mean and std of the region, or of the pixel."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,16 @@ class MogprConfig:
     inputs: Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2"] = "auto"
     """Radar channels: as observed or speckle-filtered, of both orbits, the first or the second, or
     what validation pixels prefer."""
+    scale: Literal["region", "pixel"] = "region"
+    """z-score by the mean and std of the region, or of the pixel itself where it has five values,
+    as FuseTS does: a gap then costs the pixel its level too."""
     stride: int = 1
     """Use every so many-th date only; 2 makes 24 days of 12."""
     inducing: int | None = None
     """Approximate by so many inducing days; none: exact."""
     solver: Literal["kalman", "quasisep", "dense"] = "kalman"
     """Solver of the posterior; all give the same numbers."""
-    sample: int = 256
+    sample: int = 128
     """Training pixels, spread evenly over the region, that hyperparameters are fitted on."""
     iterations: int = 200
     """Most steps of the optimiser in that fit."""
@@ -62,6 +67,8 @@ class MogprParams(NamedTuple):
     curve: Curve | None
     """Prior mean; None: the pixel's own mean."""
     channel: Int[ndarray, "output"]
-    """Where the outputs are: of the radar channels as observed, then filtered, and -1 for NDVI."""
+    """Where the outputs are: c for radar channel c, -2 - c for the same filtered, -1 for NDVI."""
     widen: Float[Array, ""]
     """Factor of all standard deviations that makes the 90 % band of the validation pixels hold."""
+    own: Bool[ndarray, ""]
+    """True where a pixel is z-scored by its own mean and std, else all by the region's."""

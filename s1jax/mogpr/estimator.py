@@ -8,6 +8,7 @@ import numpy as np
 from s1jax import gp, hiding
 from s1jax.mogpr.choice import choose
 from s1jax.mogpr.config import MogprConfig, MogprParams
+from s1jax.mogpr.inputs import plausible
 from s1jax.mogpr.posterior import posterior
 from s1jax.types import NDVI, Days, Estimate, Estimator, Key, Series
 
@@ -103,5 +104,7 @@ def _blind(mean: Estimator, learnt, series: Series, days: Days | None = None) ->
 
 def _less(series: Series, base: np.ndarray) -> Series:
     value = np.array(series.value)
+    # told before: what is left over says no more whether it can be
+    valid = np.asarray(series.valid) & plausible(value)
     value[..., NDVI] -= base
-    return series._replace(value=value)
+    return series._replace(value=value, valid=valid)

@@ -1,5 +1,6 @@
 """What MOGPR learnt, in one file that needs nothing else to be read."""
 
+import zipfile
 from pathlib import Path
 
 import jax
@@ -37,6 +38,8 @@ def load(path: str | Path) -> MogprParams:
     Raises:
       ValueError: not such a file.
     """
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: expected a .npz file that `save` wrote")
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     found = str(arrays.pop("format", "none"))
@@ -48,8 +51,8 @@ def load(path: str | Path) -> MogprParams:
         fields[name] = kind(**parts) if parts else None
     for name in ("hyper", "prior"):
         fields[name] = jax.tree.map(_real, fields[name])
-    channel = arrays.pop("channel")
-    return MogprParams(**fields, channel=channel, **{k: _real(v) for k, v in arrays.items()})
+    whole = {name: arrays.pop(name) for name in ("channel", "own")}
+    return MogprParams(**fields, **whole, **{k: _real(v) for k, v in arrays.items()})
 
 
 def _real(leaf: np.ndarray) -> jnp.ndarray:

@@ -1,31 +1,38 @@
 """The outputs of the process: which channels of a Series, what of them is plausible, less what."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from s1jax.align import fold
-from s1jax.mogpr.config import Curve
+from s1jax.mogpr.config import INPUTS, Curve
 from s1jax.types import NDVI, Series
 
 RADAR_DB = (-80.0, 40.0)
 """Backscatter outside is no measurement, dB."""
 NDVI_RANGE = (-1.5, 1.5)
 """NDVI outside is no measurement, 1; noise may carry a true one past 1."""
+_FILTERED = -2
+"""Place of radar channel c, filtered: -2 - c, whatever the number of channels."""
 
 
-def channels(series: Series, inputs: str) -> np.ndarray:
-    """Places of the outputs that `inputs` names, or ValueError where the series has none such."""
+def channels(series: Series, inputs: str) -> Int[np.ndarray, "output"]:
+    """Places of the outputs that `inputs` names, as `MogprParams.channel` has them.
+
+    Raises:
+      ValueError: unknown, or the series has none such.
+    """
     radar = series.value.shape[-1] - 1
+    if inputs not in INPUTS:
+        raise ValueError(f"inputs: got {inputs!r}, expected one of {INPUTS}")
     kind, _, orbit = inputs.partition(":")
     if kind == "smooth" and series.smooth is None:
         raise ValueError(f"inputs: got {inputs!r}, but the series has no speckle-filtered channels")
-    first = radar if kind == "smooth" else 0
-    if not orbit:
-        return np.array([*range(first, first + radar), NDVI])
-    start = 2 * (int(orbit) - 1)
-    if start + 2 > radar:
+    first = 2 * (int(orbit) - 1) if orbit else 0
+    last = first + 2 if orbit else radar
+    if last > radar:
         raise ValueError(f"inputs: got {inputs!r}, but the series has {radar // 2} orbit(s)")
-    return np.array([first + start, first + start + 1, NDVI])
+    place = np.arange(first, last)
+    return np.append(_FILTERED - place if kind == "smooth" else place, NDVI)
 
 
 def available(series: Series) -> tuple[str, ...]:
@@ -35,20 +42,32 @@ def available(series: Series) -> tuple[str, ...]:
     return tuple(kind + orbit for kind in kinds for orbit in orbits)
 
 
-def pick(series: Series, channel: np.ndarray) -> Series:
-    """The series of the outputs at `channel`; what is not a plausible number is not valid."""
-    value, valid = np.asarray(series.value), np.asarray(series.valid)
-    radar = value.shape[-1] - 1
+def pick(series: Series, channel: Int[np.ndarray, "output"]) -> Series:
+    """The series of the outputs at `channel`; what is not a plausible number is not valid.
 
-    def _of(place):
-        if place == NDVI or place < radar:
-            return value[..., place], valid[..., place]
-        return np.asarray(series.smooth)[..., place - radar], valid[..., place - radar]
+    Raises:
+      ValueError: the series has no such channel, or its days do not ascend.
+    """
+    day, value = np.asarray(series.day), np.asarray(series.value)
+    radar, place = value.shape[-1] - 1, source(channel)
+    if place.max(initial=0) >= radar:
+        raise ValueError(f"series.value: got {radar} radar channels, expected {place.max() + 1}")
+    if (channel < NDVI).any() and series.smooth is None:
+        raise ValueError("series.smooth: got none, expected the speckle-filtered channels")
+    if not (np.diff(day) >= 0).all():
+        raise ValueError("series.day: got days that do not ascend, expected ascending ones")
+    found = [
+        value[..., p] if c >= NDVI else np.asarray(series.smooth)[..., p]
+        for c, p in zip(channel.tolist(), place.tolist(), strict=True)
+    ]
+    found = np.stack(found, axis=-1)
+    valid = np.asarray(series.valid)[..., place] & plausible(found)
+    return Series(day, np.where(valid, found, 0.0).astype(value.dtype), valid)
 
-    found = [_of(place) for place in channel.tolist()]
-    value, valid = (np.stack(leaves, axis=-1) for leaves in zip(*found, strict=True))
-    valid = valid & plausible(value)
-    return Series(np.asarray(series.day), np.where(valid, value, 0.0).astype(value.dtype), valid)
+
+def source(channel: Int[np.ndarray, "output"]) -> Int[np.ndarray, "output"]:
+    """The channel of the series that each output is, filtered or not; it is valid where that is."""
+    return np.where(channel < NDVI, _FILTERED - channel, channel)
 
 
 def plausible(value: Float[np.ndarray, "*pixel channel"]) -> Bool[np.ndarray, "*pixel channel"]:

@@ -6,20 +6,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from s1jax import gp
 from s1jax.chunks import map_pixels
 from s1jax.gp import inducing as sparse
 from s1jax.mogpr.config import MogprParams
-from s1jax.mogpr.inputs import on_days, pick, plausible
+from s1jax.mogpr.inputs import on_days, pick, source
+from s1jax.mogpr.region import Scored, score
 from s1jax.types import NDVI, Days, Series
 
 REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE = 1, 2, 4, 8
 """Quality flags, summed: NDVI z-scored by the region's mean and std, as the pixel has fewer than
 five values or constant ones; no data at all, so the prior; the pixel's own fit failed, so the
-region's hyperparameters; values that cannot be (infinite, fills, far out of range) were left out.
-0 is good."""
+region's hyperparameters; values that cannot be (infinite, fills, far out of range, constant radar
+of another world) were left out. 0 is good."""
 
 
 class Posterior(NamedTuple):
@@ -56,11 +57,21 @@ def posterior(
       solver: a name of `gp.SOLVERS`.
       inducing: number of inducing days of the approximation; None: exact.
       chunk: pixels per call, at most.
+
+    Raises:
+      ValueError: unknown solver, a chunk below 1, a day that is not finite, or a series without
+        the channels of `params` or with days that do not ascend.
     """
-    value, valid = np.asarray(series.value), np.asarray(series.valid)
-    outputs = pick(series, params.channel)
-    dtype = params.region_std.dtype
     days = np.asarray(days, np.float64)
+    if solver not in gp.SOLVERS:
+        raise ValueError(f"solver: got {solver!r}, expected one of {sorted(gp.SOLVERS)}")
+    if chunk < 1:
+        raise ValueError(f"chunk: got {chunk} pixels, expected 1 or more")
+    if not np.isfinite(days).all():
+        raise ValueError(f"days: got {days[~np.isfinite(days)][0]}, expected finite numbers")
+    outputs, dtype = pick(series, params.channel), params.region_std.dtype
+    outputs = outputs._replace(value=outputs.value.astype(dtype))
+    pixels = len(outputs.value)
     before = np.zeros((len(outputs.day), outputs.value.shape[-1]), dtype)
     after = np.zeros(days.size, dtype)
     if params.curve is not None:
@@ -73,11 +84,11 @@ def posterior(
     options = {"solver": solver, "inducing": inducing}
 
     def _chunk(part):
-        scored = _standardise(params, jnp.asarray(before), part)
+        scored = _score(params, jnp.asarray(before), *part[:2], own=bool(params.own))
         day = jnp.asarray(grid, dtype)
         hyper, fine = None, jnp.ones(len(part[0]), bool)
         if params.prior is not None:
-            own = Series(outputs.day, scored.z, part[1])
+            own = Series(outputs.day, scored.z, scored.valid)
             found, ok = gp.fit_pixels(own, params.prior, latents)
             fine = jnp.asarray(ok)
             hyper = jax.tree.map(
@@ -86,35 +97,27 @@ def posterior(
                 ),
                 found, params.hyper,
             )  # fmt: skip
-        mean, std = _latent(params, day, place, at, hyper, (scored.z, part[1]), **options)
+        mean, std = _latent(params, day, place, at, hyper, scored[:2], **options)
         return _physical(params, jnp.asarray(after), hyper, scored, fine, mean, std, part[2])
 
     arrays = (outputs.value, outputs.valid, None if off is None else off[1])
     if off is not None:
         arrays[0][..., NDVI] -= off[0]
-    size = min(chunk + -chunk % batch, len(valid) + -len(valid) % batch)
+    size = min(chunk + -chunk % batch, pixels + -pixels % batch)
     with gp.one_thread():
         found = map_pixels(_chunk, arrays, chunk=size, label="mogpr")
-    dropped = (valid & ~plausible(value)).any(axis=(1, 2))
+    seen = np.asarray(series.valid)[..., source(params.channel)]
+    dropped = (seen & ~outputs.valid).any(axis=(1, 2))
     return found._replace(quality=found.quality | (IMPLAUSIBLE * dropped).astype(np.uint8))
 
 
-class _Scored(NamedTuple):
-    z: Float[Array, "pixel time output"]
-    mean: Float[Array, "pixel"]
-    std: Float[Array, "pixel"]
-    flag: Float[Array, "pixel"]
-    empty: Float[Array, "pixel"]
-
-
-@jax.jit
-def _standardise(params: MogprParams, before, part: PyTree) -> _Scored:
+@partial(jax.jit, static_argnames="own")
+def _score(params: MogprParams, before, value, valid, *, own: bool) -> Scored:
     def _one(value, valid):
-        own = Series(jnp.zeros(len(value)), value - before, valid)
-        z, mean, std, flag = gp.standardise(own, params.region_mean, params.region_std)
-        return _Scored(z.value, mean[NDVI], std[NDVI], flag[NDVI], ~jnp.any(valid))
+        series = Series(jnp.zeros(len(value)), value - before, valid)
+        return score(series, params.region_mean, params.region_std, own=own)
 
-    return jax.vmap(_one)(part[0], part[1])
+    return jax.vmap(_one)(value, valid)
 
 
 @partial(gp.compiled, static_argnames=("solver", "inducing"))
@@ -123,16 +126,15 @@ def _latent(params, grid, place, at, hyper, arrays, *, solver: str, inducing: in
 
     def _of_pixel(value, valid, own):
         own = params.hyper if own is None else own
+        if inducing is not None:
+            series, last = Series(grid[place], value, valid), own.noise.size - 1
+            mean, variance = sparse.condition(own, series, grid[at], (last,), inducing=inducing)
+            return mean[0], jnp.sqrt(variance[0])
         value, valid = (
             jnp.zeros((grid.size, leaf.shape[1]), leaf.dtype).at[place].set(leaf)
             for leaf in (value, valid)
         )
-        series = Series(grid, value, valid)
-        if inducing is not None:
-            last = own.noise.size - 1
-            mean, variance = sparse.condition(own, series, grid[at], (last,), inducing=inducing)
-            return mean[0], jnp.sqrt(variance[0])
-        latent = gp.condition(own, series, None, channel=NDVI, solver=solver)
+        latent = gp.condition(own, Series(grid, value, valid), None, channel=NDVI, solver=solver)
         return latent.mean[at], latent.std[at]
 
     latents, outputs = params.hyper.mixing.shape
@@ -141,19 +143,24 @@ def _latent(params, grid, place, at, hyper, arrays, *, solver: str, inducing: in
 
 
 @jax.jit
-def _physical(params, after, hyper, scored: _Scored, fine, mean, std, base) -> Posterior:
+def _physical(params, after, hyper, scored: Scored, fine, mean, std, base) -> Posterior:
     noise = params.hyper.noise[NDVI] if hyper is None else hyper.noise[:, NDVI]
-    level = scored.mean[:, None] + after[None]
+    scale = scored.std[:, NDVI]
+    level = scored.mean[:, NDVI][:, None] + after[None]
     if base is not None:
         level = level + base
-    ndvi = mean * scored.std[:, None] + level
+    ndvi = mean * scale[:, None] + level
+    empty = ~jnp.any(scored.valid, axis=(1, 2))
     quality = (
-        REGION_SCALE * (scored.flag & ~scored.empty) + NO_DATA * scored.empty + REGION_HYPER * ~fine
+        jnp.where(scored.flag[:, NDVI] & ~empty, REGION_SCALE, 0)
+        + jnp.where(empty, NO_DATA, 0)
+        + jnp.where(fine, 0, REGION_HYPER)
+        + jnp.where(scored.far, IMPLAUSIBLE, 0)
     )
     return Posterior(
         jnp.clip(ndvi, -1.0, 1.0),
-        params.widen * scored.std[:, None] * std,
-        params.widen * scored.std * jnp.sqrt(noise),
+        params.widen * scale[:, None] * std,
+        params.widen * scale * jnp.sqrt(noise),
         quality.astype(jnp.uint8),
     )
 

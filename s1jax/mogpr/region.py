@@ -1,20 +1,25 @@
 """What is learnt from a region's training pixels."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from s1jax import gp
+from s1jax import gp, hiding
 from s1jax.chunks import map_pixels
-from s1jax.mogpr.config import MogprParams
+from s1jax.mogpr.config import SCALES, MogprParams
 from s1jax.mogpr.inputs import on_days, pick, regional_curve
-from s1jax.types import Series
+from s1jax.types import NDVI, Series
 
 _CELL = 1000.0
 """Side of the cells over which the sample is spread, metres."""
+_FAR = 5.0
+"""z-score by the region's mean and std past which radar is left out."""
+_LEAP = (5.0**0.5 - 1.0) / 2.0
+"""Golden ratio: the first n of its multiples, less whole numbers, are spread evenly for every n."""
 
 
 def learn(
@@ -23,25 +28,40 @@ def learn(
     *,
     latents: int,
     mean: str = "zero",
-    sample: int = 256,
+    scale: str = "region",
+    sample: int = 128,
     iterations: int = 200,
     given: gp.Hyper | None = None,
 ) -> tuple[MogprParams, Series]:
     """What training pixels tell, with the region's hyperparameters, and the z-scored sample.
+
+    The hyperparameters are those that best predict NDVI from what is left when some is hidden as
+    the tasks hide it (a random share, 60 or 132 days, all of it): `gp.fit` with `hidden`, from
+    those of maximum likelihood. What is hidden of the sample is drawn once and for all.
 
     Args:
       series: training pixels.
       channel: places of the outputs, `inputs.channels`.
       latents: latent processes.
       mean: prior mean, zero or regional.
+      scale: z-score by the mean and std of the region, or of the pixel.
       sample: pixels that the hyperparameters are fitted on; spread evenly over cells of 1 km where
         the series has places, else over its pixels; nothing is drawn.
       iterations: most steps of that fit.
       given: hyperparameters to use instead of a fit.
 
     Raises:
-      ValueError: an output has no two values that differ.
+      ValueError: an output has no two values that differ, no such mean, or `given` is of another
+        number of outputs.
     """
+    for name, got, known in (("mean", mean, ("zero", "regional")), ("scale", scale, SCALES)):
+        if got not in known:
+            raise ValueError(f"{name}: got {got!r}, expected one of {known}")
+    if given is not None and given.noise.shape[0] != channel.size:
+        raise ValueError(
+            f"hyper: got {given.noise.shape[0]} outputs, expected {channel.size} (the radar "
+            "channels used and NDVI)"
+        )
     outputs = pick(series, channel)
     curve = regional_curve(outputs) if mean == "regional" else None
     if curve is not None:
@@ -51,15 +71,65 @@ def learn(
     some = _spread(outputs, series.place, sample)
     value, valid = (np.asarray(leaf)[some] for leaf in outputs[1:3])
     day = jnp.asarray(outputs.day, region_mean.dtype)
-    z = zscore(day, (value, valid), region_mean, region_std)
-    scored = Series(day, z, valid)
+    own = scale == "pixel"
+    scored = Series(day, *zscore(day, (value, valid), region_mean, region_std, own=own))
     if given is None:
         start = gp.initial(latents, value.shape[-1])
         hyper = gp.fit(scored, start, iterations=iterations)
+        asked, hidden = _questions(scored)
+        if hidden.any():
+            hyper = gp.fit(asked, hyper, hidden=hidden, iterations=iterations)
     else:
         hyper = jax.tree.map(lambda leaf: jnp.asarray(leaf, region_mean.dtype), given)
     one = jnp.ones((), region_mean.dtype)
-    return MogprParams(hyper, None, region_mean, region_std, curve, channel, one), scored
+    place = np.asarray(own)
+    return MogprParams(hyper, None, region_mean, region_std, curve, channel, one, place), scored
+
+
+def _questions(series: Series) -> tuple[Series, Bool[np.ndarray, "pixel time output"]]:
+    """Four copies of the sample, and what NDVI is hidden: three draws as the tasks do, then all."""
+    valid = np.asarray(series.valid)
+    keys = jax.random.split(jax.random.key(0), 3)
+    ways = [np.asarray(hiding.mixture(key, series)) for key in keys]
+    hidden = np.zeros((4 * len(valid), *valid.shape[1:]), bool)
+    hidden[..., NDVI] = np.concatenate([*ways, valid[..., NDVI]])
+    value, valid = (np.concatenate([np.asarray(leaf)] * 4) for leaf in series[1:3])
+    return Series(series.day, value, valid), hidden & valid
+
+
+class Scored(NamedTuple):
+    """z-scored outputs of a pixel."""
+
+    z: Float[Array, "time output"]
+    """0 where not valid."""
+    valid: Bool[Array, "time output"]
+    mean: Float[Array, "output"]
+    """What was taken off, dB and 1."""
+    std: Float[Array, "output"]
+    """What it was divided by, dB and 1."""
+    flag: Bool[Array, "output"]
+    """True where these are the region's: the pixel has fewer than five values, or constant ones."""
+    far: Bool[Array, ""]
+    """True where values were left out, see `score`."""
+
+
+def score(
+    series: Series,
+    region_mean: Float[Array, "output"],
+    region_std: Float[Array, "output"],
+    *,
+    own: bool = True,
+) -> Scored:
+    """`gp.standardise` of one pixel, without radar that is of another world.
+
+    Radar that is z-scored by the region is left out where it is more than five of the region's
+    standard deviations away: a constant fill would else pull the NDVI as far as it can go.
+    """
+    z, mean, std, flag = gp.standardise(series, region_mean, region_std, own=own)
+    radar = jnp.arange(flag.size) < flag.size - 1
+    far = z.valid & ((flag | (not own)) & radar)[None, :] & (jnp.abs(z.value) > _FAR)
+    valid = z.valid & ~far
+    return Scored(jnp.where(valid, z.value, 0.0), valid, mean, std, flag, jnp.any(far))
 
 
 def zscore(
@@ -67,20 +137,22 @@ def zscore(
     arrays: PyTree,
     region_mean: Float[Array, "output"],
     region_std: Float[Array, "output"],
-) -> Float[np.ndarray, "pixel time output"]:
-    """z-scored values of many pixels, `gp.standardise` of each."""
+    *,
+    own: bool,
+) -> tuple[Float[np.ndarray, "pixel time output"], Bool[np.ndarray, "pixel time output"]]:
+    """z-scored values of many pixels and where they are valid, `score` of each."""
     return map_pixels(
-        partial(_zscore, day, region_mean, region_std),
+        partial(_zscore, day, region_mean, region_std, own=own),
         arrays,
         chunk=min(8192, len(arrays[0])),
         label="z-score",
     )
 
 
-@jax.jit
-def _zscore(day, region_mean, region_std, arrays):
+@partial(jax.jit, static_argnames="own")
+def _zscore(day, region_mean, region_std, arrays, *, own: bool):
     def _one(value, valid):
-        return gp.standardise(Series(day, value, valid), region_mean, region_std)[0].value
+        return score(Series(day, value, valid), region_mean, region_std, own=own)[:2]
 
     return jax.vmap(_one)(*arrays)
 
@@ -92,7 +164,9 @@ def _spread(series: Series, place: np.ndarray | None, sample: int) -> Int[np.nda
         return some[_evenly(some.size, sample)]
     cells = np.floor(np.asarray(place, np.float64)[some] / _CELL).astype(np.int64)
     _, cell = np.unique(cells, axis=0, return_inverse=True)
-    order = np.argsort(cell, kind="stable")
+    # neighbours are of one field: a cell's pixels are taken in leaps over it
+    leap = np.arange(some.size) * _LEAP % 1.0
+    order = np.lexsort((leap, cell))
     first = np.searchsorted(cell[order], cell[order])
     rank = np.empty(some.size, np.int64)
     rank[order] = np.arange(some.size) - first

@@ -1,0 +1,239 @@
+"""Cloud-free NDVI of a whole region by MOGPR, tile by tile: NetCDF or Zarr in, Zarr out.
+
+Command: python -m experiments.mogpr cube.nc fused.zarr
+         python -m experiments.mogpr cube.nc weekly.zarr --at P7D --hyper region
+         python -m experiments.mogpr other.nc fused.zarr --hyper region.npz
+Cost: half a minute for what is learnt once from a sample of the region (a minute more the first
+time, to compile), then COST.
+Expected: fused.zarr with S2ndvi, S2ndvi_FUSED, S2ndvi_STD, S2ndvi_SOURCE and S2ndvi_QUALITY on the
+grid of the cube; exit status 1 and the list of them where tiles failed.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+import tyro
+import xarray as xr
+from jaxtyping import Float
+
+from experiments.sampling import FILTER, sampled
+from s1jax import cube, mogpr, tiles
+from s1jax.fusets import periods
+from s1jax.mogpr.inputs import source
+from s1jax.types import NDVI, Days, Series
+
+_CHUNK = 8192
+"""Pixels that are computed together, where a tile has so many."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """MOGPR of every pixel of a region, tile by tile."""
+
+    input: tyro.conf.Positional[Path]
+    """NetCDF or Zarr with VV, VH, S2ndvi, or a folder of period_NN.tif. Read tile by tile where
+    `cube.write` wrote it aligned; else repaired and aligned in memory first."""
+    output: tyro.conf.Positional[Path]
+    """Zarr store (.zarr) to write."""
+    hyper: str = "auto"
+    """Hyperparameters: one set for the region, a set for each pixel around the region's, what
+    validation pixels prefer (auto), or a FILE.npz of --save-hyper, which holds all that was learnt:
+    then nothing is."""
+    at: str = "input"
+    """Days to estimate: those of the input, or a period (ISO 8601: P5D, P1W, P1M) that gives a
+    regular axis from its first day to its last. S2ndvi is written on its own days only."""
+    tile: int = 256
+    """Rows and columns of a tile; memory grows with its square and with the number of days."""
+    latents: int = 2
+    """Latent processes, each with its own length scale; 1 is the intrinsic model."""
+    mean: Literal["auto", "zero", "regional"] = "auto"
+    """Prior mean: the pixel's own level, the region's mean curve, or what validation pixels
+    prefer."""
+    inputs: Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2"] = "auto"
+    """Radar channels: as observed or speckle-filtered, of both orbits, the first or the second, or
+    what validation pixels prefer."""
+    sample: int = 256
+    """Pixels, spread over the region, that hyperparameters are fitted on."""
+    start: str | None = None
+    """First day of the first period (ISO date); needed where the input carries no date."""
+    step: float | None = None
+    """Length of a period, days."""
+    mask: str | None = None
+    """Vector or raster file of the pixels to keep, in any CRS."""
+    save_hyper: Path | None = None
+    """File (.npz) for what was learnt, for --hyper of another job."""
+    overwrite: bool = False
+    """Replace an OUTPUT that exists."""
+
+
+def main(job: Job) -> tiles.Filled:
+    """What became of the region: writes the output, and says what was learnt and how fast.
+
+    Raises:
+      ValueError: a name, period or file that is not as expected; an output that exists.
+    """
+    _check(job)
+    ds = opened(job)
+    days = None if job.at == "input" else regular_days(ds["t"].values, job.at)
+    params = learnt(job, ds)
+    radar = source(params.channel).max() + 1
+    if radar > len(cube.channels(ds)) - 1:
+        raise ValueError(
+            f"hyper: got {job.hyper} of {radar} radar channels, expected those of {job.input}: "
+            f"{', '.join(cube.channels(ds)[:-1])}"
+        )
+    if job.save_hyper is not None:
+        mogpr.save(params, job.save_hyper)
+    chunk = min(_CHUNK, job.tile**2)
+
+    def _predict(series: Series, days: Days) -> mogpr.Posterior:
+        return _posterior(params, series, days, chunk)
+
+    started = time.perf_counter()
+    ds = ds.assign_attrs(s1jax_method=described(params))
+    smooth = FILTER if (params.channel < NDVI).any() else None
+    options = {"tile": job.tile, "days": days, "quality": True, "smooth": smooth}
+    done = tiles.fill(_predict, ds, job.output, **options)
+    _report(job, done, time.perf_counter() - started)
+    return done
+
+
+def _check(job: Job) -> None:
+    """What can be told before anything is read."""
+    if job.output.suffix != ".zarr":
+        raise ValueError(f"output: got {job.output}, expected a .zarr store")
+    if job.output.resolve() == job.input.resolve():
+        raise ValueError(f"output: got the input {job.output}, expected another store")
+    if job.output.exists() and not job.overwrite:
+        raise ValueError(f"output: {job.output} exists; expected a new one, or --overwrite")
+    if job.tile < 1:
+        raise ValueError(f"tile: got {job.tile}, expected 1 row and column or more")
+    if job.save_hyper is not None and job.save_hyper.suffix != ".npz":
+        raise ValueError(f"save_hyper: got {job.save_hyper}, expected a .npz file")
+    if job.at != "input":
+        regular_days(np.array(["2001-01-01"] * 2, "datetime64[ns]"), job.at)
+    if job.hyper in ("auto", "region", "pixel"):
+        return
+    if not Path(job.hyper).is_file():
+        raise ValueError(
+            f"hyper: got {job.hyper!r}, expected auto, region, pixel or a file of --save-hyper"
+        )
+    given = [name for name in ("mean", "inputs", "latents") if getattr(job, name) != _default(name)]
+    if given:
+        raise ValueError(f"{', '.join(given)}: got them with {job.hyper}, which tells them itself")
+
+
+def _default(name: str):
+    return Job.__dataclass_fields__[name].default
+
+
+def opened(job: Job) -> xr.Dataset:
+    """The aligned cube: not yet read where `cube.write` wrote it so, else in memory."""
+    own = (job.start, job.step, job.mask) == (None, None, None)
+    if own and job.input.exists() and job.input.suffix in (".nc", ".zarr"):
+        engine = "zarr" if job.input.is_dir() else None
+        try:
+            ds = xr.open_dataset(job.input, engine=engine, decode_coords="all", cache=False)
+        except (OSError, KeyError, TypeError, ValueError):
+            pass  # open_cube says what is wrong with it
+        else:
+            if {"s1_day", "s2_day"} <= set(ds.coords) and "s1jax_funnel" in ds.attrs:
+                print(f"{job.input}: aligned by s1jax, read tile by tile")
+                return ds
+            ds.close()
+    # a step alone is for the alignment of dated acquisitions
+    step = None if job.start is None else job.step
+    ds = cube.open_cube(job.input, start=job.start, step=step, mask=job.mask)
+    print(*filter(None, (ds.attrs["s1jax_repairs"], ds.attrs["s1jax_funnel"])), sep="\n")
+    return cube.align_cube(ds, step=12.0 if job.step is None else job.step)
+
+
+def regular_days(t: np.ndarray, period: str) -> Float[np.ndarray, "query"]:
+    """Days since 1970-01-01 from the first date of `t` to the last, an ISO 8601 period apart.
+
+    Raises:
+      ValueError: no such period.
+    """
+    try:
+        return cube.to_days(periods.dates(t[0], t[-1], period))
+    except ValueError as error:
+        raise ValueError(
+            f"at: got {period!r}, expected input or a period such as P5D, P1W, P1M"
+        ) from error
+
+
+def learnt(job: Job, ds: xr.Dataset) -> mogpr.MogprParams:
+    """What the region's sample tells, or the file."""
+    if job.hyper not in ("auto", "region", "pixel"):
+        return mogpr.load(job.hyper)
+    started = time.perf_counter()
+    train, val = sampled(ds, smooth=job.inputs == "auto" or job.inputs.startswith("smooth"))
+    config = mogpr.MogprConfig(
+        latents=job.latents, hyper=job.hyper, mean=job.mean, inputs=job.inputs, sample=job.sample
+    )
+    params, tried = mogpr.choose(jax.random.key(0), train, val, config)
+    for variant in tried:
+        print(f"RMSE {variant.rmse:.4f}: {variant.inputs}, {variant.mean} mean, {variant.hyper}")
+    pixels = f"{len(train.valid):,} training, {len(val.valid):,} validation pixels"
+    print(f"{described(params)}; {pixels}, {time.perf_counter() - started:.1f} s", flush=True)
+    return params
+
+
+def _posterior(
+    params: mogpr.MogprParams, series: Series, days: Days, chunk: int
+) -> mogpr.Posterior:
+    """`mogpr.posterior` of at least `chunk` pixels, so that all tiles run the same programs."""
+    count = len(series.valid)
+    if count < chunk:
+        index = np.minimum(np.arange(chunk), count - 1)
+        smooth = None if series.smooth is None else series.smooth[index]
+        series = Series(series.day, series.value[index], series.valid[index], None, smooth)
+    found = mogpr.posterior(params, series, days, chunk=chunk)
+    return mogpr.Posterior(*(leaf[:count] for leaf in found))
+
+
+def described(params: mogpr.MogprParams) -> str:
+    """What is learnt, in words."""
+    latents, outputs = params.hyper.mixing.shape
+    inputs = "speckle-filtered" if (params.channel < NDVI).any() else "raw"
+    mean = "zero" if params.curve is None else "regional"
+    hyper = "region" if params.prior is None else "pixel"
+    return (
+        f"MOGPR of {outputs} outputs, {latents} latents: {inputs} radar, {mean} mean, "
+        f"hyperparameters of the {hyper}, band x {float(params.widen):.2f}"
+    )
+
+
+def _report(job: Job, done: tiles.Filled, seconds: float) -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak /= 2**30 if sys.platform == "darwin" else 2**20
+    parts = zip(("reading", "posterior", "writing"), done[3:], strict=True)
+    print(
+        f"{job.output}: {done.pixels:,} px in {seconds:.1f} s, {done.pixels / seconds:,.0f} px/s "
+        f"({', '.join(f'{name} {part:.1f} s' for name, part in parts)}), peak memory {peak:.1f} GiB"
+    )
+    if done.not_finite:
+        print(f"{done.not_finite:,} px with an estimate that is not finite", file=sys.stderr)
+    if done.failed:
+        print(f"{len(done.failed)} tile(s) failed, all others are written:", file=sys.stderr)
+        print(*map(tiles.described, done.failed), sep="\n", file=sys.stderr)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Exit status of the command: 1 where a tile failed."""
+    try:
+        return int(bool(main(tyro.cli(Job, args=arguments, prog="experiments.mogpr")).failed))
+    except (ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(run())

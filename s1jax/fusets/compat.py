@@ -1,0 +1,144 @@
+"""The numbers of FuseTS as it shipped them: its fit, start, prediction and "std"."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.optimize import fmin_l_bfgs_b
+
+from s1jax import gp
+from s1jax.fusets.fuse import EMPTY, Fused
+from s1jax.mogpr import NO_DATA
+from s1jax.progress import bar
+from s1jax.types import Series
+
+_JITTER = 1e-8
+"""What GPy adds to the diagonal of the covariance of the observations."""
+_EVALUATIONS = 1000
+_LOWEST = float(np.log(np.finfo(np.float64).max))
+
+
+def fuse(
+    day: Float[np.ndarray, "time"],
+    value: Float[np.ndarray, "pixel time output"],
+    at: Float[np.ndarray, "query"] | None,
+    *,
+    seed: int,
+    master: int = 0,
+) -> Fused:
+    """Mean, and what FuseTS calls std, of every pixel fitted by maximum likelihood on its own.
+
+    The model is the linear one of coregionalisation with as many latents as variables; each latent
+    has a variance, a length scale, loadings W and kappa. The start is variance 1, length scale 1
+    day, W = .5 randn, kappa .5, noise 1; positive parameters are searched as log(exp(x) - 1), by
+    SciPy's L-BFGS-B without bounds, at most 1000 evaluations. FuseTS draws W from NumPy's global
+    generator, unseeded; here every pixel draws it from `RandomState(seed)`, in the same order.
+    `std` is FuseTS': the variance of an observation of z times the pixel's standard deviation.
+    Days count whole. A pixel in which a variable is empty or constant is NaN.
+
+    Double precision, one pixel after the other. Where the optimum is well conditioned the numbers
+    are those of GPy; where the likelihood is flat or degenerate (noise near 0, as FuseTS runs into
+    on irregular dates) rounding leads elsewhere.
+
+    Args:
+      day: days of the observations, in any order.
+      value: physical units, NaN where missing.
+      at: days to estimate on; None: those of the observations.
+      seed: of W.
+      master: place of the variable without which FuseTS does not fuse.
+    """
+    day = np.floor(day)
+    at = day if at is None else np.floor(at)
+    order = np.argsort(day, kind="stable")
+    pixels, _, outputs = value.shape
+    mean, std = (np.full((pixels, at.size, outputs), np.nan) for _ in range(2))
+    seen = np.isfinite(value)
+    there = seen.any(axis=1)
+    with jax.enable_x64(True), gp.one_thread():
+        for pixel in bar(range(pixels), "mogpr as FuseTS", "pixel"):
+            if not there[pixel, master]:
+                continue
+            y = value[pixel][order]
+            valid = seen[pixel][order]
+            level, scale = _moments(y)
+            if not np.all(scale > 0.0):
+                continue
+            z = np.where(valid, (y - level) / scale, 0.0)
+            series = Series(jnp.asarray(day[order] - day.min()), jnp.asarray(z), jnp.asarray(valid))
+            row, _ = fit(series, seed)
+            found, variance = _predict(row, series, jnp.asarray(at - day.min()))
+            mean[pixel] = np.asarray(found).T * scale + level
+            std[pixel] = np.asarray(variance).T * scale
+    quality = NO_DATA * ~there.any(axis=1) + EMPTY * ~there.all(axis=1)
+    return Fused(mean, std, quality.astype(np.uint8))
+
+
+def fit(series: Series, seed: int) -> tuple[Float[np.ndarray, "parameter"], float]:
+    """The row of parameters where the optimiser ends, and the negative log-likelihood there, nats.
+
+    Args:
+      series: z-scored variables of one pixel, float64 arrays of JAX.
+      seed: of W.
+    """
+    outputs = series.value.shape[1]
+    loading = 0.5 * np.random.RandomState(seed).randn(outputs, outputs)
+    one, half = np.log(np.expm1(1.0)), np.log(np.expm1(0.5))
+    start = np.concatenate(
+        [
+            np.full(2 * outputs, one),
+            loading.ravel(),
+            np.full(outputs**2, half),
+            np.full(outputs, one),
+        ]
+    )
+
+    def _cost(row):
+        value, slope = _cost_and_slope(row, series)
+        return float(value), np.asarray(slope)
+
+    row, cost, _ = fmin_l_bfgs_b(_cost, start, maxfun=_EVALUATIONS, maxiter=_EVALUATIONS)
+    return row, float(cost)
+
+
+def hyper_of(row: Float[Array, "parameter"], outputs: int) -> gp.Hyper:
+    """Hyperparameters of a row (variances, length scales, W, kappa, noise), variances absorbed."""
+    ends = np.cumsum([outputs, outputs, outputs**2, outputs**2])
+    variance, lengthscale, mixing, kappa, noise = jnp.split(row, ends)
+    variance, lengthscale, kappa, noise = map(_positive, (variance, lengthscale, kappa, noise))
+    square = (outputs, outputs)
+    return gp.Hyper(
+        lengthscale,
+        jnp.sqrt(variance)[:, None] * mixing.reshape(square),
+        variance[:, None] * kappa.reshape(square),
+        noise,
+    )
+
+
+def _positive(x: Float[Array, "_"]) -> Float[Array, "_"]:
+    return jax.nn.softplus(jnp.maximum(x, -_LOWEST))
+
+
+def _observed(row, outputs: int) -> gp.Hyper:
+    hyper = hyper_of(row, outputs)
+    return hyper._replace(noise=hyper.noise + _JITTER)
+
+
+@jax.jit
+def _cost_and_slope(row, series: Series):
+    outputs = series.value.shape[1]
+    return jax.value_and_grad(lambda x: -gp.log_likelihood(_observed(x, outputs), series))(row)
+
+
+@jax.jit
+def _predict(row, series: Series, at):
+    """Mean and variance of an observation of z, (output, query)."""
+    outputs = series.value.shape[1]
+    mean, std = gp.condition_outputs(_observed(row, outputs), series, at)
+    return mean, jnp.square(std) + hyper_of(row, outputs).noise[:, None]
+
+
+def _moments(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population standard deviation of each variable, 0 where it is empty."""
+    columns = [column[np.isfinite(column)] for column in y.T]
+    mean = [column.mean() if column.size else 0.0 for column in columns]
+    return np.array(mean), np.array([column.std() if column.size else 0.0 for column in columns])

@@ -1,0 +1,169 @@
+"""Between an xarray Dataset and arrays of pixels: what is fused, its dates, and the result."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from s1jax.cube.crs import grid_mapping
+from s1jax.cube.dates import to_days
+from s1jax.fusets import missing
+from s1jax.fusets.learn import CANDIDATES, evenly
+
+
+class Cube(NamedTuple):
+    """What of a Dataset is fused."""
+
+    source: xr.Dataset
+    names: tuple[str, ...]
+    """The variables, in the order of the outputs."""
+    time: str
+    """The dimension of time."""
+    others: tuple[str, ...]
+    """All other dimensions; none where there is one pixel only."""
+
+    def variables(self) -> list[xr.Variable]:
+        """The variables themselves, in one chunk along time."""
+        found = [self.source[name].variable for name in self.names]
+        return [v if v.chunks is None else v.chunk({self.time: -1}) for v in found]
+
+    def dates(self) -> np.ndarray:
+        """Dates of the observations, in the order of the Dataset."""
+        return self.source[self.time].values
+
+    def days(self) -> Float[np.ndarray, "time"]:
+        """Days since 1970-01-01, in the order of the Dataset."""
+        return to_days(self.dates())
+
+
+def opened(array: xr.Dataset, variables: Sequence[str] | None, time_dimension: str) -> Cube:
+    """What of a Dataset is fused: the named variables, or all numeric ones that have a time.
+
+    The dimension of time is `time_dimension`, or, as in FuseTS, the only one of dates.
+
+    Raises:
+      ValueError: no dates, or several dimensions of dates; a variable that is not there, has no
+        time or no real numbers; or no variable at all.
+    """
+    time = _time(array, time_dimension)
+    if variables is None:
+        names = [name for name, v in array.data_vars.items() if time in v.dims and _real(v)]
+    else:
+        names = [variables] if isinstance(variables, str) else list(variables)
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"variables: got {names}, expected one or more, each once")
+    for name in names:
+        if name not in array.data_vars:
+            raise ValueError(
+                f"variables: got {name!r}, expected some of {sorted(map(str, array.data_vars))}"
+            )
+        if time not in array[name].dims or not _real(array[name]):
+            got = f"{array[name].dtype} on {array[name].dims}"
+            raise ValueError(f"{name}: got {got}, expected real numbers on dimension {time!r}")
+    every = [dim for name in names for dim in array[name].dims if dim != time]
+    return Cube(array, tuple(map(str, names)), time, tuple(dict.fromkeys(every)))
+
+
+def _real(variable) -> bool:
+    return variable.dtype.kind in "iuf"
+
+
+def _time(array, wanted):
+    dated = [str(d) for d in array.dims if d in array.coords and array[d].dtype.kind == "M"]
+    if wanted in dated:
+        time = wanted
+    elif len(dated) == 1:
+        (time,) = dated
+    else:
+        have = {str(dim): str(array[dim].dtype) for dim in array.dims}
+        raise ValueError(
+            f"time_dimension: got {wanted!r} with dimensions {have}, expected one of datetime64"
+        )
+    if array.sizes[time] == 0 or np.isnat(array[time].values).any():
+        raise ValueError(f"{time}: got no date, or some that are NaT, expected dates")
+    return time
+
+
+def sample(cube: Cube) -> tuple[Float[np.ndarray, "time"], Float[np.ndarray, "pixel time output"]]:
+    """Days, ascending, and values of pixels with data, from 4096 spread evenly over all.
+
+    The same ones whether the Dataset is in memory or in chunks; no other pixel is kept.
+    """
+    order = np.argsort(cube.days(), kind="stable")
+    sizes = [cube.source.sizes[dim] for dim in cube.others]
+    place = np.unravel_index(evenly(int(np.prod(sizes)), CANDIDATES), sizes) if sizes else ()
+    at = {d: xr.Variable("pixel", p) for d, p in zip(cube.others, place, strict=True)}
+    picked = {}
+    for name, variable in zip(cube.names, cube.variables(), strict=True):
+        some = variable.isel({dim: index for dim, index in at.items() if dim in variable.dims})
+        picked[name] = some if "pixel" in some.dims else some.expand_dims("pixel")
+    loaded = xr.Dataset(picked).load()
+    columns = [
+        missing.cleaned(loaded[name].transpose("pixel", cube.time).values, missing.fills(v))[0]
+        for name, v in zip(cube.names, cube.variables(), strict=True)
+    ]
+    value = np.stack(np.broadcast_arrays(*columns), axis=-1)[:, order]
+    return cube.days()[order], value[np.isfinite(value).any(axis=(1, 2))]
+
+
+def mapped(
+    function: Callable[..., tuple[np.ndarray, ...]],
+    cube: Cube,
+    queries: int,
+    results: Sequence[tuple[bool, np.dtype]],
+) -> list[xr.Variable]:
+    """`function` of the variables' arrays (*others, time), lazily where they are in chunks.
+
+    Args:
+      function: returns one array for each of `results`.
+      cube: gives the variables.
+      queries: number of dates of those results that have a time.
+      results: whether each has a time, and its dtype.
+    """
+    alone = len(results) == 1
+    found = xr.apply_ufunc(
+        (lambda *arrays: function(*arrays)[0]) if alone else function,
+        *cube.variables(),
+        input_core_dims=[[cube.time]] * len(cube.names),
+        output_core_dims=[["query"] if timed else [] for timed, _ in results],
+        dask="parallelized",
+        output_dtypes=[dtype for _, dtype in results],
+        dask_gufunc_kwargs={"output_sizes": {"query": queries}},
+    )
+    return [found] if alone else list(found)
+
+
+def assembled(cube: Cube, dates: np.ndarray | None, results: dict[str, xr.Variable]) -> xr.Dataset:
+    """Dataset of the results with the coordinates, grid mapping and attributes of the source.
+
+    Args:
+      cube: what was fused.
+      dates: of the results; None: those of the source.
+      results: by name, with dimension `query` for the dates.
+    """
+    time, source = cube.time, cube.source
+    dims = {time, *cube.others}
+    coords = source.coords.to_dataset()
+    gone = [
+        name
+        for name, v in coords.variables.items()
+        if not set(v.dims) <= dims or (dates is not None and time in v.dims)
+    ]
+    out = coords.drop_vars(gone)
+    if dates is not None:
+        attrs = source[time].attrs
+        out = out.assign_coords({time: xr.Variable(time, dates.astype(source[time].dtype), attrs)})
+    mapping = grid_mapping(source)
+    if mapping in source.data_vars:
+        out[mapping] = source[mapping]
+    reference = source[cube.names[0]].dims
+    for name, variable in results.items():
+        base = name.rpartition("_")[0]
+        own = source[base].dims if base in cube.names else reference
+        order = own if set(own) == dims else (time, *cube.others)
+        kept = [dim for dim in order if dim in cube.others or "query" in variable.dims]
+        renamed = variable.transpose(*("query" if dim == time else dim for dim in kept))
+        out[name] = xr.Variable(kept, renamed.data, variable.attrs, variable.encoding)
+    return out.assign_attrs(source.attrs)

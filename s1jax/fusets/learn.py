@@ -1,0 +1,104 @@
+"""What is learnt from a sample of the pixels, once, before any of them is fused."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from s1jax import gp
+from s1jax import mogpr as room
+from s1jax.fusets.config import Method
+from s1jax.fusets.scale import moments, relative, scored
+from s1jax.mogpr import MogprParams
+from s1jax.types import Series
+
+log = logging.getLogger("s1jax")
+
+CANDIDATES = 4096
+"""Pixels, spread evenly, among which those with data are looked for."""
+SAMPLE = 256
+"""Most of those that the hyperparameters are fitted on."""
+_LEAST_NOISE = 1e-2
+"""Noise variance of z below which single precision is not enough."""
+
+
+def learn(
+    day: Float[np.ndarray, "time"], value: Float[np.ndarray, "pixel time output"], method: Method
+) -> MogprParams:
+    """Scale of each variable over the sample, and hyperparameters fitted on it, given or read.
+
+    Deterministic. Without any data, and with `optimize=False`, the hyperparameters are those that a
+    fit starts from (length scale 60 days, or 30 to 120).
+
+    Args:
+      day: days, ascending.
+      value: a sample of the pixels, physical units, NaN where missing.
+      method: checked options.
+
+    Raises:
+      ValueError: given hyperparameters are not of as many outputs as there are variables, or a
+        file's were learnt less a regional curve.
+    """
+    outputs = value.shape[-1]
+    if isinstance(method.hyper, str) and method.hyper in ("region", "pixel"):
+        given = None
+    elif isinstance(method.hyper, gp.Hyper):
+        given = method.hyper
+    else:
+        return _read(method, outputs)
+    valid = np.isfinite(value)
+    mean, std = moments(value)
+    dtype = jnp.zeros(0).dtype
+    scale = MogprParams(
+        hyper=None,
+        prior=None,
+        region_mean=mean,
+        region_std=std,
+        curve=None,
+        channel=np.arange(outputs),
+        widen=np.ones((), dtype),
+        own=np.ones((), bool),
+    )
+    if given is not None:
+        _same_outputs(given, outputs)
+        if dtype == np.float32 and np.min(given.noise) < _LEAST_NOISE:
+            log.warning("hyper.noise below %g: single precision may not suffice", _LEAST_NOISE)
+        return scale._replace(hyper=jax.tree.map(lambda leaf: np.asarray(leaf, dtype), given))
+    start = gp.initial(method.latents or outputs, outputs)
+    scale = scale._replace(hyper=jax.tree.map(lambda leaf: np.asarray(leaf, dtype), start))
+    if not valid.any():
+        log.warning("no data in the sample of %d pixels: nothing is fitted", len(value))
+        return scale
+    if not method.optimize:
+        return scale
+    some = evenly(len(value), SAMPLE)
+    lanes = gp.lanes("kalman", *start.mixing.shape)
+    z, *_ = scored(relative(scale, value[some]), valid[some], own=True, lanes=lanes)
+    sample = Series(day.astype(dtype), np.asarray(z), valid[some])
+    fitted = scale._replace(hyper=gp.fit(sample, scale.hyper))
+    if method.hyper == "pixel":
+        fitted = fitted._replace(prior=gp.prior(sample, fitted.hyper))
+    return jax.tree.map(np.asarray, fitted)
+
+
+def evenly(n: int, count: int) -> Int[np.ndarray, "count"]:
+    """At most `count` of the places 0 ... n - 1, evenly spread."""
+    return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(np.int64))
+
+
+def _read(method: Method, outputs: int) -> MogprParams:
+    params = room.load(method.hyper)
+    if params.curve is not None:
+        raise ValueError(
+            f"hyper: got {method.hyper} learnt less a regional curve, expected mean='zero'"
+        )
+    _same_outputs(params.hyper, outputs)
+    return jax.tree.map(np.asarray, params)
+
+
+def _same_outputs(hyper: gp.Hyper, outputs: int) -> None:
+    if np.shape(hyper.noise) != (outputs,):
+        got = f"{np.size(hyper.noise)} outputs"
+        raise ValueError(f"hyper: got {got}, expected {outputs}, one for each variable")

@@ -1,0 +1,259 @@
+"""The batch job: what it writes is the posterior of every pixel, whatever the tiles."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+import experiments
+from experiments import mogpr as batch
+from experiments.sampling import FILTER, sampled
+from s1jax import cube, mogpr, simulate
+
+ROOT = Path(__file__).parents[1]
+LEAN = {"latents": 1, "sample": 16, "tile": 20}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A raw cube of 36 x 44 pixels, and what was learnt from it."""
+    folder = tmp_path_factory.mktemp("batch")
+    config = simulate.SceneConfig(height=36, width=44)
+    raw = cube.from_scene(simulate.scene(jax.random.key(3), config), pixel_m=config.pixel_m)
+    raw = raw[["VV", "VH", "S2ndvi", "mask"]].isel(t=slice(0, 25))
+    cube.write(raw, folder / "raw.nc")
+    job = _job(folder, "raw.nc", "first", hyper="region", mean="zero", inputs="raw")
+    done = batch.main(dataclasses.replace(job, save_hyper=folder / "learnt.npz"))
+    assert done.failed == ()
+    assert done.pixels == int(raw.mask.sum())
+    return folder
+
+
+def _job(folder, source, name, **options):
+    return batch.Job(folder / source, folder / f"{name}.zarr", **{**LEAN, **options})
+
+
+def _given(folder, name, source="raw.nc", **options):
+    given = {"hyper": str(folder / "learnt.npz"), "latents": 2}
+    return _job(folder, source, name, **{**given, **options})
+
+
+def _opened(folder, name):
+    with xr.open_dataset(folder / f"{name}.zarr", engine="zarr", decode_coords="all") as found:
+        return found.load()
+
+
+def _whole(folder):
+    ds = cube.align_cube(cube.open_cube(folder / "raw.nc"))
+    return ds, *cube.to_series(ds)
+
+
+def _at(found, name, pixel):
+    value = found[name].transpose("y", "x", ...).values
+    return value.reshape(-1, *value.shape[2:])[pixel]
+
+
+def test_every_pixel_is_the_posterior_of_what_was_learnt(folder, capsys):
+    ds, series, pixel = _whole(folder)
+    params = mogpr.load(folder / "learnt.npz")
+    expected = mogpr.posterior(params, series, series.day, chunk=400)
+    found = _opened(folder, "first")
+    for name, leaf in zip(("FUSED", "STD", "QUALITY"), (*expected[:2], expected.quality)):
+        np.testing.assert_array_equal(_at(found, f"S2ndvi_{name}", pixel), leaf, name)
+    np.testing.assert_array_equal(found.S2ndvi, ds.S2ndvi)
+    for name in ("t", "y", "x"):
+        np.testing.assert_array_equal(found[name], ds[name])
+    assert cube.crs(found) == cube.crs(ds)
+    outside = ~ds.mask.values
+    assert outside.any()
+    assert np.isnan(found.S2ndvi_FUSED.values[:, outside]).all()
+    assert (found.S2ndvi_QUALITY.values[outside] == 128).all()
+    assert found.S2ndvi_SOURCE.values[:, ~outside].min() >= 1
+    assert (
+        "1 latents: raw radar, zero mean, hyperparameters of the region"
+        in (found.attrs["s1jax_method"])
+    )
+    # the band that validation pixels widened holds for all
+    seen = np.isfinite(ds.S2ndvi.values)
+    assert found.S2ndvi.encoding["chunks"] == (25, 20, 20)
+    assert np.corrcoef(found.S2ndvi.values[seen], found.S2ndvi_FUSED.values[seen])[0, 1] > 0.7
+
+
+def test_other_days_from_a_file_of_hyperparameters(folder, capsys):
+    batch.main(_given(folder, "ten", at="P10D", tile=64))
+    found = _opened(folder, "ten")
+    _, series, pixel = _whole(folder)
+    day = cube.to_days(found.t)
+    np.testing.assert_allclose(np.diff(day), 10.0)
+    assert day[0] == series.day[0]
+    assert series.day[-1] - 10 < day[-1] <= series.day[-1]
+    params = mogpr.load(folder / "learnt.npz")
+    expected = mogpr.posterior(params, series, day)
+    np.testing.assert_allclose(_at(found, "S2ndvi_FUSED", pixel), expected.mean, atol=1e-5)
+    np.testing.assert_allclose(_at(found, "S2ndvi_STD", pixel), expected.std, atol=1e-5)
+    assert "S2ndvi" not in found
+    said = capsys.readouterr().out
+    assert f"{pixel.size:,} px in" in said
+    assert "peak memory" in said
+
+
+def test_months_are_calendar_months():
+    t = np.array(["2023-01-31T12", "2023-05-02"], "datetime64[ns]")
+    days = cube.from_days(batch.regular_days(t, "P1M")).astype("datetime64[h]").astype(str)
+    assert days.tolist() == ["2023-01-31T12", "2023-02-28T12", "2023-03-31T12", "2023-04-30T12"]
+
+
+def test_aligned_store_is_read_tile_by_tile(folder, capsys):
+    ds, _, _ = _whole(folder)
+    cube.write(ds, folder / "aligned.zarr", tile=20)
+    job = _given(folder, "lazy", "aligned.zarr", tile=20)
+    lazy = batch.opened(job)
+    assert not lazy.VV.variable._in_memory
+    batch.main(job)
+    assert "read tile by tile" in capsys.readouterr().out
+    first, found = _opened(folder, "first"), _opened(folder, "lazy")
+    xr.testing.assert_equal(first, found)
+
+
+def test_own_hyperparameters_on_filtered_radar(folder, capsys):
+    learnt = folder / "own.npz"
+    options = {"hyper": "pixel", "mean": "regional", "inputs": "smooth", "save_hyper": learnt}
+    batch.main(_job(folder, "raw.nc", "own", **options))
+    said = capsys.readouterr().out
+    assert "smooth, regional mean, pixel\n" in said
+    assert "speckle-filtered radar, regional mean, hyperparameters of the pixel" in said
+    # what was saved says it all
+    batch.main(_given(folder, "again", hyper=str(learnt)))
+    xr.testing.assert_equal(_opened(folder, "own"), _opened(folder, "again"))
+    ds, _, _ = _whole(folder)
+    series, pixel = cube.to_series(cube.despeckle(ds, size=FILTER))
+    expected = mogpr.posterior(mogpr.load(learnt), series, series.day)
+    # the filter rounds by the shape of a tile, and a pixel's own fit amplifies it
+    error = np.abs(_at(_opened(folder, "own"), "S2ndvi_FUSED", pixel) - expected.mean)
+    assert np.quantile(error, 0.99) < 1e-3
+
+
+def test_failed_tile_is_told_and_the_others_are_as_before(folder, monkeypatch, capsys):
+    real, calls = mogpr.posterior, []
+
+    def _falls(params, series, days, **options):
+        calls.append(len(series.valid))
+        if len(calls) == 2:
+            raise FloatingPointError("planted")
+        return real(params, series, days, **options)
+
+    monkeypatch.setattr(mogpr, "posterior", _falls)
+    arguments = [str(folder / "raw.nc"), str(folder / "failed.zarr"), "--tile", "20"]
+    assert batch.run([*arguments, "--hyper", str(folder / "learnt.npz")]) == 1
+    told = "tile of rows 0:20, columns 20:40: FloatingPointError: planted"
+    assert f"1 tile(s) failed, all others are written:\n{told}\n" in capsys.readouterr().err
+    assert len(calls) == 6
+    found, first = _opened(folder, "failed"), _opened(folder, "first")
+    assert np.atleast_1d(found.attrs["failed_tiles"]).tolist() == [told]
+    lost = {"y": slice(0, 20), "x": slice(20, 40)}
+    assert np.isnan(found.S2ndvi_FUSED.isel(lost)).all()
+    assert (found.S2ndvi_QUALITY.isel(lost) == 128).all()
+    kept = np.ones(found.S2ndvi_QUALITY.shape, bool)
+    kept[0:20, 20:40] = False
+    for name in first.data_vars:
+        np.testing.assert_array_equal(found[name].values[..., kept], first[name].values[..., kept])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("map.nc", {}, r"output: got .*map\.nc, expected a \.zarr store"),
+        ("first.zarr", {}, r"output: .*first.zarr exists; expected a new one, or --overwrite"),
+        ("new.zarr", {"hyper": "nowhere.npz"}, r"hyper: got 'nowhere.npz', expected auto, region"),
+        ("new.zarr", {"at": "5"}, r"at: got '5', expected input or a period such as P5D"),
+        ("new.zarr", {"at": "P0D"}, r"at: got 'P0D', expected input or a period"),
+        ("new.zarr", {"tile": 0}, r"tile: got 0, expected 1"),
+        ("new.zarr", {"save_hyper": Path("a.json")}, r"save_hyper: got a.json, expected a .npz"),
+        ("new.zarr", {"mean": "zero"}, r"mean: got them with .*, which tells them itself"),
+    ],
+)
+def test_errors_before_anything_is_read(folder, monkeypatch, name, options, words):
+    monkeypatch.setattr(batch, "opened", lambda _: pytest.fail("read"))
+    job = dataclasses.replace(_given(folder, "any", **options), output=folder / name)
+    with pytest.raises(ValueError, match=words):
+        batch.main(job)
+
+
+def test_input_is_never_overwritten(folder):
+    job = _given(folder, "any", "aligned.zarr", overwrite=True)
+    with pytest.raises(ValueError, match=r"output: got the input"):
+        batch.main(dataclasses.replace(job, output=folder / "aligned.zarr"))
+
+
+def test_hyperparameters_of_more_orbits_are_refused(folder):
+    params = mogpr.load(folder / "learnt.npz")
+    mogpr.save(params._replace(channel=np.array([2, 3, -1])), folder / "two.npz")
+    with pytest.raises(ValueError, match=r"two.npz of 4 radar channels, expected .*VV, VH"):
+        batch.main(_given(folder, "any", hyper=str(folder / "two.npz")))
+
+
+def test_sample_is_spread_and_its_two_parts_lie_apart(folder):
+    ds, series, _ = _whole(folder)
+    train, val = sampled(ds, smooth=True)
+    assert len(train.valid) + len(val.valid) == len(series.valid)  # a small cube: all of it
+    assert 0.1 < len(val.valid) / len(series.valid) < 0.4
+    place = [set(map(tuple, part.place.tolist())) for part in (train, val)]
+    assert not place[0] & place[1]
+    # both reach all over the cube
+    for part in (train, val):
+        span = np.ptp(part.place, axis=0) / np.ptp(series.place, axis=0)
+        assert (span > 0.7).all()
+    # filtered with the neighbours of the whole cube
+    whole, _ = cube.to_series(cube.despeckle(ds, size=FILTER))
+    order = [np.lexsort(part.T) for part in (np.concatenate([train.place, val.place]), whole.place)]
+    smooth = np.concatenate([train.smooth, val.smooth])
+    np.testing.assert_allclose(smooth[order[0]], whole.smooth[order[1]], rtol=1e-5)
+    assert sampled(ds, smooth=False)[0].smooth is None
+
+
+def test_too_little_for_a_sample_is_told(folder):
+    ds, _, _ = _whole(folder)
+    with pytest.raises(ValueError, match=r"sample: got 1 pixels with data, expected some to train"):
+        sampled(
+            ds.assign(mask=ds.mask & (np.cumsum(ds.mask.values).reshape(36, 44) == 1)), smooth=0
+        )
+
+
+def test_what_jax_reads_at_its_start():
+    flag = "--xla_force_host_platform_device_count"
+    found = experiments.settings({}, 4)
+    assert found["XLA_FLAGS"] == f"{flag}=4"
+    assert found["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "0"
+    assert found["JAX_COMPILATION_CACHE_DIR"].endswith("s1jax/compiled")
+    own = {"XLA_FLAGS": f"{flag}=1", "JAX_COMPILATION_CACHE_DIR": "/elsewhere"}
+    assert set(experiments.settings(own, 4)) == {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"}
+    assert experiments.settings({"XLA_FLAGS": "--a=1"}, 2)["XLA_FLAGS"] == f"--a=1 {flag}=2"
+    assert experiments.cores() >= 1
+
+
+def test_as_a_user_types_it(folder):
+    arguments = ["raw.nc", "typed.zarr", "--hyper", "learnt.npz", "--at", "P1M"]
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.mogpr", *arguments],
+        cwd=folder, env={**_environment(), "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "typed.zarr: 1," in done.stdout.splitlines()[-1]
+    assert _opened(folder, "typed").sizes["t"] == 10
+    again = subprocess.run(
+        [sys.executable, "-m", "experiments.mogpr", *arguments],
+        cwd=folder, env={**_environment(), "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert again.returncode == 1
+    assert again.stderr == "error: output: typed.zarr exists; expected a new one, or --overwrite\n"
+
+
+def _environment():
+    import os
+
+    return {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
