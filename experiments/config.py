@@ -79,7 +79,7 @@ class Config:
     """Ten features through 256-128-64-32-16."""
     boosting: BoostingConfig = field(default_factory=BoostingConfig)
     """Gradient boosting on a window of dates."""
-    mogpr: MogprConfig = field(default_factory=lambda: MogprConfig(sample=128))
+    mogpr: MogprConfig = field(default_factory=MogprConfig)
     """Multi-output Gaussian process per pixel."""
 
 
@@ -97,7 +97,7 @@ PRESETS = {
         mlp3=Mlp3Config(train=_SHORT),
         mlp10=Mlp10Config(train=_SHORT),
         boosting=BoostingConfig(iterations=40, rows=5000),
-        mogpr=MogprConfig(sample=64, chunk=64),
+        mogpr=MogprConfig(sample=64),
     ),
     "demak": Config(
         preset="demak",

@@ -1,12 +1,13 @@
 """The Estimators of a configuration: a new method adds its line here, its options in config."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.config import Config
 from experiments.masks import TASKS
 from experiments.protocol import Method
 from s1jax import baselines, networks
-from s1jax.mogpr import mogpr
+from s1jax.mogpr import MogprConfig, mogpr
 
 WITH_NDVI = TASKS[1:]
 """Tasks of a method that needs some NDVI of the pixel itself."""
@@ -32,6 +33,17 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         "mlp3": lambda: _network("mlp3", config.mlp3),
         "mlp10": lambda: _network("mlp10", config.mlp10),
         "boosting": lambda: Method("boosting", baselines.boosting(config.boosting), TASKS),
-        "mogpr": lambda: Method("mogpr", mogpr(config.mogpr), TASKS),
+        "mogpr": lambda: Method("mogpr", mogpr(_of_this_region(config)), TASKS),
     }
     return [known[name]() for name in config.methods]
+
+
+def _of_this_region(config: Config) -> MogprConfig:
+    """MOGPR's options; no regional curve where another district or year is predicted.
+
+    Validation pixels lie in the training districts and the training year: they cannot tell that the
+    calendar of these is not that of the others.
+    """
+    if config.split == "blocks" or config.mogpr.mean != "auto":
+        return config.mogpr
+    return replace(config.mogpr, mean="zero")

@@ -59,7 +59,7 @@ class Job:
     inputs: Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2"] = "auto"
     """Radar channels: as observed or speckle-filtered, of both orbits, the first or the second, or
     what validation pixels prefer."""
-    sample: int = 256
+    sample: int = mogpr.MogprConfig.sample
     """Pixels, spread over the region, that hyperparameters are fitted on."""
     start: str | None = None
     """First day of the first period (ISO date); needed where the input carries no date."""

@@ -1,6 +1,8 @@
-"""Speckle averaged away: means of backscatter over neighbours and dates, in linear power.
+"""Speckle averaged away: means of backscatter over neighbours, in linear power.
 
-dB in, dB out; what is not valid has no weight and stays missing.
+dB in, dB out; what is not valid has no weight and stays missing. The multi-temporal filter of
+Quegan and Yu (2001) is not here: in dB it is this mean plus one number a pixel, and explained less
+of the NDVI of simulated scenes.
 """
 
 import jax.numpy as jnp
@@ -26,34 +28,6 @@ def mean(
     """
     power = _power(db, valid)
     return _to_db(_local_mean(power, valid, size), valid)
-
-
-def multitemporal(
-    db: Float[Array, "time y x"], valid: Bool[Array, "time y x"], *, size: int = 3
-) -> Float[Array, "time y x"]:
-    """Multi-temporal filter, J_k = (m_k / N) sum_i I_i / m_i in linear power, given in dB.
-
-    I_i is the power of the pixel on date i, m_i its local mean (`mean`), N the number of dates on
-    which the pixel is valid. The level of a date comes from its own neighbours, so nothing is
-    smeared in time; what stands out from the neighbours on all dates, an edge, comes back. With
-    independent speckle N dates and n neighbours give about N n / (N + n - 1) times the looks.
-
-    Source: Quegan and Yu (2001), Filtering of multichannel SAR images, IEEE Transactions on
-    Geoscience and Remote Sensing 39.
-
-    Args:
-      db: backscatter of one channel, dB; anything where not valid.
-      valid: True where observed and wanted (inside the mask).
-      size: odd side of the square, pixels; 1 changes nothing.
-
-    Raises:
-      ValueError: `size` is even or below 1.
-    """
-    power = _power(db, valid)
-    local = _local_mean(power, valid, size)
-    count = jnp.maximum(valid.sum(axis=0), 1).astype(power.dtype)
-    contrast = jnp.where(valid, power / local, 0.0).sum(axis=0) / count
-    return _to_db(local * contrast[None], valid)
 
 
 def _power(db, valid):

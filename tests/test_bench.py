@@ -1,4 +1,4 @@
-"""The bench measures what it says: every row a number, ratios of like and like, nothing invented."""
+"""The bench measures what it says: every row a number, ratios of like and like."""
 
 import json
 import math
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.bench import alone, bed, peers, ratios, table, timing, variants
 from experiments.bench.__main__ import main
@@ -15,9 +16,10 @@ from s1jax import gp, mogpr
 from s1jax.mogpr import MogprConfig
 from s1jax.types import NDVI, Series
 
+SMALL = {"training_pixels": 60, "validation_pixels": 40, "test_pixels": 24}
 TINY = (
-    "--scene.height 32 --scene.width 36 --training-pixels 60 --validation-pixels 40 "
-    "--test-pixels 24 --mogpr.sample 6 --mogpr.iterations 2 --mogpr.latents 1 --mogpr.mean zero"
+    "--training-pixels 60 --validation-pixels 40 --test-pixels 24 --mogpr.sample 6 "
+    "--mogpr.iterations 2 --mogpr.latents 1 --mogpr.mean zero"
 ).split()
 SCORES = {"r2_random", "r2_block", "r2_season", "coverage90"}
 RAW = ("--mogpr.inputs", "raw")
@@ -27,8 +29,8 @@ ROW = {
 } | SCORES  # fmt: skip
 
 
-def _bench(out, *arguments):
-    return main([arguments[0], *TINY, "--out", str(out), *arguments[1:]])
+def _bench(cube, out, *arguments):
+    return main([arguments[0], *TINY, "--cube", str(cube), "--out", str(out), *arguments[1:]])
 
 
 def _written(folder):
@@ -38,22 +40,44 @@ def _written(folder):
         raise AssertionError(f"metrics.json holds {word}")
 
     content = json.loads((folder / "metrics.json").read_text(), parse_constant=_refuse)
-    assert content["dataset"] == "demak_sim_clean"
+    assert content["dataset"] == "field"
     assert "load average" in content["header"][1]
     assert "null" not in (folder / "metrics.json").read_text().split('"rows"')[1]
     return content
 
 
 @pytest.fixture(scope="module")
-def few():
-    """The folds of the smallest bed."""
-    config = bed.BedConfig(
-        scene=bed.SceneConfig(height=32, width=36),
-        training_pixels=60,
-        validation_pixels=40,
-        test_pixels=24,
+def field(tmp_path_factory):
+    """A cube whose radar tells some of the NDVI, in two districts."""
+    rng = np.random.default_rng(0)
+    t, y, x = 40, 16, 16
+    phase = rng.uniform(0, 1, (1, y, x))
+    ndvi = 0.5 + 0.3 * np.sin(2 * np.pi * (np.arange(t)[:, None, None] / 12 + phase))
+    seen = ndvi + rng.normal(0, 0.05, ndvi.shape)
+    seen[rng.random(seen.shape) < 0.4] = np.nan
+    radar = {
+        name: (("t", "y", "x"), level + 5 * ndvi + rng.normal(0, 1, ndvi.shape), {"units": "dB"})
+        for name, level in (("VV", -12.0), ("VH", -20.0))
+    }
+    district = np.repeat(["north", "south"], y // 2)[:, None].repeat(x, axis=1)
+    ds = xr.Dataset(
+        {**radar, "S2ndvi": (("t", "y", "x"), seen), "district": (("y", "x"), district)},
+        coords={
+            "t": np.datetime64("2023-01-07", "ns") + np.arange(t) * np.timedelta64(12, "D"),
+            "y": 9_230_000.0 - 400 * np.arange(y),
+            "x": 460_000.0 + 400 * np.arange(x),
+        },
+        attrs={"crs": "EPSG:32749"},
     )
-    return bed.load(config, ("T1", "T2a", "T2b"))
+    path = tmp_path_factory.mktemp("cube") / "field.nc"
+    ds.to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+@pytest.fixture(scope="module")
+def few(field):
+    """The fold of the smallest bed."""
+    return bed.load(bed.BedConfig(cube=str(field), **SMALL), ("T1", "T2a", "T2b"))
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +88,10 @@ def learnt(few):
     return mogpr.learn(part.train, channel, **options)[0]
 
 
-def test_mogpr_rows(tmp_path, monkeypatch, capsys):
+def test_mogpr_rows(field, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     options = ("--solvers", "kalman", "--latents", "1", "--pixels", "64", "--repeats", "1", *RAW)
-    folder = _bench(tmp_path, "mogpr", *options, "--mogpr.hyper", "region", "--peers")
+    folder = _bench(field, tmp_path, "mogpr", *options, "--mogpr.hyper", "region", "--peers")
     content = _written(folder)
     assert [line.split()[0] for line in content["missing"]] == ["GPy", "gpytorch", "sklearn"]
     printed = capsys.readouterr().out
@@ -98,9 +122,9 @@ def test_mogpr_rows(tmp_path, monkeypatch, capsys):
     assert content["ratios"] == []
 
 
-def test_variants_rows(tmp_path):
+def test_variants_rows(field, tmp_path):
     options = ("--pixels", "64", "--repeats", "1", *RAW)
-    rows = _written(_bench(tmp_path, "variants", *options))["rows"]
+    rows = _written(_bench(field, tmp_path, "variants", *options))["rows"]
     names = [row["name"] for row in rows]
     assert names[0] == "full model"
     assert len(set(names)) == len(names) == 8
@@ -122,23 +146,27 @@ def test_variants_rows(tmp_path):
         assert by[name]["minus_full_random"] == pytest.approx(change)
 
 
-def test_choices_rows(tmp_path):
-    folder = _bench(tmp_path, "choices", "--latents", "1", "--mogpr.hyper", "region")
-    rows = _written(folder)["rows"]
-    names = [(r["inputs"], r["mean"], r["hyper"], r["scale"]) for r in rows]
-    assert names[:2] == [(k, "zero", "region", "region") for k in ("raw", "smooth")]
-    assert names[2][3] == "pixel"
-    (chosen,) = (row for row in rows if row["chosen"])
-    # the first that does best on validation, and that by the rule itself
-    assert chosen["rmse_validation"] == min(r["rmse_validation"] for r in rows[:2])
-    assert "chosen on validation" in chosen["verdict"]
-    best = max(rows, key=lambda row: row["mean_r2"])
-    assert best["best"]
-    for row in rows:
-        mean = np.mean([row[k] for k in ("r2_random", "r2_block", "r2_season")])
-        assert row["mean_r2"] == pytest.approx(mean)
-        assert "r2_none" in row
-    assert chosen["name"] in (folder / "table.md").read_text().splitlines()[-1]
+def test_choices_rows_of_two_districts(field, tmp_path):
+    options = ("--latents", "1", "--mogpr.hyper", "region", "--split", "district")
+    folder = _bench(field, tmp_path, "choices", *options)
+    written = _written(folder)
+    assert {row["fold"] for row in written["rows"]} == {"north", "south"}
+    for fold in ("north", "south"):
+        rows = [row for row in written["rows"] if row["fold"] == fold]
+        names = [(r["inputs"], r["mean"], r["hyper"], r["scale"]) for r in rows]
+        assert names[:2] == [(k, "zero", "region", "region") for k in ("raw", "smooth")]
+        assert names[2][3] == "pixel"
+        (chosen,) = (row for row in rows if row["chosen"])
+        assert chosen["rmse_validation"] == min(row["rmse_validation"] for row in rows[:2])
+        assert "chosen on validation" in chosen["verdict"]
+        best = max(rows, key=lambda row: row["mean_r2"])
+        assert best["best"]
+        for row in rows:
+            mean = np.mean([row[k] for k in ("r2_random", "r2_block", "r2_season")])
+            assert row["mean_r2"] == pytest.approx(mean)
+            assert "r2_none" in row
+        text = (folder / "table.md").read_text()
+        assert f"fold {fold}: validation chose {chosen['name']}; best on test is" in text
 
 
 def _planted(name, mode, latents, speed, **more):

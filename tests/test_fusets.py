@@ -179,15 +179,13 @@ def test_hyperparameters_by_pixel_file_and_fit(tmp_path):
     assert 1e-3 < difference < 0.3
 
 
-def test_solvers_agree_and_sparse_nears_exact(float64):
+def test_solvers_agree_and_sparse_with_all_days_is_exact(float64):
     ds, _ = cube(2, 2, dtype=float)
     exact = mogpr(ds, **ALL)
     for options in ({"solver": "dense"}, {"method": "sparse", "n_inducing": 16}):
         other = mogpr(ds, **options, **ALL)
         for name in exact.data_vars:
             np.testing.assert_allclose(other[name], exact[name], atol=1e-6)
-    few = mogpr(ds, method="sparse", n_inducing=6, **ALL)
-    assert 1e-4 < np.abs(few["S2ndvi_FUSED"] - exact["S2ndvi_FUSED"]).max() < 0.3
 
 
 def test_x64_is_used_where_it_is_on(x64):

@@ -20,7 +20,7 @@ def _jax(hyper, series, dtype=np.float64):
     return real[0], Series(*real[1], jnp.asarray(series.valid))
 
 
-@jax.jit
+@gp.compiled
 def _solve(hyper, series, at):
     """Log-likelihood, and mean and std of every output."""
     at = jnp.asarray(at, series.value.dtype)

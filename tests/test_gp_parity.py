@@ -29,7 +29,7 @@ def _read(path, name):
     return jax.tree.map(jnp.asarray, (hyper, series)), case
 
 
-@jax.jit
+@gp.compiled
 def _evaluate(hyper, series, at):
     """Negative log-likelihood, and mean and variance of every output."""
     mean, std = gp.condition_outputs(hyper, series, at)
@@ -76,7 +76,7 @@ def test_every_reference_case(float64, shared, name, tolerance):
 
 def test_gradient_is_that_of_gpy(float64):
     (hyper, series), case = _read(COMMITTED[1], "nominal")
-    slope = jax.jit(jax.grad(gp.log_likelihood))(hyper, series)
+    slope = gp.compiled(jax.grad(gp.log_likelihood))(hyper, series)
     v = case["nominal_variance"][:, None]
     np.testing.assert_allclose(slope.lengthscale, case["nominal_dLL_lengthscale"], rtol=1e-6)
     np.testing.assert_allclose(slope.noise, case["nominal_dLL_noise"], rtol=1e-6)
@@ -112,5 +112,5 @@ def test_fit_is_as_good_as_the_best_of_gpy(float64, shared, stem):
     outputs = len(case["y"])
     sample = Series(series.day, *(np.asarray(leaf)[None] for leaf in series[1:3]))
     found = gp.fit(sample, gp.initial(outputs, outputs), starts=2)
-    nll = -jax.jit(gp.log_likelihood)(found, series)
+    nll = -gp.compiled(gp.log_likelihood)(found, series)
     assert nll <= case["best_nll_overall"] + 0.5

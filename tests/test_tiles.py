@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from s1jax import cube, tiles
-from s1jax.mogpr import Posterior
+from s1jax import cube, mogpr, tiles
 from s1jax.types import Estimate
 
 T, Y, X = 8, 13, 6
@@ -185,7 +184,7 @@ def test_other_days_and_quality(ds, tmp_path, suffix):
         mean = np.tile(days.astype(np.float32) / 1e5, (count, 1))
         mean[0, 0] = np.nan
         quality = (series.place[:, 0] % 100 == 50).astype(np.uint8)
-        return Posterior(mean, mean, np.ones(count, np.float32), quality)
+        return mogpr.Posterior(mean, mean, np.ones(count, np.float32), quality)
 
     day = cube.to_days(ds.t)
     at = np.arange(day[0] - 4, day[-1] + 4, 2.0)
@@ -205,9 +204,10 @@ def test_other_days_and_quality(ds, tmp_path, suffix):
     np.testing.assert_array_equal(quality.values[~inside], 128)
     np.testing.assert_array_equal(quality.values[inside].reshape(-1, X), [[0, 1] * (X // 2)] * 9)
     meanings = quality.attrs["flag_meanings"].split()
-    assert dict(zip(meanings, quality.attrs["flag_masks"].tolist(), strict=True)) == {
-        "scaled_by_region": 1, "no_data": 2, "hyperparameters_of_region": 4,
-        "implausible_values_left_out": 8, "not_estimated": 128,
+    assert dict(zip(meanings, quality.attrs["flag_masks"], strict=True)) == {
+        "scaled_by_region": mogpr.REGION_SCALE, "no_data": mogpr.NO_DATA,
+        "hyperparameters_of_region": mogpr.REGION_HYPER,
+        "implausible_values_left_out": mogpr.IMPLAUSIBLE, "not_estimated": 128,
     }  # fmt: skip
     assert "S2ndvi_QUALITY" in found.S2ndvi_FUSED.attrs["ancillary_variables"]
 

@@ -12,9 +12,9 @@ from s1jax.mogpr.config import SCALES
 
 TASKS = ("T1", "T2a", "T2b", "T2c")
 COLUMNS = {
-    "fold": "", "inputs": "", "mean": "", "hyper": "", "scale": "", "latents": "d", "rmse_validation": ".4f",
-    "r2_none": ".3f", "r2_random": ".3f", "r2_block": ".3f", "r2_season": ".3f",
-    "coverage90": ".3f", "verdict": "",
+    "fold": "", "inputs": "", "mean": "", "hyper": "", "scale": "", "latents": "d",
+    "rmse_validation": ".4f", "r2_none": ".3f", "r2_random": ".3f", "r2_block": ".3f",
+    "r2_season": ".3f", "coverage90": ".3f", "verdict": "",
 }  # fmt: skip
 
 

@@ -15,14 +15,14 @@ log = logging.getLogger("s1jax")
 _VALUES = 2**22
 """Values of a band without its halo, at most: about 16 MB, and some times that while it is made."""
 
-_filtered = jax.jit(speckle.multitemporal, static_argnames="size")
+_filtered = jax.jit(speckle.mean, static_argnames="size")
 
 
 def despeckle(ds: xr.Dataset, *, size: int = 3) -> xr.Dataset:
     """The cube with VV_smooth, VH_smooth [, VV_2_smooth, ...]: dB, valid where VV, VH are.
 
-    Each is the multi-temporal filter (`speckle.multitemporal`) of its variable inside `mask`, where
-    there is one, and NaN outside; older ones are replaced. It is made of the whole cube, so do this
+    Each is the mean over neighbours (`speckle.mean`) of its variable inside `mask`, where there is
+    one, and NaN outside; older ones are replaced. It is made of the whole cube, so do this
     before the cube is cut into tiles. A single row or column has no neighbours that could be
     trusted to be near: such a cube, of points say, is returned as it is, and the log says so.
 
@@ -41,7 +41,7 @@ def despeckle(ds: xr.Dataset, *, size: int = 3) -> xr.Dataset:
     if "mask" in ds.variables:
         wanted = ds["mask"].transpose("y", "x").values.astype(bool)
     inside = " inside mask" if "mask" in ds.variables else ""
-    how = f"multi-temporal speckle filter with {size} x {size} means in linear power{inside}"
+    how = f"{size} x {size} means in linear power{inside}"
     made = {}
     for name in sentinel1(ds):
         db = ds[name].transpose("t", "y", "x").values

@@ -15,7 +15,9 @@ from s1jax.types import Series
 _JITTER = 1e-8
 """What GPy adds to the diagonal of the covariance of the observations."""
 _EVALUATIONS = 1000
-_LOWEST = float(np.log(np.finfo(np.float64).max))
+_SHORTEST = 1e-100
+_LOWEST = -700.0
+"""Of the logarithm of a parameter that is to be positive: XLA takes the smallest numbers for 0."""
 
 
 def fuse(
@@ -36,9 +38,11 @@ def fuse(
     `std` is FuseTS': the variance of an observation of z times the pixel's standard deviation.
     Days count whole. A pixel in which a variable is empty or constant is NaN.
 
-    Double precision, one pixel after the other. Where the optimum is well conditioned the numbers
-    are those of GPy; where the likelihood is flat or degenerate (noise near 0, as FuseTS runs into
-    on irregular dates) rounding leads elsewhere.
+    Double precision, one pixel after the other. How near it comes to stored runs of FuseTS from the
+    same W (mean in units of z): 2e-14 on regular 12-day dates; 1e-3 or better on means of fields on
+    irregular dates; on single rice pixels 5e-3 with two variables, with three .03 to .3, as there
+    the optimiser ends on a flat or degenerate likelihood (noise and a length scale near 0) and
+    rounding decides where.
 
     Args:
       day: days of the observations, in any order.
@@ -107,7 +111,8 @@ def hyper_of(row: Float[Array, "parameter"], outputs: int) -> gp.Hyper:
     variance, lengthscale, kappa, noise = map(_positive, (variance, lengthscale, kappa, noise))
     square = (outputs, outputs)
     return gp.Hyper(
-        lengthscale,
+        # a process as short as that is white noise, and 1 / l^2 must not overflow
+        jnp.maximum(lengthscale, _SHORTEST),
         jnp.sqrt(variance)[:, None] * mixing.reshape(square),
         variance[:, None] * kappa.reshape(square),
         noise,
@@ -115,7 +120,7 @@ def hyper_of(row: Float[Array, "parameter"], outputs: int) -> gp.Hyper:
 
 
 def _positive(x: Float[Array, "_"]) -> Float[Array, "_"]:
-    return jax.nn.softplus(jnp.maximum(x, -_LOWEST))
+    return jax.nn.softplus(jnp.maximum(x, _LOWEST))
 
 
 def _observed(row, outputs: int) -> gp.Hyper:

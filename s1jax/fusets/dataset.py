@@ -93,18 +93,19 @@ def sample(cube: Cube) -> tuple[Float[np.ndarray, "time"], Float[np.ndarray, "pi
     """
     order = np.argsort(cube.days(), kind="stable")
     sizes = [cube.source.sizes[dim] for dim in cube.others]
-    place = np.unravel_index(evenly(int(np.prod(sizes)), CANDIDATES), sizes) if sizes else ()
+    some = evenly(int(np.prod(sizes)), CANDIDATES)
+    place = np.unravel_index(some, sizes) if sizes else ()
     at = {d: xr.Variable("pixel", p) for d, p in zip(cube.others, place, strict=True)}
     picked = {}
     for name, variable in zip(cube.names, cube.variables(), strict=True):
-        some = variable.isel({dim: index for dim, index in at.items() if dim in variable.dims})
-        picked[name] = some if "pixel" in some.dims else some.expand_dims("pixel")
+        found = variable.isel({dim: index for dim, index in at.items() if dim in variable.dims})
+        picked[name] = found.set_dims({"pixel": some.size, cube.time: order.size})
     loaded = xr.Dataset(picked).load()
     columns = [
         missing.cleaned(loaded[name].transpose("pixel", cube.time).values, missing.fills(v))[0]
         for name, v in zip(cube.names, cube.variables(), strict=True)
     ]
-    value = np.stack(np.broadcast_arrays(*columns), axis=-1)[:, order]
+    value = np.stack(columns, axis=-1)[:, order]
     return cube.days()[order], value[np.isfinite(value).any(axis=(1, 2))]
 
 

@@ -20,7 +20,7 @@ _OPTIONS = {
 
 _LANES = {"kalman": 256, "quasisep": 32, "dense": 16}
 """Pixels computed together on a CPU: what a pixel stores for all its dates stays in the cache."""
-_LARGE_STATE = 8
+_LARGE_STATE = 4
 """Latents x outputs above which a Kalman state is large, and a quarter of the lanes fit."""
 _GPU = 64
 """A GPU is filled by so many times the lanes of a CPU."""
@@ -29,7 +29,7 @@ _GPU = 64
 def lanes(solver: str, latents: int, outputs: int) -> int:
     """Pixels that `over_pixels` computes together: as many as are fast with that solver here."""
     count = _LANES[solver]
-    if solver == "kalman" and latents * outputs > _LARGE_STATE // 2:
+    if solver == "kalman" and latents * outputs > _LARGE_STATE:
         count //= 4
     return count if jax.default_backend() == "cpu" else count * _GPU
 
@@ -40,14 +40,15 @@ def over_pixels(function: Callable[..., PyTree], *arrays: PyTree, lanes: int) ->
     XLA orders its sums by the shape of a batch; as that is one shape whatever the number of pixels
     and devices, a pixel's result is the same to the last bit wherever it is computed. All local
     devices share the pixels: CPU devices (XLA_FLAGS=--xla_force_host_platform_device_count=CORES
-    before JAX starts) and GPUs by the same code.
+    before JAX starts) and GPUs by the same code. A function that factorises matrices stays on one
+    CPU device: LAPACK calls of two of them wait for each other's threads, for ever (jaxlib 0.10.2).
 
     Args:
       function: of one pixel; what it closes over is copied to every device.
       arrays: pytrees with the pixels on the first axis of every leaf.
       lanes: pixels of a batch.
     """
-    devices = jax.local_device_count()
+    devices = 1 if _factorises(function, arrays) else jax.local_device_count()
     n = jax.tree.leaves(arrays)[0].shape[0]
     whole = n + -n % (lanes * devices)
     index = jnp.minimum(jnp.arange(whole), n - 1).reshape(-1, lanes)
@@ -63,6 +64,15 @@ def over_pixels(function: Callable[..., PyTree], *arrays: PyTree, lanes: int) ->
             _share, mesh=mesh, in_specs=(pixel,), out_specs=pixel, check_vma=False
         )
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], _share(batches))
+
+
+def _factorises(function: Callable[..., PyTree], arrays: PyTree) -> bool:
+    """Whether LAPACK would be called on a CPU."""
+    if jax.default_backend() != "cpu":
+        return False
+    pixel = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), arrays)
+    steps = str(jax.make_jaxpr(function)(*pixel))
+    return "cholesky" in steps or "triangular_solve" in steps
 
 
 def compiled(function: Callable | None = None, *, static_argnames: tuple[str, ...] = ()):

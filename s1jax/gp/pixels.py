@@ -62,12 +62,12 @@ def prior(series: Series, hyper: Hyper) -> Prior:
     square = latents * outputs
     width = np.repeat(_WIDTH, [latents, square, square, outputs])
     curvature = _curvature(series, hyper)
-    found = _prior(pack(hyper), np.diag(width**2), curvature)
+    found = _prior(pack(hyper), np.diag(width**2), curvature, dtype)
     for _ in range(_ROUNDS):
         rows, ok = _rows(series, found, latents)
         rows = np.asarray(rows, np.float64)[ok]
         spread = np.cov(rows.T, bias=True) + np.asarray(found.root @ found.root.T, np.float64)
-        found = _prior(rows.mean(axis=0), spread, curvature)
+        found = _prior(rows.mean(axis=0), spread, curvature, dtype)
     return found
 
 
@@ -169,8 +169,7 @@ def _curvature(series: Series, hyper: Hyper) -> Float[np.ndarray, "parameter par
     return (vector * np.maximum(value, 1e-3)) @ vector.T
 
 
-def _prior(mean, covariance, curvature) -> Prior:
+def _prior(mean, covariance, curvature, dtype) -> Prior:
     precision = np.linalg.inv(np.asarray(covariance, np.float64))
     root = np.linalg.cholesky(np.linalg.inv(curvature + precision))
-    dtype = jax.dtypes.canonicalize_dtype(np.float64)
     return Prior(*(jnp.asarray(leaf, dtype) for leaf in (mean, precision, root)))

@@ -1,0 +1,277 @@
+"""What validation pixels choose, and MOGPR as an Estimator: planted worlds that a variant wins."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import mogpr_worlds as worlds
+import numpy as np
+import pytest
+from mogpr_worlds import DAYS, HYPER, expected, region, take
+
+from s1jax import baselines, gp, hiding
+from s1jax.metrics import HALF_BAND
+from s1jax.mogpr import MogprConfig, WithMean, choose, mogpr, posterior, thinned
+from s1jax.types import Estimate, Estimator, Series
+
+SEASON = np.stack([np.zeros(20), np.zeros(20), 0.25 * np.sin((DAYS - DAYS[0]) / 30)], -1)
+SMALL = {"latents": 1, "sample": 40, "iterations": 15}
+FIXED = MogprConfig(**SMALL, hyper="region", mean="zero", inputs="raw")
+KEY = jax.random.key(0)
+
+
+def _auto(**open_):
+    """Options of which only these are open."""
+    fixed = {"hyper": "region", "mean": "zero", "inputs": "raw"}
+    return MogprConfig(**SMALL, **(fixed | open_))
+
+
+def _names(tried):
+    return [tuple(one[:3]) for one in tried]
+
+
+def test_pixels_of_one_calendar_want_the_regional_mean():
+    train, val = (region(seed=seed, curve=SEASON)[0] for seed in (0, 1))
+    params, tried = choose(KEY, train, val, _auto(mean="auto"), HYPER)
+    assert _names(tried) == [("raw", "zero", "region"), ("raw", "regional", "region")]
+    assert tried[1].rmse < 0.95 * tried[0].rmse
+    assert params.curve is not None
+    assert params.prior is None
+
+
+def test_pixels_of_another_calendar_want_none():
+    # as across districts, where the regional mean is ruinous
+    train, val = (region(seed=k, curve=SEASON * sign)[0] for k, sign in ((0, 1.0), (1, -1.0)))
+    params, tried = choose(KEY, train, val, _auto(mean="auto"), HYPER)
+    assert tried[0].rmse < 0.95 * tried[1].rmse
+    assert params.curve is None
+
+
+def test_pixels_unlike_each_other_want_their_own_hyperparameters():
+    # every other pixel has no signal, only noise; the others hardly any noise
+    quiet, loud = (HYPER._replace(noise=np.array([0.4, 0.3, n])) for n in (0.01, 3.0))
+    loud = loud._replace(mixing=0.1 * HYPER.mixing)
+
+    def _mixed(seed):
+        parts = [region(30, seed + k, hyper=h)[0] for k, h in enumerate((quiet, loud))]
+        value, valid = (
+            np.stack(leaves, 1).reshape(60, 20, 3)
+            for leaves in zip(*(part[1:3] for part in parts), strict=True)
+        )
+        return Series(DAYS, value, valid)
+
+    params, tried = choose(KEY, _mixed(0), _mixed(10), _auto(hyper="auto"))
+    assert _names(tried) == [("raw", "zero", "region"), ("raw", "zero", "pixel")]
+    assert tried[1].rmse < tried[0].rmse
+    assert params.prior is not None
+
+
+def test_filtered_radar_that_tells_more_is_chosen(caplog):
+    def _noisy(seed):
+        series, _ = region(seed=seed)
+        smooth = series.value[..., :2].copy()
+        series.value[..., :2] = np.random.default_rng(seed).normal(-14, 2, smooth.shape)
+        return series._replace(smooth=smooth)
+
+    with caplog.at_level(logging.INFO, logger="s1jax"):
+        params, tried = choose(KEY, _noisy(0), _noisy(1), _auto(inputs="auto"), HYPER)
+    assert _names(tried) == [("raw", "zero", "region"), ("smooth", "zero", "region")]
+    assert tried[1].rmse < 0.95 * tried[0].rmse
+    np.testing.assert_array_equal(params.channel, [-2, -3, -1])
+    assert "chosen smooth, zero mean, hyper of the region; band x" in caplog.text
+
+
+def test_orbit_that_is_noise_is_not_chosen():
+    def _two(seed):
+        series, _ = region(seed=seed)
+        noise = np.random.default_rng(seed).normal(-14, 2, (60, 20, 2)).astype(np.float32)
+        return series._replace(
+            value=np.concatenate([series.value[..., :2], noise, series.value[..., 2:]], -1),
+            valid=series.valid[..., [0, 1, 0, 1, 2]],
+        )
+
+    # both orbits together are five outputs, which given hyperparameters of three do not fit
+    params, tried = choose(KEY, _two(0), _two(1), _auto(inputs="auto"), HYPER)
+    assert _names(tried) == [("raw:1", "zero", "region"), ("raw:2", "zero", "region")]
+    assert tried[0].rmse < 0.95 * tried[1].rmse
+    np.testing.assert_array_equal(params.channel, [0, 1, -1])
+    with pytest.raises(ValueError, match=r"hyper: got 3 outputs, expected 5"):
+        choose(KEY, _two(0), _two(1), _auto(), HYPER)
+
+
+def test_few_labels_choose_nothing_and_widen_nothing():
+    train, val = region()[0], region(seed=1)[0]
+    val.valid[4:, :, -1] = False
+    series = train._replace(smooth=train.value[..., :2]), val._replace(smooth=val.value[..., :2])
+    config = _auto(mean="auto", inputs="auto", hyper="auto")
+    params, tried = choose(KEY, *series, config, HYPER)
+    assert set(_names(tried)) == {("raw", "zero", "region")}
+    assert np.isnan([one.rmse for one in tried]).all()
+    assert params.widen == 1.0
+
+
+def test_labels_that_cannot_be_are_not_asked_for():
+    train, val = region()[0], region(seed=1)[0]
+    junk = np.random.default_rng(0).random(val.valid.shape[:2]) < 0.2
+    value, valid = val.value.copy(), val.valid.copy()
+    value[junk, -1] = np.where(np.arange(junk.sum()) % 2, np.nan, -9999.0)
+    valid[junk, -1] = False
+    assert (val.valid[..., -1] & junk).sum() > 50
+    with_junk, without = (
+        choose(KEY, train, val._replace(value=value, valid=v), _auto(mean="auto"), HYPER)
+        for v in (val.valid, valid)
+    )
+    assert np.isfinite(with_junk[0].widen)
+    assert with_junk[1] == without[1]
+    np.testing.assert_array_equal(with_junk[0].widen, without[0].widen)
+
+
+def test_widened_band_holds_on_fresh_pixels():
+    # a model too sure of itself: the true noise has more variance, and heavier tails
+    def _heavy(pixels, seed):
+        series, _ = region(pixels, seed)
+        tail = np.random.default_rng(seed).standard_t(4, (pixels, 20)) * 0.07
+        series.value[..., -1] += tail.astype(np.float32)
+        return series
+
+    params, _ = choose(KEY, _heavy(60, 0), _heavy(400, 1), FIXED, HYPER)
+    assert params.widen > 1.3
+    fresh = _heavy(400, 2)
+    hidden = np.asarray(hiding.mixture(jax.random.key(5), fresh))
+    held = []
+    for widen in (params.widen, jnp.float32(1.0)):
+        found = posterior(params._replace(widen=widen), hiding.without(fresh, hidden), DAYS)
+        error = np.abs(found.mean - fresh.value[..., -1])[hidden]
+        held.append(np.mean(error < HALF_BAND * np.hypot(found.std, found.noise[:, None])[hidden]))
+    assert 0.87 < held[0] < 0.93
+    assert held[1] < 0.84
+
+
+def test_learns_and_fills():
+    train, _ = region()
+    method = mogpr(_auto(mean="auto"))
+    params = method.fit(KEY, train, region(seed=2)[0])
+    series, truth = region(seed=1)
+    estimate = method.predict(params, series, DAYS)
+    assert estimate.mean.shape == truth.shape
+    assert estimate.noise.shape == (60,)
+    gap = ~series.valid[..., -1]
+    error = estimate.mean - truth
+    assert np.sqrt(np.mean(error[gap] ** 2)) < 0.6 * truth[gap].std()
+    assert 0.8 < np.mean(np.abs(error) < HALF_BAND * estimate.std) < 0.97
+    # Sentinel-1 alone still tells something
+    blind = hiding.without(series, series.valid[..., -1])
+    error = method.predict(params, blind, DAYS).mean - truth
+    assert np.sqrt(np.mean(error**2)) < 0.9 * truth.std()
+
+
+def test_key_draws_the_hidden_labels_and_nothing_else():
+    train, val = region()[0], region(seed=1)[0]
+    a, b, c = (choose(jax.random.key(k), train, val, FIXED)[0] for k in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    jax.tree.map(np.testing.assert_array_equal, a._replace(widen=c.widen), c)
+    assert a.widen != c.widen
+
+
+def test_given_hyperparameters_are_used_as_they_are():
+    train, val = region()[0], region(seed=1)[0]
+    params = mogpr(FIXED, hyper=HYPER).fit(KEY, train, val)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), params.hyper, HYPER)
+
+
+def test_stride_uses_every_second_date():
+    series, _ = region()
+    series = series._replace(smooth=series.value[..., :2] + 1)
+    part = thinned(series, 2)
+    np.testing.assert_array_equal(part.day, DAYS[::2])
+    for name in ("value", "valid", "smooth"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(series, name)[:, ::2])
+    assert thinned(series, 1) is series
+    params = worlds.params()
+    strided = mogpr(MogprConfig(stride=2)).predict(params, series, DAYS)
+    found = posterior(params, part, DAYS)
+    np.testing.assert_array_equal(strided.mean, found.mean)
+    np.testing.assert_array_equal(strided.std, found.std)
+    with pytest.raises(ValueError, match="stride: got 0, expected 1 or more"):
+        mogpr(MogprConfig(stride=0)).predict(params, series, DAYS)
+
+
+def test_options_reach_the_posterior():
+    series, _ = region(pixels=8)
+    params = worlds.params()
+    sparse = mogpr(MogprConfig(inducing=5)).predict(params, series, DAYS)
+    found = posterior(params, series, DAYS, inducing=5)
+    np.testing.assert_array_equal(sparse.mean, found.mean)
+    with pytest.raises(ValueError, match="inducing: got 1, expected at least 2"):
+        mogpr(MogprConfig(inducing=1)).predict(params, series, DAYS)
+
+
+def test_another_methods_mean_is_taken_off_and_added():
+    train, val = (region(seed=seed, curve=SEASON)[0] for seed in (0, 1))
+    series, truth = region(seed=2, curve=SEASON)
+    curve = baselines.climatology()
+    method = mogpr(FIXED, hyper=HYPER, mean=curve)
+    params = method.fit(KEY, train, val)
+    assert isinstance(params, WithMean)
+    np.testing.assert_allclose(params.mogpr.region_mean[-1], 0.0, atol=2e-3)
+    at = np.r_[DAYS[:15] + 5.0, DAYS[-1] + 40.0]
+    known, asked = (curve.predict(params.mean, series, days).mean[0] for days in (DAYS, at))
+    before = np.stack([np.zeros(20), np.zeros(20), known], -1)
+    estimate = method.predict(params, series, at)
+    for pixel in (0, 17):
+        mean, std = expected(params.mogpr, series, pixel, at, before, asked)
+        np.testing.assert_allclose(estimate.mean[pixel], np.clip(mean, -1, 1), atol=3e-4)
+        wide = std * float(params.mogpr.widen)
+        np.testing.assert_allclose(estimate.std[pixel], wide, rtol=2e-3)
+    alone = mogpr(FIXED, hyper=HYPER)
+    gap = ~series.valid[..., -1]
+    error = [
+        np.sqrt(np.mean((m.predict(p, series, DAYS).mean - truth)[gap] ** 2))
+        for m, p in ((method, params), (alone, alone.fit(KEY, train, val)))
+    ]
+    assert error[0] < 0.95 * error[1]
+
+
+def test_the_other_method_is_asked_without_the_pixels_ndvi():
+    seen = []
+
+    def _predict(params, series, days):
+        seen.append(np.asarray(series.valid)[..., -1].sum())
+        return Estimate(np.full((len(series.value), days.size), 0.25), np.ones(1), np.zeros(()))
+
+    spy = Estimator(lambda key, train, val: "learnt", _predict)
+    train, val = region()[0], region(seed=1)[0]
+    method = mogpr(FIXED, hyper=HYPER, mean=spy)
+    params = method.fit(KEY, train, val)
+    assert params.mean == "learnt"
+    estimate = method.predict(params, val, DAYS)
+    assert seen == [0] * 4
+    # a constant mean leaves what there was without it
+    found = posterior(params.mogpr._replace(region_mean=params.mogpr.region_mean.at[-1].add(0.25)),
+                      val, DAYS)  # fmt: skip
+    np.testing.assert_allclose(estimate.mean, found.mean, atol=1e-5)
+
+
+def test_another_year_has_the_curve_of_its_season():
+    train, val = (region(seed=seed, curve=SEASON)[0] for seed in (0, 1))
+    config = _auto(mean="regional")
+    method = mogpr(config, hyper=HYPER)
+    params = method.fit(KEY, train, val)
+    later = take(val, slice(0, 20))
+    now = method.predict(params, later, DAYS)
+    for years in (2, -4):
+        shift = 365.25 * years
+        then = method.predict(params, later._replace(day=DAYS + shift), DAYS + shift)
+        np.testing.assert_allclose(then.mean, now.mean, atol=1e-5)
+        np.testing.assert_allclose(then.std, now.std, rtol=1e-4)
+    # far from all observations the pixel is what the region is
+    away = method.predict(params, later, DAYS + 10 * 365.25)
+    season = np.asarray(params.curve.value)[:, -1] + float(params.region_mean[-1])
+    np.testing.assert_allclose(away.mean, np.tile(season, (20, 1)), atol=1e-4)
+
+
+def test_pixels_prior_is_around_what_was_given():
+    train, val = region()[0], region(seed=1)[0]
+    params, _ = choose(KEY, train, val, _auto(hyper="pixel"), HYPER)
+    assert isinstance(params.prior, gp.Prior)
+    np.testing.assert_allclose(params.prior.mean[0], np.log(50.0 - 6.0), atol=0.8)

@@ -1,0 +1,129 @@
+"""Pixels that nobody would believe: finite or flagged, never silently absurd."""
+
+import mogpr_worlds as worlds
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mogpr_worlds import DAYS
+
+from s1jax.mogpr import IMPLAUSIBLE, NO_DATA, REGION_SCALE, posterior
+from s1jax.types import Series
+
+DAY = np.sort(np.r_[DAYS[:16], DAYS[[3, 3, 9]], DAYS[-1] + 900.0])
+"""Three dates twice or thrice, and a gap of years."""
+ASKED = np.r_[DAY, DAY[0] - 5000.0, DAY[4] + 0.25, DAY[-1] + 20000.0]
+KINDS = (
+    "plain constant absurd_constant single few empty fill inf nan huge tiny spike edges any".split()
+)
+
+
+def _column(kind, seed, number, ndvi):
+    """Values of one channel on DAY and where they are valid."""
+    rng = np.random.default_rng(seed)
+    size = DAY.size
+    value = rng.normal(0.4, 0.2, size) if ndvi else rng.normal(-13.0, 2.0, size)
+    valid = rng.random(size) < 0.6
+    some = rng.random(size) < 0.3
+    low, high = (-1.5, 1.5) if ndvi else (-80.0, 40.0)
+    far = rng.choice([low, high])
+    if kind == "constant":
+        value[:] = value[0]
+    elif kind == "absurd_constant":
+        value[:] = 0.98 * far
+    elif kind == "single":
+        valid = np.arange(size) == rng.integers(size)
+    elif kind == "few":
+        valid = np.arange(size) % 5 == 0
+    elif kind == "empty":
+        valid[:] = False
+    elif kind in ("fill", "inf", "nan"):
+        value[some] = {"fill": -9999.0, "inf": np.inf * far, "nan": np.nan}[kind]
+    elif kind == "huge":
+        value += 1e6
+    elif kind == "tiny":
+        value = value[0] + rng.choice([1e-6, 1e-3, 0.0099, 0.0101]) * rng.normal(size=size)
+    elif kind == "spike":
+        value[rng.integers(size)] = far
+    elif kind == "edges":
+        value = np.where(some, low, high)
+    elif kind == "any":
+        value[some] = number
+    return value.astype(np.float32), valid
+
+
+@st.composite
+def _pixels(draw):
+    """200 pixels whose three channels are each of some kind."""
+    kind = st.sampled_from(KINDS)
+    number = st.floats(width=32)
+    column = st.tuples(kind, st.integers(0, 2**32 - 1), number)
+    pixel = st.tuples(column, column, column)
+    pixels = draw(st.lists(pixel, min_size=200, max_size=200))
+    columns = [[_column(*c, ndvi=k == 2) for k, c in enumerate(pixel)] for pixel in pixels]
+    value, valid = (
+        np.stack([np.stack([c[leaf] for c in pixel], -1) for pixel in columns]) for leaf in (0, 1)
+    )
+    return Series(DAY, value, valid)
+
+
+def _check(params, series):
+    value, valid = series.value, series.valid
+    found = posterior(params, series, ASKED)
+    assert np.isfinite(found.mean).all()
+    assert np.abs(found.mean).max() <= 1.0
+    assert np.isfinite(found.std).all()
+    assert found.std.min() > 0.0
+    assert np.isfinite(found.noise).all()
+    assert found.noise.min() > 0.0
+    with np.errstate(invalid="ignore"):
+        can = (value >= [-80, -80, -1.5]) & (value <= [40, 40, 1.5])
+    bad = (valid & ~can).any((1, 2))
+    assert ((found.quality & IMPLAUSIBLE) > 0)[bad].all()
+    seen = (valid & can)[..., 2]
+    few = seen.sum(1) < 5
+    lacking = (found.quality & (REGION_SCALE | NO_DATA)) > 0
+    assert lacking[few].all()
+    assert ((found.quality & NO_DATA) > 0)[~(valid & can).any((1, 2))].all()
+    # never silently absurd: within what was seen of the pixel and three standard deviations, and
+    # on the days of its observations, within reach of what was seen of all of them
+    ndvi = value[..., 2]
+    low = np.where(seen, ndvi, np.inf).min(1)[:, None]
+    high = np.where(seen, ndvi, -np.inf).max(1)[:, None]
+    silent = found.quality == 0
+    over = np.maximum(low - found.mean, found.mean - high)[silent] / found.std[silent]
+    assert silent.sum() > 10
+    assert over.max() <= 3.0
+    # far from all days the pixel is not told by anything: its prior
+    assert (found.std[:, -1] >= 0.99 * found.std.max(1)).all()
+    return found
+
+
+@pytest.mark.parametrize("mode", ["region", "own", "pixel"])
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(series=_pixels())
+def test_finite_or_flagged_never_silently_absurd(mode, series):
+    params = worlds.learnt()
+    if mode != "pixel":
+        params = params._replace(prior=None, own=np.array(mode == "own"))
+    _check(params, series)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_beside_good_channels(kind):
+    # each kind in each channel alone, so that none is hidden by another
+    columns = []
+    for where in range(3):
+        for seed in range(10):
+            columns.append(
+                [_column(kind if k == where else "plain", seed, 1e30, k == 2) for k in range(3)]
+            )
+    value, valid = (
+        np.stack([np.stack([c[leaf] for c in pixel], -1) for pixel in columns]) for leaf in (0, 1)
+    )
+    found = _check(worlds.learnt()._replace(prior=None), Series(DAY, value, valid))
+    if kind == "plain":
+        np.testing.assert_array_equal(found.quality, 0)
+    if kind in ("fill", "inf", "huge", "absurd_constant"):
+        marked = (found.quality & IMPLAUSIBLE) > 0
+        assert marked[:20].all()
