@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 from importlib.util import find_spec
 
 import jax
@@ -304,9 +305,17 @@ def test_the_loop_over_pixels_is_the_posterior(few, learnt):
 
 
 def test_the_other_process_says_why_it_failed(few, learnt, monkeypatch):
-    monkeypatch.setattr(mogpr, "save", lambda params, path: None)
-    with pytest.raises(RuntimeError, match=r"params\.npz"):
+    asked = {}
+
+    def _fails(command, **options):
+        asked.update(options)
+        return subprocess.CompletedProcess(command, 1, stdout="", stderr="no such thing")
+
+    monkeypatch.setattr(alone.subprocess, "run", _fails)
+    monkeypatch.setenv("XLA_FLAGS", "--a=1 --xla_force_host_platform_device_count=7")
+    with pytest.raises(RuntimeError, match="one device: no such thing"):
         alone.timed(learnt, few.parts[0].test["T2a"], repeats=1)
+    assert asked["env"]["XLA_FLAGS"] == "--a=1 --xla_force_host_platform_device_count=1"
 
 
 def test_best_is_the_fastest_after_a_warm_up(monkeypatch):

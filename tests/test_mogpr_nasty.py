@@ -52,19 +52,26 @@ def _column(kind, seed, number, ndvi):
     return value.astype(np.float32), valid
 
 
-@st.composite
-def _pixels(draw):
-    """200 pixels whose three channels are each of some kind."""
-    kind = st.sampled_from(KINDS)
-    number = st.floats(width=32)
-    column = st.tuples(kind, st.integers(0, 2**32 - 1), number)
-    pixel = st.tuples(column, column, column)
-    pixels = draw(st.lists(pixel, min_size=200, max_size=200))
+def _series(pixels):
+    """Of a kind, a seed and a number for each channel of each pixel."""
     columns = [[_column(*c, ndvi=k == 2) for k, c in enumerate(pixel)] for pixel in pixels]
     value, valid = (
         np.stack([np.stack([c[leaf] for c in pixel], -1) for pixel in columns]) for leaf in (0, 1)
     )
     return Series(DAY, value, valid)
+
+
+@st.composite
+def _pixels(draw):
+    """200 pixels whose three channels are each of some kind."""
+    kind = st.sampled_from(KINDS)
+    kinds = draw(st.lists(st.tuples(kind, kind, kind), min_size=200, max_size=200))
+    numbers = draw(st.lists(st.floats(width=32), min_size=20, max_size=20))
+    seed = draw(st.integers(0, 10**6))
+    return _series(
+        [(kind, [seed, pixel, k], numbers[pixel % 20]) for k, kind in enumerate(three)]
+        for pixel, three in enumerate(kinds)
+    )
 
 
 def _check(params, series):
@@ -92,38 +99,38 @@ def _check(params, series):
     high = np.where(seen, ndvi, -np.inf).max(1)[:, None]
     silent = found.quality == 0
     over = np.maximum(low - found.mean, found.mean - high)[silent] / found.std[silent]
-    assert silent.sum() > 10
-    assert over.max() <= 3.0
+    assert over.max(initial=0.0) <= 3.0
     # far from all days the pixel is not told by anything: its prior
     assert (found.std[:, -1] >= 0.99 * found.std.max(1)).all()
     return found
 
 
-@pytest.mark.parametrize("mode", ["region", "own", "pixel"])
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(series=_pixels())
-def test_finite_or_flagged_never_silently_absurd(mode, series):
+def test_finite_or_flagged_never_silently_absurd(series):
     params = worlds.learnt()
-    if mode != "pixel":
-        params = params._replace(prior=None, own=np.array(mode == "own"))
-    _check(params, series)
+    for one in (params, params._replace(prior=None)):
+        for own in (False, True):
+            _check(one._replace(own=np.array(own)), series)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_beside_good_channels(kind):
-    # each kind in each channel alone, so that none is hidden by another
-    columns = []
-    for where in range(3):
-        for seed in range(10):
-            columns.append(
-                [_column(kind if k == where else "plain", seed, 1e30, k == 2) for k in range(3)]
-            )
-    value, valid = (
-        np.stack([np.stack([c[leaf] for c in pixel], -1) for pixel in columns]) for leaf in (0, 1)
-    )
-    found = _check(worlds.learnt()._replace(prior=None), Series(DAY, value, valid))
+    # each kind in one channel, so that none is hidden by another
+    pixels = [
+        [(kind if k == where else "plain", seed, 1e30) for k in range(3)]
+        for where in range(3)
+        for seed in range(10)
+    ]
+    found = _check(worlds.learnt()._replace(prior=None), _series(pixels))
+    marked = ((found.quality & IMPLAUSIBLE) > 0).reshape(3, 10)
+    if kind in ("plain", "tiny", "constant", "single", "few", "empty"):
+        assert not marked.any()
+    elif kind in ("fill", "inf", "nan", "huge", "any"):
+        assert marked.all()
+    elif kind in ("absurd_constant", "spike", "edges"):
+        assert marked[:2].mean() > 0.4  # a spike may be where nothing was seen
+    else:
+        pytest.fail(f"untold kind {kind}")
     if kind == "plain":
         np.testing.assert_array_equal(found.quality, 0)
-    if kind in ("fill", "inf", "huge", "absurd_constant"):
-        marked = (found.quality & IMPLAUSIBLE) > 0
-        assert marked[:20].all()

@@ -51,9 +51,11 @@ def choose(
       config: what is not `auto` is not varied.
       given: hyperparameters to use instead of a fit.
     """
+    pixels, dates = val.valid.shape[:2]
     val, hidden = _asked(key, val)
     shown = hiding.without(val, hidden)
-    enough = hidden.sum() >= _FEWEST
+    # a label that several draws hide is one label
+    enough = hidden.reshape(-1, pixels, dates).any(axis=0).sum() >= _FEWEST
     means = ("zero", "regional") if config.mean == "auto" else (config.mean,)
     hypers = ("region", "pixel") if config.hyper == "auto" else (config.hyper,)
     kinds = _fitting(train, given) if config.inputs == "auto" else (config.inputs,)
@@ -81,7 +83,8 @@ def choose(
         rmse = float(np.sqrt(square.sum() / hidden.sum())) if enough else np.nan
         tried.append(Tried(kind, mean, hyper, rmse))
         log.info("mogpr: %s, %s mean, hyper of the %s: RMSE %.4f", *tried[-1])
-        return square.sum(axis=1), params, found
+        # the draws of a pixel are no pixels of their own
+        return square.reshape(-1, pixels, dates).sum(axis=(0, 2)), params, found
 
     def _best(variants):
         first, *others = variants
