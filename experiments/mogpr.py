@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -40,10 +40,10 @@ _CHUNK = 8192
 class Job:
     """MOGPR of every pixel of a region, tile by tile."""
 
-    input: tyro.conf.Positional[Path]
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
     """NetCDF or Zarr with VV, VH, S2ndvi, or a folder of period_NN.tif. Read tile by tile where
     `cube.write` wrote it aligned; else repaired and aligned in memory first."""
-    output: tyro.conf.Positional[Path]
+    output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Zarr store (.zarr) to write."""
     hyper: str = "auto"
     """Hyperparameters: one set for the region, a set for each pixel around the region's, what

@@ -17,8 +17,9 @@ import pytest  # noqa: E402
 mpl.use("Agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-# the same program compiles many times over in a suite: once is enough
-jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="s1jax-jit-"))
+# the same program compiles many times over in a suite: once is enough for all its processes
+_PROGRAMS = os.environ.setdefault("S1JAX_TEST_PROGRAMS", tempfile.mkdtemp(prefix="s1jax-jit-"))
+jax.config.update("jax_compilation_cache_dir", _PROGRAMS)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from s1jax.baselines import WhittakerConfig, climatology, knn_space, linear, whittaker
 from s1jax.align import fold
+from s1jax.baselines import WhittakerConfig, climatology, knn_space, linear, whittaker
 from s1jax.baselines.days import last_valid, next_valid
 from s1jax.types import NDVI, Series
 

@@ -52,12 +52,12 @@ def test_shapes_dtypes_and_values(fitted):
     series = _series(2)
     estimate = estimator.predict(params, series, series.day)
     chex.assert_shape((estimate.mean, estimate.std), (PIXELS, DATES))
-    chex.assert_shape(estimate.noise, ())
+    chex.assert_shape(estimate.noise, () if name in WITHOUT_LIKELIHOOD else (PIXELS,))
     chex.assert_type((estimate.mean, estimate.std), jnp.float32)
     chex.assert_tree_all_finite(estimate)
     assert (np.asarray(estimate.std) > 0).all()
     assert (np.abs(np.asarray(estimate.mean)) <= 1).all()
-    assert (float(estimate.noise) == 0) == (name in WITHOUT_LIKELIHOOD)
+    assert ((np.asarray(estimate.noise) == 0) == (name in WITHOUT_LIKELIHOOD)).all()
 
 
 def test_prediction_is_deterministic_and_of_each_pixel_alone(fitted):

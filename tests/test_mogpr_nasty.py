@@ -92,11 +92,11 @@ def _check(params, series):
     lacking = (found.quality & (REGION_SCALE | NO_DATA)) > 0
     assert lacking[few].all()
     assert ((found.quality & NO_DATA) > 0)[~(valid & can).any((1, 2))].all()
-    # never silently absurd: within what was seen of the pixel and three standard deviations, and
-    # on the days of its observations, within reach of what was seen of all of them
-    ndvi = value[..., 2]
-    low = np.where(seen, ndvi, np.inf).min(1)[:, None]
-    high = np.where(seen, ndvi, -np.inf).max(1)[:, None]
+    # never silently absurd: between what was seen of the pixel and what the region is, to which it
+    # returns far from all observations, and three standard deviations around
+    ndvi, common = value[..., 2], float(params.region_mean[-1])
+    low = np.where(seen, ndvi, common).min(1, initial=common)[:, None]
+    high = np.where(seen, ndvi, common).max(1, initial=common)[:, None]
     silent = found.quality == 0
     over = np.maximum(low - found.mean, found.mean - high)[silent] / found.std[silent]
     assert over.max(initial=0.0) <= 3.0

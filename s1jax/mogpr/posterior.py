@@ -17,10 +17,10 @@ from s1jax.mogpr.region import Scored, score
 from s1jax.types import NDVI, Days, Series
 
 REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE = 1, 2, 4, 8
-"""Quality flags, summed: NDVI z-scored by the region's mean and std, as the pixel has fewer than
-five values or constant ones; no data at all, so the prior; the pixel's own fit failed, so the
-region's hyperparameters; values that cannot be (infinite, fills, far out of range, constant radar
-of another world) were left out. 0 is good."""
+"""Quality flags, summed: little NDVI, fewer than five values or constant ones, so that the region's
+mean and std stand for the pixel's; no data at all, so the prior; the pixel's own fit failed, so the
+region's hyperparameters; values that cannot be were left out (not finite, fills, far out of range,
+radar more than five of the region's standard deviations from its mean). 0 is good."""
 
 
 class Posterior(NamedTuple):
@@ -79,6 +79,7 @@ def posterior(
         after = on_days(params.curve, days)[:, NDVI].astype(dtype)
     off = None if base is None else tuple(np.asarray(leaf, dtype) for leaf in base)
     grid, place, at = _timeline(np.asarray(outputs.day, np.float64), days)
+    gp.warn_of_rounding(params.hyper)
     latents, count = params.hyper.mixing.shape
     batch = gp.lanes(solver, latents, count) * jax.local_device_count()
     options = {"solver": solver, "inducing": inducing}
