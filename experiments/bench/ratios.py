@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 KINDS = {
     "a": "region mode against FuseTS as shipped (what a user switches to, and from)",
-    "b": "posterior at given hyperparameters against the same of GPy",
+    "b": "posterior at given hyperparameters against the same of another library",
     "c": "fit and posterior of the same model, from a good start",
 }
 R2 = {"r2_random": "20 % hidden", "r2_block": "60 days", "r2_season": "132 days"}
@@ -26,8 +26,8 @@ def between(rows: Sequence[Mapping]) -> list[dict]:
 
     def _ours(mode: str) -> list[Mapping]:
         mine = [r for r in rows if _is(r, "s1jax kalman", mode) and r["dtype"] == "float32"]
-        # the default only where its model is told by its mode: it is what a user switches to
-        return mine + [r for r in rows if mode == "region" and r["name"] == "mogpr default"]
+        # the default is what a user switches to, but no more than its mode says
+        return mine + [r for r in rows if mode == "region" and _is(r, "mogpr default", mode)]
 
     def _theirs(mode: str) -> list[Mapping]:
         return [r for r in rows if r["name"].startswith("GPy") and r["mode"] == mode]

@@ -19,6 +19,8 @@ from s1jax.mogpr.region import score
 from s1jax.types import NDVI, Estimator, Series
 
 TASKS = ("T2a", "T2b", "T2c")
+WAYS = ("loop", "chunk", "device", "stride", "inducing", "fixed", "pixel")
+"""Pixel by pixel, chunks of 100, one device, 24 days, 20 inducing days, nothing or all fitted."""
 WORTH = 0.01
 """Difference of R2 that counts."""
 FASTER = 1.15
@@ -34,6 +36,8 @@ COLUMNS = {
 class Variants(beds.BedConfig):
     """The variants of the founding document against the full model, in speed and R2."""
 
+    ways: tuple[str, ...] = WAYS
+    """Which variants."""
     pixels: int = 8192
     """Pixels timed (test pixels over and over); the loop over pixels gets an eighth, the inducing
     days a sixteenth."""
@@ -83,29 +87,35 @@ def _variants(config: Variants, bed: beds.Bed, missing: list[str]):
     full, params, fit_s = _fitted(bed, pinned)
     words = ", ".join(f"{k} {v}" for k, v in beds.variant(learnt, first.train).items())
     yield Variant("full model", f"kalman on all devices, {words}", full, fit_s)
-    loop = [_loop(p) for p in params]
-    yield Variant("per-pixel loop", "Python loop over a compiled pixel", loop, fit_s, share=8)
-    chunk = _predicting(replace(pinned, chunk=100), params)
-    batch = gp.lanes("kalman", *params[0].hyper.mixing.shape) * jax.local_device_count()
-    size = 100 + -100 % batch
-    yield Variant("chunks of 100", f"pixels a call: 100 asked for, {size} taken", chunk, fit_s)
+    if "loop" in config.ways:
+        loop = [_loop(p) for p in params]
+        yield Variant("per-pixel loop", "Python loop over a compiled pixel", loop, fit_s, share=8)
+    if "chunk" in config.ways:
+        chunk = _predicting(replace(pinned, chunk=100), params)
+        batch = gp.lanes("kalman", *params[0].hyper.mixing.shape) * jax.local_device_count()
+        work = f"pixels a call: 100 asked for, {100 + -100 % batch} taken (whole batches)"
+        yield Variant("chunks of 100", work, chunk, fit_s)
     devices = jax.local_device_count()
-    if devices > 1 and jax.default_backend() == "cpu":
+    if "device" in config.ways and (devices == 1 or jax.default_backend() != "cpu"):
+        missing.append("one device: there is no second CPU device to compare with")
+    elif "device" in config.ways:
         timed = partial(alone.timed, params[0], repeats=config.repeats)
         name = f"one device of {devices}"
         yield Variant(name, "the same in a process with one device", full, fit_s, timed=timed)
-    else:
-        missing.append("one device: there is no second CPU device to compare with")
-    stride, _, stride_s = _fitted(bed, replace(pinned, stride=2))
-    yield Variant("every second date", "stride 2: 24 days of 12", stride, stride_s)
-    sparse = _predicting(replace(pinned, inducing=20), params)
-    yield Variant("20 inducing days", "approximate posterior", sparse, fit_s, share=16)
-    outputs = params[0].hyper.noise.size
-    given = gp.initial(config.mogpr.latents, outputs)
-    fixed, _, fixed_s = _fitted(bed, pinned, hyper=given)
-    yield Variant("fixed hyperparameters", "gp.initial, nothing fitted", fixed, fixed_s)
-    own, _, own_s = _fitted(bed, replace(pinned, hyper="pixel"))
-    yield Variant("fit of every pixel", "MAP around the region's, posterior", own, own_s, share=8)
+    if "stride" in config.ways:
+        stride, _, seconds = _fitted(bed, replace(pinned, stride=2))
+        yield Variant("every second date", "stride 2: 24 days of 12", stride, seconds)
+    if "inducing" in config.ways:
+        sparse = _predicting(replace(pinned, inducing=20), params)
+        yield Variant("20 inducing days", "approximate posterior", sparse, fit_s, share=16)
+    if "fixed" in config.ways:
+        given = gp.initial(config.mogpr.latents, params[0].hyper.noise.size)
+        fixed, _, seconds = _fitted(bed, pinned, hyper=given)
+        yield Variant("fixed hyperparameters", "gp.initial, nothing fitted", fixed, seconds)
+    if "pixel" in config.ways:
+        own, _, seconds = _fitted(bed, replace(pinned, hyper="pixel"))
+        work = "MAP around the region's, and posterior"
+        yield Variant("fit of every pixel", work, own, seconds, share=8)
 
 
 def _fitted(

@@ -116,6 +116,8 @@ def _rows(
             # one shape for every call: the last block is filled up with copies of its last pixel
             index = some[np.minimum(np.arange(block), some.size - 1)]
             part = jax.tree.map(lambda leaf, i=index: leaf[i], (value, valid, state))
+            # copies are done before they begin: a batch of them alone takes no time
+            part[2].done[some.size :] = True
             part = _further(prior, day, part, latents=latents)
             for leaf, new in zip(state, part, strict=True):
                 leaf[some] = np.asarray(new)[: some.size]

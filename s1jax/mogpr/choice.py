@@ -71,6 +71,7 @@ def choose(
             sample=config.sample,
             iterations=config.iterations,
             given=given,
+            level=_learnt(kind, "zero")[0] if mean == "regional" else None,
         )
 
     @functools.cache

@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from s1jax import gp, hiding
 from s1jax.chunks import map_pixels
-from s1jax.mogpr.config import SCALES, MogprParams
+from s1jax.gp.search import NOISE
+from s1jax.mogpr.config import SCALES, Curve, MogprParams
 from s1jax.mogpr.inputs import on_days, pick, regional_curve
 from s1jax.types import NDVI, Series
 
@@ -32,6 +33,7 @@ def learn(
     sample: int = 128,
     iterations: int = 200,
     given: gp.Hyper | None = None,
+    level: MogprParams | None = None,
 ) -> tuple[MogprParams, Series]:
     """What training pixels tell, with the region's hyperparameters, and the z-scored sample.
 
@@ -49,6 +51,8 @@ def learn(
         the series has places, else over its pixels; nothing is drawn.
       iterations: most steps of that fit.
       given: hyperparameters to use instead of a fit.
+      level: what `learn` returned for a zero mean, by which a regional curve is completed on dates
+        without any NDVI; learnt here where None.
 
     Raises:
       ValueError: an output has no two values that differ, no such mean, or `given` is of another
@@ -65,8 +69,16 @@ def learn(
     outputs = pick(series, channel)
     curve = regional_curve(outputs) if mean == "regional" else None
     if curve is not None:
-        level = on_days(curve, outputs.day).astype(outputs.value.dtype)
-        outputs = outputs._replace(value=outputs.value - level)
+        blank = ~outputs.valid[..., NDVI].any(axis=0)
+        if blank.any():
+            if level is None:
+                level, _ = learn(
+                    series, channel, latents=latents, scale=scale, sample=sample,
+                    iterations=iterations, given=given,
+                )  # fmt: skip
+            curve = _completed(curve, blank, level)
+        off = on_days(curve, outputs.day).astype(outputs.value.dtype)
+        outputs = outputs._replace(value=outputs.value - off)
     region_mean, region_std = _moments(outputs)
     some = _spread(outputs, series.place, sample)
     value, valid = (np.asarray(leaf)[some] for leaf in outputs[1:3])
@@ -84,6 +96,29 @@ def learn(
     one = jnp.ones((), region_mean.dtype)
     place = np.asarray(own)
     return MogprParams(hyper, None, region_mean, region_std, curve, channel, one, place), scored
+
+
+def _completed(curve: Curve, blank: Bool[np.ndarray, "node"], level: MogprParams) -> Curve:
+    """The curve with NDVI told by its radar, as a pixel's would be, where no pixel has any.
+
+    A straight line over such dates would be the same error for every pixel of the region.
+    """
+    z = (curve.value - np.asarray(level.region_mean)) / np.asarray(level.region_std)
+    valid = np.ones(z.shape, bool)
+    valid[blank, NDVI] = False
+    dtype = level.hyper.noise.dtype
+    # the mean of many pixels has hardly any noise
+    hyper = level.hyper._replace(noise=jnp.full_like(level.hyper.noise, NOISE[np.dtype(dtype)]))
+    mean = _line(hyper, Series(curve.day.astype(dtype), z.astype(dtype), valid))
+    value = curve.value.copy()
+    told = np.asarray(mean, np.float64) * level.region_std[NDVI] + level.region_mean[NDVI]
+    value[blank, NDVI] = told[blank]
+    return Curve(curve.day, value)
+
+
+@jax.jit
+def _line(hyper: gp.Hyper, series: Series) -> Float[Array, "time"]:
+    return gp.condition(hyper, series, None, channel=NDVI).mean
 
 
 def _questions(series: Series) -> tuple[Series, Bool[np.ndarray, "pixel time output"]]:
