@@ -222,3 +222,26 @@ def test_radar_of_another_world_is_no_part_of_the_sample():
     assert np.abs(np.asarray(sample.value)[..., :2]).max() <= 5.0
     assert np.asarray(sample.valid)[6, :, 0].all()
     np.testing.assert_array_equal(params.channel, worlds.params().channel)
+
+
+def test_radar_completes_the_curve_where_no_pixel_has_ndvi():
+    # a wave that all outputs share; its crest has no label anywhere
+    wave = 1.5 * np.sin(2 * np.pi * (DAYS - DAYS[0]) / 120.0)
+    season = wave[:, None] * STD
+    series, _ = region(80, curve=season)
+    blank = np.isin(np.arange(20), [2, 3, 12, 13])
+    series.valid[:, blank, -1] = False
+    before = regional_curve(pick(series, channels(series, "raw")))
+    found, _ = learn(
+        series,
+        channels(series, "raw"),
+        latents=1,
+        mean="regional",
+        given=HYPER,
+        level=worlds.params(),
+    )
+    truth = MEAN[-1] + season[:, -1]
+    straight, told = (np.abs(c.value[blank, -1] - truth[blank]) for c in (before, found.curve))
+    assert told.max() < 0.5 * straight.max()
+    np.testing.assert_array_equal(found.curve.value[~blank], before.value[~blank])
+    np.testing.assert_array_equal(found.curve.value[:, :2], before.value[:, :2])

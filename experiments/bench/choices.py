@@ -8,6 +8,7 @@ import numpy as np
 from experiments.bench import bed as beds
 from experiments.bench import table
 from s1jax import mogpr
+from s1jax.mogpr import MogprConfig
 from s1jax.mogpr.config import SCALES
 
 TASKS = ("T1", "T2a", "T2b", "T2c")
@@ -52,9 +53,12 @@ def _of_fold(config: Choices, part: beds.Part) -> list[dict]:
     options = [replace(default, **{k: getattr(one, k) for k in chosen}) for one in tried]
     options += [replace(best, latents=n) for n in config.latents if n != default.latents]
     options += [replace(best, scale=scale) for scale in SCALES if scale != default.scale]
-    rows = []
+    # what is fitted depends on these alone: once fitted, it is given
+    fitted, rows = {_of_fit(best): params.hyper}, []
     for one in options:
-        params, (known,) = mogpr.choose(part.key, part.train, part.val, one)
+        given = fitted.get(_of_fit(one))
+        params, (known,) = mogpr.choose(part.key, part.train, part.val, one, given)
+        fitted[_of_fit(one)] = params.hyper
         names = {k: getattr(one, k) for k in (*chosen, "scale", "latents")}
         row = {"name": " ".join(map(str, names.values())), "fold": part.name} | names
         if np.isfinite(known.rmse):
@@ -64,6 +68,10 @@ def _of_fold(config: Choices, part: beds.Part) -> list[dict]:
         shown = ", ".join(f"{k} {row[k]:.3f}" for k in beds.SCORES.values() if k in row)
         print(f"{part.name}: {row['name']}: {shown}", flush=True)
     return rows
+
+
+def _of_fit(one: MogprConfig) -> tuple:
+    return one.inputs, one.mean, one.scale, one.latents
 
 
 def marked(rows: list[dict]) -> list[dict]:

@@ -66,9 +66,15 @@ def bench(config: Variants) -> Path:
     bed = beds.load(config, TASKS)
     head = table.header(bed)
     print(*head, sep="\n", flush=True)
-    rows, missing = [], []
+    rows, missing, full = [], [], None
     for variant in _variants(config, bed, missing):
-        rows.append(against(_row(config, bed, variant), (rows or [None])[0]))
+        # timed anew beside each: what else the machine does changes from minute to minute
+        beside = {} if full is None else {"full_px_per_s": _speed(config, bed, full)["px_per_s"]}
+        row = _speed(config, bed, variant) | beside | {"fit_s": variant.fit_s}
+        row |= beds.scores(bed.parts, variant.tells, TASKS)
+        names = {"name": variant.name, "work": variant.work}
+        rows.append(against(names | row, rows[0] if rows else None))
+        full = full or variant
         print(f"{variant.name}: {rows[-1]['px_per_s']:,.0f} px/s; {rows[-1]['when']}", flush=True)
     text = [*missing, table.markdown(rows, COLUMNS)]
     print("", *text, sep="\n")
@@ -170,30 +176,26 @@ def _loop(params: MogprParams) -> beds.Tell:
     return _tell
 
 
-def _row(config: Variants, bed: beds.Bed, variant: Variant) -> dict:
+def _speed(config: Variants, bed: beds.Bed, variant: Variant) -> dict:
     pixels = max(1, config.pixels // variant.share)
     series = beds.filled(bed.parts[0].test["T2a"], pixels)
     if variant.timed is None:
         timed, _ = timing.best(lambda: variant.tells[0](series), config.repeats)
     else:
         timed = variant.timed(series)
-    row = {
-        "name": variant.name,
-        "work": variant.work,
+    return {
         "px_per_s": pixels / timed.seconds,
         "seconds": timed.seconds,
         "cpu_over_wall": timed.cpu_s / timed.seconds,
         "pixels": pixels,
-        "fit_s": variant.fit_s,
     }
-    return row | beds.scores(bed.parts, variant.tells, TASKS)
 
 
 def against(row: dict, full: dict | None) -> dict:
     """The row with its ratio and differences to the full model's, and when it pays."""
     if full is None:
         return row | {"ratio_to_full": 1.0, "when": "default"}
-    row = row | {"ratio_to_full": row["px_per_s"] / full["px_per_s"]}
+    row = row | {"ratio_to_full": row["px_per_s"] / row["full_px_per_s"]}
     for task in TASKS:
         name = beds.SCORES[task]
         if name in row and name in full:
