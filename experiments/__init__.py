@@ -18,6 +18,8 @@ def settings(environ: Mapping[str, str], cores: int) -> dict[str, str]:
     chosen = {
         "JAX_COMPILATION_CACHE_DIR": str(Path.home() / ".cache/s1jax/compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        # threads of XLA: on two, batched LAPACK calls of jaxlib 0.10.2 can wait for ever
+        "NPROC": str(max(cores, 4)),
     }
     chosen = {name: value for name, value in chosen.items() if name not in environ}
     if _DEVICES not in flags:

@@ -9,6 +9,8 @@ from jaxtyping import install_import_hook
 install_import_hook("s1jax", "beartype.beartype")
 # what is sharded over devices is so in every test; read when jax starts
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+# on two threads, batched LAPACK calls of jaxlib 0.10.2 can wait for each other for ever
+os.environ.setdefault("NPROC", "4")
 
 import jax  # noqa: E402
 import matplotlib as mpl  # noqa: E402

@@ -6,7 +6,6 @@ import subprocess
 from importlib.util import find_spec
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -124,13 +123,13 @@ def test_mogpr_rows(field, tmp_path, monkeypatch, capsys):
 
 
 def test_variants_rows(field, tmp_path):
-    # the fit of every pixel is a row of the other bench
-    ways = ("--ways", *variants.WAYS[:-1])
+    # what compiles longest is left to the tests of mogpr itself
+    ways = ("--ways", *(way for way in variants.WAYS if way not in ("stride", "pixel")))
     options = ("--pixels", "64", "--repeats", "1", *RAW, *ways)
     rows = _written(_bench(field, tmp_path, "variants", *options))["rows"]
     names = [row["name"] for row in rows]
     assert names[0] == "full model"
-    assert len(set(names)) == len(names) == 7
+    assert len(set(names)) == len(names) == 6
     by = dict(zip(names, rows, strict=True))
     full = rows[0]
     assert full["ratio_to_full"] == 1.0
@@ -142,7 +141,7 @@ def test_variants_rows(field, tmp_path):
     for name in exact:
         for change in ("random", "block", "season"):
             assert by[name][f"minus_full_{change}"] == pytest.approx(0, abs=1e-3)
-    other = ("every second date", "20 inducing days", "fixed hyperparameters")
+    other = ("20 inducing days", "fixed hyperparameters")
     for name in other:
         assert abs(by[name]["minus_full_random"]) > 1e-6
         change = by[name]["r2_random"] - full["r2_random"]
@@ -353,13 +352,6 @@ def test_limits_of_known_devices_only():
     assert "51 TFLOP/s" in timing.limits("NVIDIA H100 PCIe", 62)[0]
     assert "67 TFLOP/s" in timing.limits("NVIDIA H100 80GB HBM3", 62)[0]
     assert timing.limits("cpu", 62) == []
-
-
-def test_memory_is_of_a_pixel():
-    hyper = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), gp.initial(1, 3))
-    short, long = (timing.kb_per_px("kalman", hyper, dates) for dates in (16, 32))
-    # what is kept of a date: mean and P h of three outputs, 3 + 18 numbers; more than its fields
-    assert (long - short) / 16 == pytest.approx(4 * 21 / 1e3, rel=0.6)
 
 
 def test_not_a_number_is_refused(tmp_path, few):
