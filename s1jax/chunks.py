@@ -10,6 +10,17 @@ from jaxtyping import PyTree
 from s1jax.progress import bar
 
 
+def shape(n: int, *, most: int, step: int = 1) -> int:
+    """Pixels of a call: the least step * 2^k that holds `n`, or whole steps up to `most`.
+
+    As many shapes as powers of two, not as many as numbers of pixels: each is a program to compile.
+    """
+    size = step
+    while size < min(n, most):
+        size *= 2
+    return min(size, max(most - most % step, step))
+
+
 def map_pixels(
     function: Callable[[PyTree], PyTree], arrays: PyTree, *, chunk: int, label: str
 ) -> PyTree:

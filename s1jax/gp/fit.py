@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 from scipy.optimize import minimize
 
-from s1jax.chunks import map_pixels
+from s1jax.chunks import map_pixels, shape
 from s1jax.gp.batch import compiled, lanes, one_thread, over_pixels
 from s1jax.gp.kernel import Hyper
 from s1jax.gp.search import bounds, pack, unpack
