@@ -33,17 +33,17 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         "mlp3": lambda: _network("mlp3", config.mlp3),
         "mlp10": lambda: _network("mlp10", config.mlp10),
         "boosting": lambda: Method("boosting", baselines.boosting(config.boosting), TASKS),
-        "mogpr": lambda: Method("mogpr", mogpr(_of_this_region(config)), TASKS),
+        "mogpr": lambda: Method("mogpr", mogpr(of_this_region(config.mogpr, config.split)), TASKS),
     }
     return [known[name]() for name in config.methods]
 
 
-def _of_this_region(config: Config) -> MogprConfig:
+def of_this_region(options: MogprConfig, split: str) -> MogprConfig:
     """MOGPR's options; no regional curve where another district or year is predicted.
 
     Validation pixels lie in the training districts and the training year: they cannot tell that the
     calendar of these is not that of the others.
     """
-    if config.split == "blocks" or config.mogpr.mean != "auto":
-        return config.mogpr
-    return replace(config.mogpr, mean="zero")
+    if split == "blocks" or options.mean != "auto":
+        return options
+    return replace(options, mean="zero")

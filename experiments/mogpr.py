@@ -32,9 +32,6 @@ from s1jax.fusets import periods
 from s1jax.mogpr.inputs import source
 from s1jax.types import NDVI, Days, Series
 
-_CHUNK = 8192
-"""Pixels that are computed together, where a tile has so many."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -94,10 +91,9 @@ def main(job: Job) -> tiles.Filled:
         )
     if job.save_hyper is not None:
         mogpr.save(params, job.save_hyper)
-    chunk = min(_CHUNK, job.tile**2)
 
     def _predict(series: Series, days: Days) -> mogpr.Posterior:
-        return _posterior(params, series, days, chunk)
+        return mogpr.posterior(params, series, days)
 
     started = time.perf_counter()
     ds = ds.assign_attrs(s1jax_method=described(params))
@@ -187,19 +183,6 @@ def learnt(job: Job, ds: xr.Dataset) -> mogpr.MogprParams:
     pixels = f"{len(train.valid):,} training, {len(val.valid):,} validation pixels"
     print(f"{described(params)}; {pixels}, {time.perf_counter() - started:.1f} s", flush=True)
     return params
-
-
-def _posterior(
-    params: mogpr.MogprParams, series: Series, days: Days, chunk: int
-) -> mogpr.Posterior:
-    """`mogpr.posterior` of at least `chunk` pixels, so that all tiles run the same programs."""
-    count = len(series.valid)
-    if count < chunk:
-        index = np.minimum(np.arange(chunk), count - 1)
-        smooth = None if series.smooth is None else series.smooth[index]
-        series = Series(series.day, series.value[index], series.valid[index], None, smooth)
-    found = mogpr.posterior(params, series, days, chunk=chunk)
-    return mogpr.Posterior(*(leaf[:count] for leaf in found))
 
 
 def described(params: mogpr.MogprParams) -> str:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from s1jax.chunks import map_pixels
+from s1jax.chunks import map_pixels, shape
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 50])
@@ -24,3 +24,14 @@ def test_no_pixel_is_an_error():
         map_pixels(lambda x: x, jnp.zeros((0, 3)), chunk=4, label="test")
     with pytest.raises(ValueError, match=r"sizes \[2, 3\]"):
         map_pixels(lambda x: x, (jnp.zeros(2), jnp.zeros(3)), chunk=4, label="test")
+
+
+def test_few_shapes_hold_any_number_of_pixels():
+    sizes = {n: shape(n, most=1000, step=48) for n in range(1, 3000)}
+    assert set(sizes.values()) == {48, 96, 192, 384, 768, 960}
+    for n, size in sizes.items():
+        assert size >= n or size == 960
+        assert size == 48 or size == 960 or size < 2 * n
+    assert shape(7, most=7) == 7
+    assert shape(5, most=100) == 8
+    assert shape(5, most=3, step=4) == 4

@@ -122,9 +122,9 @@ def test_compiled_keeps_names_and_static_arguments():
 def test_options_that_this_xla_lacks_are_left_out(monkeypatch):
     some = {"xla_cpu_no_such_option": True, "xla_cpu_use_fusion_emitters": False}
     monkeypatch.setattr(batch, "_OPTIONS", some)
-    known = batch._known.__wrapped__()
+    known = batch.compiler_options.__wrapped__()
     assert set(known) <= {"xla_cpu_use_fusion_emitters"}
-    monkeypatch.setattr(batch, "_known", lambda: known)
+    monkeypatch.setattr(batch, "compiler_options", lambda: known)
     assert gp.compiled(lambda x: x + 1)(1) == 2
 
 

@@ -150,7 +150,7 @@ def test_pixels_fit_their_own_hyperparameters():
     params = worlds.learnt()
     full = series._replace(valid=np.ones_like(series.valid))
     z = (full.value - np.asarray(params.region_mean)) / np.asarray(params.region_std)
-    own, fine = gp.fit_pixels(Series(DAYS, z, full.valid), params.prior, 1)
+    own, fine = gp.fit_pixels(Series(DAYS, z, full.valid), params.prior, params.hyper)
     assert fine.all()
     found = posterior(params, full, DAYS)
     for pixel in (0, 31):

@@ -137,15 +137,10 @@ def scores(parts: Sequence[Part], tells: Sequence[Tell], tasks: Sequence[str]) -
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
-def pixels_of(series: Series, index: np.ndarray) -> Series:
-    """Some pixels of a series, in the order given; one may come several times."""
-    return protocol.take(series, index)
-
-
 def some(part: Part, index: np.ndarray) -> Part:
     """The fold with some of its test pixels."""
     return part._replace(
-        test={task: pixels_of(series, index) for task, series in part.test.items()},
+        test={task: protocol.take(series, index) for task, series in part.test.items()},
         label=part.label[index],
         hidden={task: where[index] for task, where in part.hidden.items()},
     )
@@ -153,7 +148,7 @@ def some(part: Part, index: np.ndarray) -> Part:
 
 def filled(series: Series, pixels: int) -> Series:
     """As many pixels as are asked for: those of the series over and over."""
-    return pixels_of(series, np.arange(pixels) % len(series.valid))
+    return protocol.take(series, np.arange(pixels) % len(series.valid))
 
 
 def tell(params: mogpr.MogprParams, **options) -> Tell:

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.bench import bed as beds
 from experiments.bench import table
+from experiments.methods import of_this_region
 from s1jax import mogpr
 from s1jax.mogpr import MogprConfig
 from s1jax.mogpr.config import SCALES
@@ -46,12 +47,15 @@ def bench(config: Choices) -> Path:
 
 def _of_fold(config: Choices, part: beds.Part) -> list[dict]:
     """A row for each variant; `chosen` is what the default is."""
-    default = config.mogpr
+    default = of_this_region(config.mogpr, config.split)
     params, tried = mogpr.choose(part.key, part.train, part.val, default)
     chosen = beds.variant(params, part.train)
     best = replace(default, **chosen)
     options = [replace(default, **{k: getattr(one, k) for k in chosen}) for one in tried]
     options += [replace(best, latents=n) for n in config.latents if n != default.latents]
+    if default.mean != config.mogpr.mean:
+        # not offered across districts or years; what it would have cost
+        options.append(replace(best, mean="regional"))
     options += [replace(best, scale=scale) for scale in SCALES if scale != default.scale]
     # what is fitted depends on these alone: once fitted, it is given
     fitted, rows = {_of_fit(best): params.hyper}, []

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.bench import bed as beds
 from experiments.bench import peers as others
 from experiments.bench import ratios, table, timing
+from experiments.methods import of_this_region
 from s1jax import gp, mogpr
 from s1jax.mogpr import MogprParams
 from s1jax.types import Series
@@ -163,7 +164,7 @@ def _ours(config, bed, few, params: list[MogprParams], solver: str, dtype: str, 
 
 def _default(config: MogprBench, bed: beds.Bed, few) -> dict:
     """What a user gets who chooses nothing: validation pixels choose, and widen the band."""
-    options = config.mogpr
+    options = of_this_region(config.mogpr, config.split)
 
     def _choose():
         return [mogpr.choose(part.key, part.train, part.val, options)[0] for part in bed.parts]

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 import experiments
 from s1jax import gp
-from s1jax.gp.batch import _known as compiler_options
 from s1jax.types import NDVI, Series
 
 PEAKS = {
@@ -114,7 +113,7 @@ def kb_per_px(solver: str, hyper: gp.Hyper, dates: int, *, fit: bool = False) ->
         jax.ShapeDtypeStruct((pixels, dates, outputs), dtype),
         jax.ShapeDtypeStruct((pixels, dates, outputs), bool),
     )
-    program = jax.jit(_slope if fit else _posterior, compiler_options=compiler_options())
+    program = jax.jit(_slope if fit else _posterior, compiler_options=gp.compiler_options())
     memory = program.lower(*shapes).compile().memory_analysis()
     return memory.temp_size_in_bytes / lanes / 1e3
 

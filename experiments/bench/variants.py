@@ -12,6 +12,7 @@ import numpy as np
 
 from experiments.bench import alone, table, timing
 from experiments.bench import bed as beds
+from experiments.methods import of_this_region
 from s1jax import gp, mogpr
 from s1jax.mogpr import MogprConfig, MogprParams
 from s1jax.mogpr.inputs import on_days
@@ -85,7 +86,7 @@ def bench(config: Variants) -> Path:
 
 def _variants(config: Variants, bed: beds.Bed, missing: list[str]):
     """The full model, then what differs from it in one thing."""
-    plain = replace(config.mogpr, hyper="region")
+    plain = replace(of_this_region(config.mogpr, config.split), hyper="region")
     first = bed.parts[0]
     learnt = mogpr.mogpr(plain).fit(first.key, first.train, first.val)
     # of what validation left open nothing may differ but the thing itself

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from s1jax.cube.crs import grid_mapping
 from s1jax.cube.dates import to_days
 from s1jax.fusets import missing
-from s1jax.fusets.learn import CANDIDATES, evenly
+from s1jax.fusets.learn import CANDIDATES
+from s1jax.mogpr import evenly
 
 
 class Cube(NamedTuple):

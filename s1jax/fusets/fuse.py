@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from s1jax import gp
-from s1jax.chunks import map_pixels
+from s1jax.chunks import map_pixels, shape
 from s1jax.fusets.scale import relative, scored
 from s1jax.gp import inducing as sparse
 from s1jax.mogpr import NO_DATA, REGION_HYPER, REGION_SCALE, MogprParams
@@ -70,20 +70,19 @@ def fuse(
 
     def _chunk(part):
         z, *scale = scored(*part, own=bool(params.own), lanes=lanes)
-        hyper, fine = None, jnp.ones(len(part[0]), bool)
+        hyper, fine = None, np.ones(len(part[0]), bool)
         if params.prior is not None:
             prior = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params.prior)
-            hyper, ok = gp.fit_pixels(Series(np.asarray(grid), z, part[1]), prior, latents)
-            hyper = jax.tree.map(partial(_where, ok), hyper, params.hyper)
-            fine = jnp.asarray(ok)
+            hyper, fine = gp.fit_pixels(Series(np.asarray(grid), z, part[1]), prior, region)
         mean, std = _posterior(
             region, grid, query, (z, part[1], hyper),
             solver=solver, inducing=inducing, lanes=lanes,
         )  # fmt: skip
         return mean, std, *scale, fine
 
+    size = shape(len(value), most=_CHUNK, step=lanes * jax.local_device_count())
     with gp.one_thread():
-        found = map_pixels(_chunk, arrays, chunk=_size(len(value), lanes), label="mogpr")
+        found = map_pixels(_chunk, arrays, chunk=size, label="mogpr")
     mean, std, level, scale, flag, fine = found
     if at is None:
         place = np.argsort(order, kind="stable")
@@ -124,16 +123,3 @@ def _posterior(region, grid, query, arrays, *, solver: str, inducing: int | None
         return mean, jnp.sqrt(variance + own.noise[:, None])
 
     return gp.over_pixels(_one, *arrays, lanes=lanes)
-
-
-def _where(ok: np.ndarray, own: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """The region's hyperparameters where the pixel's own fit failed."""
-    return np.where(ok.reshape(-1, *[1] * np.ndim(region)), own, np.asarray(region)[None])
-
-
-def _size(pixels: int, lanes: int) -> int:
-    """Pixels per call: full batches, in few different sizes, so that tiles share programs."""
-    size = lanes * jax.local_device_count()
-    while size < min(pixels, _CHUNK):
-        size *= 2
-    return size

@@ -5,13 +5,13 @@ import logging
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from s1jax import gp
 from s1jax import mogpr as room
 from s1jax.fusets.config import Method
 from s1jax.fusets.scale import moments, relative, scored
-from s1jax.mogpr import MogprParams
+from s1jax.mogpr import MogprParams, evenly
 from s1jax.types import Series
 
 log = logging.getLogger("s1jax")
@@ -20,8 +20,6 @@ CANDIDATES = 4096
 """Pixels, spread evenly, among which those with data are looked for."""
 SAMPLE = 256
 """Most of those that the hyperparameters are fitted on."""
-_LEAST_NOISE = 1e-2
-"""Noise variance of z below which single precision is not enough."""
 
 
 def learn(
@@ -63,8 +61,6 @@ def learn(
     )
     if given is not None:
         _same_outputs(given, outputs)
-        if dtype == np.float32 and np.min(given.noise) < _LEAST_NOISE:
-            log.warning("hyper.noise below %g: single precision may not suffice", _LEAST_NOISE)
         return scale._replace(hyper=jax.tree.map(lambda leaf: np.asarray(leaf, dtype), given))
     start = gp.initial(method.latents or outputs, outputs)
     scale = scale._replace(hyper=jax.tree.map(lambda leaf: np.asarray(leaf, dtype), start))
@@ -81,11 +77,6 @@ def learn(
     if method.hyper == "pixel":
         fitted = fitted._replace(prior=gp.prior(sample, fitted.hyper))
     return jax.tree.map(np.asarray, fitted)
-
-
-def evenly(n: int, count: int) -> Int[np.ndarray, "count"]:
-    """At most `count` of the places 0 ... n - 1, evenly spread."""
-    return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(np.int64))
 
 
 def _read(method: Method, outputs: int) -> MogprParams:

@@ -1,6 +1,6 @@
 """The multi-output Gaussian process of one pixel: covariance, likelihood, posterior, fits."""
 
-from s1jax.gp.batch import compiled, lanes, one_thread, over_pixels
+from s1jax.gp.batch import compiled, compiler_options, lanes, one_thread, over_pixels
 from s1jax.gp.fit import fit, initial
 from s1jax.gp.kernel import Coregional, Grid, Hyper, Points, kernel, matern32, points
 from s1jax.gp.pixels import Prior, fit_pixels, prior
@@ -17,6 +17,7 @@ __all__ = [
     "Points",
     "Prior",
     "compiled",
+    "compiler_options",
     "condition",
     "condition_outputs",
     "fit",

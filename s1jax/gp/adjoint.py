@@ -47,7 +47,7 @@ def posterior(
         return carry, (mean, variance)
 
     dates = (kept, ss.steps(lanes.day), ss.scalars(lanes.value), ss.scalars(lanes.seen))
-    return jax.lax.scan(_step, _nothing(lanes), dates, reverse=True)[1]
+    return jax.lax.scan(_step, ss.nothing(lanes), dates, reverse=True)[1]
 
 
 def value_and_slope(lanes: ss.Lanes) -> tuple[Float[Array, "pixel"], Slope]:
@@ -88,7 +88,7 @@ def value_and_slope(lanes: ss.Lanes) -> tuple[Float[Array, "pixel"], Slope]:
         return (*carry, slope_own, slope_speed, slope_noise), out
 
     pixels = lanes.value.shape[-1]
-    start = _nothing(lanes) + tuple(
+    start = ss.nothing(lanes) + tuple(
         jnp.zeros((*shape, pixels), dtype)
         for shape in ((latents, outputs, outputs), (latents,), (outputs,))
     )
@@ -150,13 +150,3 @@ def _times(matrix, vector):
 
 def _dot(a, b):
     return jnp.sum(a * b, axis=(0, 1, 2), keepdims=True)
-
-
-def _nothing(lanes):
-    latents, outputs = lanes.hyper.mixing.shape[:2]
-    shape, dtype = (latents, outputs, 2), lanes.value.dtype
-    pixels = lanes.value.shape[-1]
-    return (
-        jnp.zeros((*shape, pixels), dtype),
-        jnp.zeros((*shape, *shape, pixels), dtype),
-    )

@@ -143,12 +143,12 @@ def value_and_slope(
     dtype = jax.dtypes.canonicalize_dtype(series.value.dtype)
     n, _, outputs = series.value.shape
     # few pixels need not fill the lanes with copies
-    width = min(lanes("kalman", latents, outputs), n)
+    width = shape(n, most=lanes("kalman", latents, outputs))
     given = jnp.asarray(row, dtype), jnp.asarray(series.day, dtype)
     found = map_pixels(
         partial(_each, *given, latents=latents, width=width),
         (series.value, series.valid),
-        chunk=min(chunk, len(series.valid)),
+        chunk=shape(n, most=chunk),
         label="likelihood",
     )
     return tuple(leaf.astype(np.float64) for leaf in found)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
+from s1jax.chunks import shape
 from s1jax.gp.batch import compiled, lanes, over_pixels
 from s1jax.gp.descent import Descent, advance, begin
 from s1jax.gp.fit import value_and_slope
@@ -72,39 +73,45 @@ def prior(series: Series, hyper: Hyper) -> Prior:
 
 
 def fit_pixels(
-    series: Series, prior: Prior, latents: int
+    series: Series, prior: Prior, region: Hyper
 ) -> tuple[Hyper, Bool[np.ndarray, "pixel"]]:
     """argmax of log p(z | hyper) + log prior(hyper) of every pixel, and where it was found.
 
     By L-BFGS from the prior's mean, all pixels at once; those not done after some evaluations are
     packed together and go on. Deterministic, and a pixel's result depends on no other pixel. Where
     a pixel fails (values not finite, or not done after 48 evaluations) it is False and its
-    hyperparameters are the prior's mean.
+    hyperparameters are the region's.
 
     Args:
       series: z-scored outputs of many pixels (pixel, time, channel).
       prior: of the region, `gp.prior`.
-      latents: latent processes of the model that the prior is for.
+      region: its hyperparameters.
 
     Returns:
       Hyper with the pixels on the first axis of each field (NumPy), and the flags.
     """
+    latents, outputs = region.mixing.shape
     rows, ok = _rows(series, prior, latents)
-    outputs = series.value.shape[-1]
-    hyper = _unpacked(rows, latents=latents, outputs=outputs)
-    return jax.tree.map(np.asarray, hyper), ok
+    own = _unpacked(rows, latents=latents, outputs=outputs)
+
+    def _or_region(own, region):
+        return np.where(
+            ok.reshape(-1, *[1] * region.ndim), own, np.asarray(region, own.dtype)[None]
+        )
+
+    return jax.tree.map(_or_region, own, region), ok
 
 
 def _rows(
     series: Series, prior: Prior, latents: int
 ) -> tuple[Float[np.ndarray, "pixel parameter"], Bool[np.ndarray, "pixel"]]:
-    """Rows of `search`, the prior's mean where the pixel failed, and where it did not."""
+    """Rows of `search`, and where they were found; the prior's mean where they were not."""
     dtype = prior.mean.dtype
     day = jnp.asarray(series.day, dtype)
     value, valid = np.asarray(series.value, dtype), np.asarray(series.valid)
     n, _, outputs = value.shape
     batch = lanes("kalman", latents, outputs) * jax.local_device_count()
-    block = batch * min(16, -(-n // batch))
+    block = shape(n, most=16 * batch, step=batch)
     state = jax.tree.map(
         lambda leaf: np.repeat(np.asarray(leaf)[None], n, axis=0), begin(jnp.zeros_like(prior.mean))
     )

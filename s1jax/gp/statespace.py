@@ -91,6 +91,13 @@ def move_matrix(x: _Matrix, same: Array, cross: Array) -> _Matrix:
     return same[row] * x + cross[row] * jax.lax.rev(x, (2,))
 
 
+def nothing(lanes: Lanes) -> tuple[_Vector, _Matrix]:
+    """A state and a matrix of zeros."""
+    shape = (*lanes.hyper.mixing.shape[:2], 2)
+    pixels, dtype = lanes.value.shape[-1], lanes.value.dtype
+    return jnp.zeros((*shape, pixels), dtype), jnp.zeros((*shape, *shape, pixels), dtype)
+
+
 def observe(x: _Vector, output: int) -> _Scalar:
     """h_p x."""
     seen = x[:, output : output + 1, :1]
@@ -162,9 +169,7 @@ def forward(
 ) -> tuple[Float[Array, "pixel"], Predicted | Projected | None]:
     """-log p(z) of each pixel, nats, and what is to be kept of every date."""
     own, speed, noise = coregion(lanes.hyper), rate(lanes.hyper), scalars(lanes.hyper.noise)
-    latents, outputs = own.shape[:2]
-    shape, dtype = (latents, outputs, 2), lanes.value.dtype
-    pixels = lanes.value.shape[-1]
+    outputs, pixels = own.shape[1], lanes.value.shape[-1]
 
     def _step(carry, date):
         mean, delta, nll = carry
@@ -187,11 +192,7 @@ def forward(
             delta = delta + u[:, :, :, None, None, None] * (u * g)[None, None, None]
         return (mean, delta, nll), kept
 
-    start = (
-        jnp.zeros((*shape, pixels), dtype),
-        jnp.zeros((*shape, *shape, pixels), dtype),
-        jnp.zeros((1, 1, 1, pixels), dtype),
-    )
+    start = (*nothing(lanes), jnp.zeros((1, 1, 1, pixels), lanes.value.dtype))
     dates = (steps(lanes.day), scalars(lanes.value), scalars(lanes.seen))
     (_, _, nll), kept = jax.lax.scan(_step, start, dates)
     return nll[0, 0, 0], kept

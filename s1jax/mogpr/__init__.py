@@ -13,7 +13,7 @@ from s1jax.mogpr.posterior import (
     Posterior,
     posterior,
 )
-from s1jax.mogpr.region import learn, zscore
+from s1jax.mogpr.region import evenly, learn
 
 __all__ = [
     "IMPLAUSIBLE",
@@ -30,6 +30,7 @@ __all__ = [
     "available",
     "channels",
     "choose",
+    "evenly",
     "learn",
     "load",
     "mogpr",
@@ -37,5 +38,4 @@ __all__ = [
     "posterior",
     "save",
     "thinned",
-    "zscore",
 ]

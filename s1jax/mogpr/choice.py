@@ -21,7 +21,9 @@ log = logging.getLogger("s1jax")
 _FEWEST = 50
 """Hidden labels below which nothing is chosen by them and no band widened."""
 _ENOUGH = 2000
-"""Hidden labels that are asked for, of up to eight draws of what is hidden."""
+"""Hidden labels that are asked for."""
+_DRAWS = 8
+"""Most draws of what is hidden."""
 
 
 class Tried(NamedTuple):
@@ -71,7 +73,8 @@ def choose(
             sample=config.sample,
             iterations=config.iterations,
             given=given,
-            level=_learnt(kind, "zero")[0] if mean == "regional" else None,
+            # fitted anyhow where both are tried
+            level=_learnt(kind, "zero")[0] if (mean, "zero") == ("regional", means[0]) else None,
         )
 
     @functools.cache
@@ -120,10 +123,10 @@ def _fitting(train: Series, given: gp.Hyper | None) -> tuple[str, ...]:
 def _asked(key: Key, val: Series) -> tuple[Series, np.ndarray]:
     """Copies of the validation pixels and what is hidden of each, until it is many labels."""
     sound = plausible(np.asarray(val.value))[..., NDVI]
-    hidden = [np.asarray(hiding.mixture(key, val)) & sound]
-    copies = int(np.clip(np.ceil(_ENOUGH / max(hidden[0].sum(), 1)), 1, 8))
-    for k in range(1, copies):
-        hidden.append(np.asarray(hiding.mixture(jax.random.fold_in(key, k), val)) & sound)
+    keys = jax.random.split(key, _DRAWS)
+    hidden = [np.asarray(hiding.mixture(keys[0], val)) & sound]
+    copies = int(np.clip(np.ceil(_ENOUGH / max(hidden[0].sum(), 1)), 1, _DRAWS))
+    hidden += [np.asarray(hiding.mixture(k, val)) & sound for k in keys[1:copies]]
     many = Series(
         val.day,
         *(

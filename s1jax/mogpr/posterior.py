@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from s1jax import gp
-from s1jax.chunks import map_pixels
+from s1jax.chunks import map_pixels, shape
 from s1jax.gp import inducing as sparse
 from s1jax.mogpr.config import MogprParams
 from s1jax.mogpr.inputs import on_days, pick, source
-from s1jax.mogpr.region import Scored, score
+from s1jax.mogpr.region import Scored, scored
 from s1jax.types import NDVI, Days, Series
 
 REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE = 1, 2, 4, 8
@@ -85,40 +85,26 @@ def posterior(
     options = {"solver": solver, "inducing": inducing}
 
     def _chunk(part):
-        scored = _score(params, jnp.asarray(before), *part[:2], own=bool(params.own))
+        value, valid, more = part
+        region = params.region_mean, params.region_std
+        told = scored(value - before[None], valid, *region, own=bool(params.own))
         day = jnp.asarray(grid, dtype)
-        hyper, fine = None, jnp.ones(len(part[0]), bool)
+        hyper, fine = None, np.ones(len(part[0]), bool)
         if params.prior is not None:
-            own = Series(outputs.day, scored.z, scored.valid)
-            found, ok = gp.fit_pixels(own, params.prior, latents)
-            fine = jnp.asarray(ok)
-            hyper = jax.tree.map(
-                lambda own, region: np.where(
-                    ok.reshape(-1, *[1] * region.ndim), own, np.asarray(region)[None]
-                ),
-                found, params.hyper,
-            )  # fmt: skip
-        mean, std = _latent(params, day, place, at, hyper, scored[:2], **options)
-        return _physical(params, jnp.asarray(after), hyper, scored, fine, mean, std, part[2])
+            own = Series(outputs.day, told.z, told.valid)
+            hyper, fine = gp.fit_pixels(own, params.prior, params.hyper)
+        mean, std = _latent(params, day, place, at, hyper, told[:2], **options)
+        return _physical(params, jnp.asarray(after), hyper, told, fine, mean, std, more)
 
     arrays = (outputs.value, outputs.valid, None if off is None else off[1])
     if off is not None:
         arrays[0][..., NDVI] -= off[0]
-    size = min(chunk + -chunk % batch, pixels + -pixels % batch)
+    size = shape(pixels, most=chunk, step=batch)
     with gp.one_thread():
         found = map_pixels(_chunk, arrays, chunk=size, label="mogpr")
     seen = np.asarray(series.valid)[..., source(params.channel)]
     dropped = (seen & ~outputs.valid).any(axis=(1, 2))
     return found._replace(quality=found.quality | (IMPLAUSIBLE * dropped).astype(np.uint8))
-
-
-@partial(jax.jit, static_argnames="own")
-def _score(params: MogprParams, before, value, valid, *, own: bool) -> Scored:
-    def _one(value, valid):
-        series = Series(jnp.zeros(len(value)), value - before, valid)
-        return score(series, params.region_mean, params.region_std, own=own)
-
-    return jax.vmap(_one)(value, valid)
 
 
 @partial(gp.compiled, static_argnames=("solver", "inducing"))
@@ -144,19 +130,19 @@ def _latent(params, grid, place, at, hyper, arrays, *, solver: str, inducing: in
 
 
 @jax.jit
-def _physical(params, after, hyper, scored: Scored, fine, mean, std, base) -> Posterior:
+def _physical(params, after, hyper, told: Scored, fine, mean, std, base) -> Posterior:
     noise = params.hyper.noise[NDVI] if hyper is None else hyper.noise[:, NDVI]
-    scale = scored.std[:, NDVI]
-    level = scored.mean[:, NDVI][:, None] + after[None]
+    scale = told.std[:, NDVI]
+    level = told.mean[:, NDVI][:, None] + after[None]
     if base is not None:
         level = level + base
     ndvi = mean * scale[:, None] + level
-    empty = ~jnp.any(scored.valid, axis=(1, 2))
+    empty = ~jnp.any(told.valid, axis=(1, 2))
     quality = (
-        jnp.where(scored.flag[:, NDVI] & ~empty, REGION_SCALE, 0)
+        jnp.where(told.flag[:, NDVI] & ~empty, REGION_SCALE, 0)
         + jnp.where(empty, NO_DATA, 0)
         + jnp.where(fine, 0, REGION_HYPER)
-        + jnp.where(scored.far, IMPLAUSIBLE, 0)
+        + jnp.where(told.far, IMPLAUSIBLE, 0)
     )
     return Posterior(
         jnp.clip(ndvi, -1.0, 1.0),

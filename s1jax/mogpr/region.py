@@ -6,10 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int
 
 from s1jax import gp, hiding
-from s1jax.chunks import map_pixels
 from s1jax.gp.search import NOISE
 from s1jax.mogpr.config import SCALES, Curve, MogprParams
 from s1jax.mogpr.inputs import on_days, pick, regional_curve
@@ -84,18 +83,19 @@ def learn(
     value, valid = (np.asarray(leaf)[some] for leaf in outputs[1:3])
     day = jnp.asarray(outputs.day, region_mean.dtype)
     own = scale == "pixel"
-    scored = Series(day, *zscore(day, (value, valid), region_mean, region_std, own=own))
+    told = scored(value.astype(day.dtype), valid, region_mean, region_std, own=own)
+    drawn = Series(day, np.asarray(told.z), np.asarray(told.valid))
     if given is None:
         start = gp.initial(latents, value.shape[-1])
-        hyper = gp.fit(scored, start, iterations=iterations)
-        asked, hidden = _questions(scored)
+        hyper = gp.fit(drawn, start, iterations=iterations)
+        asked, hidden = _questions(drawn)
         if hidden.any():
             hyper = gp.fit(asked, hyper, hidden=hidden, iterations=iterations)
     else:
         hyper = jax.tree.map(lambda leaf: jnp.asarray(leaf, region_mean.dtype), given)
     one = jnp.ones((), region_mean.dtype)
     place = np.asarray(own)
-    return MogprParams(hyper, None, region_mean, region_std, curve, channel, one, place), scored
+    return MogprParams(hyper, None, region_mean, region_std, curve, channel, one, place), drawn
 
 
 def _completed(curve: Curve, blank: Bool[np.ndarray, "node"], level: MogprParams) -> Curve:
@@ -167,36 +167,28 @@ def score(
     return Scored(jnp.where(valid, z.value, 0.0), valid, mean, std, flag, jnp.any(far))
 
 
-def zscore(
-    day: Float[Array, "time"],
-    arrays: PyTree,
+@partial(jax.jit, static_argnames="own")
+def scored(
+    value: Float[Array, "pixel time output"],
+    valid: Bool[Array, "pixel time output"],
     region_mean: Float[Array, "output"],
     region_std: Float[Array, "output"],
     *,
     own: bool,
-) -> tuple[Float[np.ndarray, "pixel time output"], Bool[np.ndarray, "pixel time output"]]:
-    """z-scored values of many pixels and where they are valid, `score` of each."""
-    return map_pixels(
-        partial(_zscore, day, region_mean, region_std, own=own),
-        arrays,
-        chunk=min(8192, len(arrays[0])),
-        label="z-score",
-    )
+) -> Scored:
+    """`score` of every pixel."""
 
+    def _of_pixel(value, valid):
+        return score(Series(jnp.zeros(len(value)), value, valid), region_mean, region_std, own=own)
 
-@partial(jax.jit, static_argnames="own")
-def _zscore(day, region_mean, region_std, arrays, *, own: bool):
-    def _one(value, valid):
-        return score(Series(day, value, valid), region_mean, region_std, own=own)[:2]
-
-    return jax.vmap(_one)(*arrays)
+    return jax.vmap(_of_pixel)(value, valid)
 
 
 def _spread(series: Series, place: np.ndarray | None, sample: int) -> Int[np.ndarray, "sample"]:
     """Pixels with data, as many from every cell as can be."""
     some = np.flatnonzero(np.asarray(series.valid).any(axis=(1, 2)))
     if place is None:
-        return some[_evenly(some.size, sample)]
+        return some[evenly(some.size, sample)]
     cells = np.floor(np.asarray(place, np.float64)[some] / _CELL).astype(np.int64)
     _, cell = np.unique(cells, axis=0, return_inverse=True)
     # neighbours are of one field: a cell's pixels are taken in leaps over it
@@ -208,10 +200,11 @@ def _spread(series: Series, place: np.ndarray | None, sample: int) -> Int[np.nda
     # whole rounds over the cells until there are enough, thinned evenly to the number asked for
     rounds = np.sort(rank)[min(sample, some.size) - 1] if some.size else 0
     kept = order[rank[order] <= rounds]
-    return np.sort(some[kept[_evenly(kept.size, sample)]])
+    return np.sort(some[kept[evenly(kept.size, sample)]])
 
 
-def _evenly(n: int, count: int) -> Int[np.ndarray, "count"]:
+def evenly(n: int, count: int) -> Int[np.ndarray, "count"]:
+    """At most `count` of the places 0 ... n - 1, evenly spread."""
     return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(np.int64))
 
 
