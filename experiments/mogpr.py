@@ -97,7 +97,7 @@ def main(job: Job) -> tiles.Filled:
 
     started = time.perf_counter()
     ds = ds.assign_attrs(s1jax_method=described(params))
-    smooth = FILTER if (params.channel < NDVI).any() else None
+    smooth = FILTER if (params.channel < NDVI).any() else ()
     options = {"tile": job.tile, "days": days, "quality": True, "smooth": smooth}
     done = tiles.fill(_predict, ds, job.output, **options)
     _report(job, done, time.perf_counter() - started)

@@ -38,13 +38,17 @@ class Method(NamedTuple):
 
 def take(series: Series, pixels: np.ndarray, time: slice = slice(None)) -> Series:
     """The given pixels and periods of a flat Series, as NumPy arrays."""
-    smooth = series.smooth
+
+    def _look(look):
+        return None if look is None else np.asarray(look)[pixels][:, time]
+
     return Series(
         day=np.asarray(series.day)[time],
         value=np.asarray(series.value)[pixels][:, time],
         valid=np.asarray(series.valid)[pixels][:, time],
         place=None if series.place is None else np.asarray(series.place)[pixels],
-        smooth=None if smooth is None else np.asarray(smooth)[pixels][:, time],
+        smooth=_look(series.smooth),
+        wide=_look(series.wide),
     )
 
 

@@ -6,7 +6,7 @@ import xarray as xr
 from s1jax import cube, tiles
 from s1jax.types import Series
 
-FILTER = 3
+FILTER = (3,)
 """Side of the squares of the speckle filter, pixels."""
 _PATCH = 8
 """Side of the squares of pixels that the sample is made of."""
@@ -32,7 +32,7 @@ def sampled(ds: xr.Dataset, *, smooth: bool) -> tuple[Series, Series]:
     pixels = 0
     for rows, columns in _patches(ds, patch):
         _, series, found = tiles.read(
-            ds, rows, columns, where=where, smooth=FILTER if smooth else None
+            ds, rows, columns, where=where, smooth=FILTER if smooth else ()
         )
         if series is not None:
             row, column = (int((s.start + s.stop) / 2 // side) for s in (rows, columns))

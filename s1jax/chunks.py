@@ -44,10 +44,18 @@ def map_pixels(
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(f"pixels on the first axis: got sizes {sorted(sizes)}, expected one, > 0")
     (n,) = sizes
-    parts = []
+    parts, waiting = [], None
+
+    def _fetched(start, part):
+        keep = min(chunk, n - start)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:keep], part)
+
     for start in bar(range(0, n, chunk), label, "chunk"):
         index = np.minimum(np.arange(start, start + chunk), n - 1)
         part = function(jax.tree.map(lambda leaf, i=index: jnp.asarray(leaf[i]), arrays))
-        keep = min(chunk, n - start)
-        parts.append(jax.tree.map(lambda leaf, k=keep: np.asarray(leaf[:k]), part))
+        # the next chunk is computed while this one is fetched
+        if waiting is not None:
+            parts.append(_fetched(*waiting))
+        waiting = start, part
+    parts.append(_fetched(*waiting))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

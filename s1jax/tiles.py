@@ -48,7 +48,7 @@ def fill(
     tile: int = 256,
     days: Days | None = None,
     quality: bool = False,
-    smooth: int | None = None,
+    smooth: tuple[int, ...] = (),
 ) -> Filled:
     """Write what `cube.fill_product` makes of every pixel of an aligned cube, and say how it went.
 
@@ -64,8 +64,8 @@ def fill(
       tile: rows and columns of a tile.
       days: on which to estimate, days since 1970-01-01; the cube's own where None.
       quality: write the flags of `predict`, which then returns a Posterior, as S2ndvi_QUALITY.
-      smooth: side of the squares of `cube.despeckle`, which each tile then passes with its
-        neighbours; None: the cube has its filtered radar, or needs none.
+      smooth: sizes of `cube.despeckle`, which each tile then passes with its neighbours; none: the
+        cube has its filtered radar, or needs none.
 
     Raises:
       ValueError: another suffix, or a tile without pixels.
@@ -133,7 +133,7 @@ def read(
     columns: slice,
     *,
     where: Float[np.ndarray, "y x 2"] | None = None,
-    smooth: int | None = None,
+    smooth: tuple[int, ...] = (),
 ) -> tuple[xr.Dataset, Series | None, Int[np.ndarray, "pixel"]]:
     """Part of a cube in memory, its series (None: no pixel) and their places in its flat grid.
 
@@ -145,12 +145,12 @@ def read(
       smooth: as in `fill`.
     """
     needed = {*cube.channels(ds), "mask"}
-    kept = [n for n in ds.data_vars if n in needed or str(n).endswith("_smooth")]
-    halo = 0 if smooth is None else smooth // 2
+    kept = [n for n in ds.data_vars if n in needed or str(n).endswith(("_smooth", "_wide"))]
+    halo = max(smooth, default=0) // 2
     wide = [slice(max(s.start - halo, 0), s.stop + halo) for s in (rows, columns)]
     part = ds[kept].isel(y=wide[0], x=wide[1]).compute()
-    if smooth is not None:
-        part = cube.despeckle(part, size=smooth)
+    if smooth:
+        part = cube.despeckle(part, sizes=smooth)
         inner = [
             slice(s.start - w.start, s.stop - w.start)
             for s, w in zip((rows, columns), wide, strict=True)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,15 @@ log = logging.getLogger("s1jax")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """AdamW, learning rate reduced on a plateau and early stopping, both of the validation loss."""
+    """AdamW, a learning rate that falls, and early stopping by the validation loss."""
 
     learning_rate: float = 1e-3
     """Initial learning rate of AdamW, 1."""
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    """How the learning rate falls: after epochs without a better validation loss, or along a cosine
+    to zero over all epochs, after a rise over the first twentieth."""
+    clip: float | None = None
+    """Longest gradient, by its norm; none: any."""
     weight_decay: float = 1e-5
     """Decoupled weight decay of AdamW, 1."""
     batch_rows: int = 256_000
@@ -192,10 +197,7 @@ def fit(
         )
     batch = batch_size(n, config)
     log.info("%s: %d rows in batches of %d, %d validation rows", label, n, batch, m)
-    optimiser = optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
-    plateau = optax.contrib.reduce_on_plateau(
-        factor=config.plateau_factor, patience=config.plateau_patience
-    )
+    optimiser, plateau = _optimiser(config, n // batch)
     dtype = jax.tree.leaves(variables)[0].dtype
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         state = State(
@@ -236,6 +238,20 @@ def fit(
         raise ValueError(f"{label}: validation loss: got none that is finite, expected some")
     log.info("%s: best validation loss %.5f", label, float(state.best_loss))
     return state
+
+
+def _optimiser(config: TrainConfig, steps: int):
+    """AdamW, and what lowers its rate on a plateau (of a cosine: never); `steps` an epoch."""
+    rate, patience = config.learning_rate, config.plateau_patience
+    if config.schedule == "cosine":
+        steps *= config.epochs
+        rate = optax.warmup_cosine_decay_schedule(0.0, rate, max(1, steps // 20), max(2, steps))
+        patience = config.epochs + 1
+    optimiser = optax.adamw(rate, weight_decay=config.weight_decay)
+    if config.clip is not None:
+        optimiser = optax.chain(optax.clip_by_global_norm(config.clip), optimiser)
+    plateau = optax.contrib.reduce_on_plateau(factor=config.plateau_factor, patience=patience)
+    return optimiser, plateau
 
 
 def _manager(folder: Path) -> ocp.CheckpointManager:

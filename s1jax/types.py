@@ -34,6 +34,8 @@ class Series(NamedTuple):
     """Metres east and north."""
     smooth: Float[Array, "*pixel time radar"] | None = None
     """The radar channels, speckle-filtered, dB; valid where theirs are; None where not made."""
+    wide: Float[Array, "*pixel time radar"] | None = None
+    """The same over a wider neighbourhood."""
 
 
 class Estimate(NamedTuple):

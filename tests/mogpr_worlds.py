@@ -45,7 +45,7 @@ def learnt():
     """What is learnt from a region, hyperparameters of pixels included."""
     series, _ = region()
     found, sample = learn(series, channels(series, "raw"), latents=1, sample=40, iterations=30)
-    return found._replace(prior=gp.prior(sample, found.hyper))
+    return found._replace(prior=gp.prior(*sample))
 
 
 def take(series, pixels):

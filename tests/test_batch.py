@@ -160,7 +160,7 @@ def test_learns_from_filtered_radar_of_a_sample(folder, capsys):
     own = _opened(folder, "own")
     xr.testing.assert_equal(own, _opened(folder, "again"))
     ds, _, _ = _whole(folder)
-    series, pixel = cube.to_series(cube.despeckle(ds, size=FILTER))
+    series, pixel = cube.to_series(cube.despeckle(ds, sizes=FILTER))
     expected = mogpr.posterior(mogpr.load(learnt), series, series.day, chunk=400)
     # the filter rounds by the shape of a tile
     np.testing.assert_allclose(_at(own, "S2ndvi_FUSED", pixel), expected.mean, atol=1e-4)
@@ -241,7 +241,7 @@ def test_sample_is_spread_and_its_two_parts_lie_apart(folder):
         span = np.ptp(part.place, axis=0) / np.ptp(series.place, axis=0)
         assert (span > 0.7).all()
     # filtered with the neighbours of the whole cube
-    whole, _ = cube.to_series(cube.despeckle(ds, size=FILTER))
+    whole, _ = cube.to_series(cube.despeckle(ds, sizes=FILTER))
     order = [np.lexsort(part.T) for part in (np.concatenate([train.place, val.place]), whole.place)]
     smooth = np.concatenate([train.smooth, val.smooth])
     np.testing.assert_allclose(smooth[order[0]], whole.smooth[order[1]], rtol=1e-5)
@@ -253,7 +253,7 @@ def test_too_little_for_a_sample_is_told(folder):
     with pytest.raises(ValueError, match=r"sample: got 1 pixels with data, expected some to train"):
         sampled(
             ds.assign(mask=ds.mask & (np.cumsum(ds.mask.values).reshape(HEIGHT, WIDTH) == 1)),
-            smooth=0,
+            smooth=(0,),
         )
 
 

@@ -216,7 +216,7 @@ def _expected(ds, name, size):
 def test_despeckled_in_bands_is_the_filter_of_the_whole(ds, monkeypatch, rows):
     aligned = cube.align_cube(ds)
     monkeypatch.setattr(smooth, "_VALUES", rows * PERIODS * WIDTH)
-    made = cube.despeckle(aligned, size=5)
+    made = cube.despeckle(aligned, sizes=(5,))
     for name in ("VV", "VH"):
         found = made[f"{name}_smooth"]
         np.testing.assert_allclose(found, _expected(aligned, name, 5), atol=1e-5)
@@ -233,9 +233,12 @@ def test_despeckle_without_mask_and_of_other_axes(ds):
     bare = cube.align_cube(ds).drop_vars("mask")
     made = cube.despeckle(bare.transpose("x", "t", "y"))
     np.testing.assert_allclose(made.VV_smooth, _expected(bare, "VV", 3), atol=1e-5)
+    np.testing.assert_allclose(made.VV_wide, _expected(bare, "VV", 7), atol=1e-5)
     assert "mask" not in made.VV_smooth.attrs["long_name"]
     with pytest.raises(ValueError, match="size: got 4, expected an odd number"):
-        cube.despeckle(bare, size=4)
+        cube.despeckle(bare, sizes=(4,))
+    with pytest.raises(ValueError, match="sizes: got"):
+        cube.despeckle(bare, sizes=(3, 5, 7))
 
 
 def test_despeckled_variables_are_no_channels(ds, tmp_path):
@@ -258,7 +261,7 @@ def test_despeckled_variables_are_no_channels(ds, tmp_path):
     back = cube.open_cube(tmp_path / "cube.nc")
     xr.testing.assert_equal(back, made)
     assert back.VV_smooth.attrs == made.VV_smooth.attrs
-    again = cube.despeckle(cube.align_cube(back), size=5)
+    again = cube.despeckle(cube.align_cube(back), sizes=(5,))
     np.testing.assert_allclose(again.VV_smooth, _expected(two, "VV", 5), atol=1e-5)
 
 
@@ -271,6 +274,8 @@ def test_series_carries_what_was_smoothed(ds, x64):
     for channel, name in enumerate(["VV_smooth", "VH_smooth"]):
         given = np.nan_to_num(cube.at_pixels(made, name, pixel))
         np.testing.assert_array_equal(series.smooth[..., channel], given)
+        wide = np.nan_to_num(cube.at_pixels(made, name.replace("smooth", "wide"), pixel))
+        np.testing.assert_array_equal(series.wide[..., channel], wide)
     assert (series.smooth[~series.valid[..., :-1]] == 0).all()
     assert (series.smooth != series.value[..., :-1])[series.valid[..., :-1]].any()
     with pytest.raises(ValueError, match=r"VH_smooth: got .* expected it among them"):

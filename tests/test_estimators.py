@@ -21,7 +21,9 @@ ESTIMATORS = {
     "boosting": baselines.boosting(baselines.BoostingConfig(iterations=5, rows=500, draws=1)),
     "mlp3": networks.mlp(networks.Mlp3Config(train=TRAIN, chunk=16)),
     "mlp10": networks.mlp(networks.Mlp10Config(train=TRAIN, chunk=16)),
-    "mogpr": mogpr.mogpr(mogpr.MogprConfig(latents=1, sample=8, iterations=3, chunk=16)),
+    "mogpr": mogpr.mogpr(
+        mogpr.MogprConfig(latents=1, hyper="region", sample=8, iterations=3, chunk=16)
+    ),
 }
 WITHOUT_LIKELIHOOD = set(ESTIMATORS) - {"mogpr"}
 

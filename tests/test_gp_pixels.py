@@ -1,5 +1,6 @@
 """Hyperparameters of every pixel: near the truth, at the optimum, and each pixel for itself."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,6 +70,16 @@ def _costs(rows, prior, series):
 
 def _rows_of(hyper):
     return np.asarray(jax.vmap(pack)(jax.tree.map(jnp.asarray, hyper)))
+
+
+def test_prior_far_from_the_sample_stays_wide_and_says_so(world, caplog, monkeypatch):
+    series = jax.tree.map(lambda leaf: leaf[:60], world[0]._replace(day=None))
+    series = series._replace(day=world[0].day, value=series.value * np.float32(np.nan))
+    monkeypatch.setattr(pixels, "_curvature", lambda *_: np.eye(SPREAD.size))
+    found = gp.prior(series, REGION)
+    assert "only 0 of 60 fits succeeded" in caplog.text
+    chex.assert_tree_all_finite(found)
+    np.testing.assert_allclose(found.mean, pack(jax.tree.map(jnp.float32, REGION)))
 
 
 def test_prior_finds_the_planted_spread(prior):

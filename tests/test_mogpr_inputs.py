@@ -141,7 +141,9 @@ def _sampled(series, **options):
     """Pixels in the sample, told by where they are valid."""
     rows = {valid.tobytes(): pixel for pixel, valid in enumerate(np.asarray(series.valid))}
     assert len(rows) == len(series.valid)
-    return np.array([rows[np.asarray(v).tobytes()] for v in _learn(series, **options)[1].valid])
+    return np.array(
+        [rows[np.asarray(v).tobytes()] for v in _learn(series, **options)[1].series.valid]
+    )
 
 
 def test_sample_is_spread_over_the_cells_and_nothing_is_drawn():
@@ -185,7 +187,7 @@ def test_sample_is_what_the_pixels_are_scored_by():
             ndvi = value[2, series.valid[2, :, -1], -1]
             mean[-1], std[-1] = ndvi.mean(), ndvi.std()
         expected = np.where(series.valid[2], (value[2] - mean) / std, 0.0)
-        np.testing.assert_allclose(sample.value[2], expected, atol=2e-4)
+        np.testing.assert_allclose(sample.series.value[2], expected, atol=2e-4)
     far = np.abs((value[4, :, 0] - mean[0]) / std[0]) > 5
     assert far.all()
 
@@ -218,9 +220,9 @@ def test_radar_of_another_world_is_no_part_of_the_sample():
     series, _ = region(pixels=60)
     series.value[7, :, 0] = -79.0
     params, sample = _learn(series, sample=60)
-    assert not np.asarray(sample.valid)[7, :, 0].any()
-    assert np.abs(np.asarray(sample.value)[..., :2]).max() <= 5.0
-    assert np.asarray(sample.valid)[6, :, 0].all()
+    assert not np.asarray(sample.series.valid)[7, :, 0].any()
+    assert np.abs(np.asarray(sample.series.value)[..., :2]).max() <= 5.0
+    assert np.asarray(sample.series.valid)[6, :, 0].all()
     np.testing.assert_array_equal(params.channel, worlds.params().channel)
 
 

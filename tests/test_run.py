@@ -22,7 +22,8 @@ SMALL = (
     "--preset quick --scene.height 32 --scene.width 36 --training-pixels 60 --validation-pixels 40 "
     "--test-pixels 30 --mlp3.train.epochs 2 --mlp10.train.epochs 2 --mlp3.chunk 64 "
     "--mlp10.chunk 64 --boosting.iterations 5 --boosting.rows 400 --mogpr.sample 8 "
-    "--mogpr.iterations 3 --mogpr.chunk 32 --whittaker.penalties 1e4 1e6"
+    "--mogpr.iterations 3 --mogpr.chunk 32 --mogpr.inputs raw --mogpr.mean zero "
+    "--mogpr.hyper region --whittaker.penalties 1e4 1e6"
 ).split()
 
 

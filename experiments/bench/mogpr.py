@@ -98,7 +98,9 @@ def _paired(rows: list[dict]) -> str:
     return table.markdown(cells, {k: COLUMNS[k] for k in ("name", "mode", "latents", *ends)})
 
 
-def _learn(config: MogprBench, bed: beds.Bed, latents: int) -> list[tuple[MogprParams, Series]]:
+def _learn(
+    config: MogprBench, bed: beds.Bed, latents: int
+) -> list[tuple[MogprParams, mogpr.Sample]]:
     """Of each fold: what three outputs of one orbit tell, and the z-scored sample."""
     found = []
     for part in bed.parts:
@@ -116,7 +118,7 @@ def _all(config, bed, learnt, few, peers) -> Iterator[dict]:
             for dtype in ("float32", "float64") if solver == "kalman" else ("float32",):
                 yield _ours(config, bed, few, params, solver, dtype)
         if "pixel" in config.modes:
-            own = [p._replace(prior=gp.prior(sample, p.hyper)) for p, sample in folds]
+            own = [p._replace(prior=gp.prior(*sample)) for p, sample in folds]
             yield _ours(config, bed, few, own, "kalman", "float32")
         log.info("%d latents done", latents)
     yield _default(config, bed, few)

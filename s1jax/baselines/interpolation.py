@@ -102,7 +102,7 @@ def whittaker(config: WhittakerConfig = WhittakerConfig()) -> Estimator:
         mean = float(np.nanmean(training_labels(train)))
         truth = labels(val)
         some = np.asarray(jax.random.permutation(key_pixels, truth.shape[0]))[: config.pixels]
-        part = val._replace(value=val.value[some], valid=val.valid[some], place=None, smooth=None)
+        part = Series(val.day, val.value[some], val.valid[some])
         seen, hidden = hide(key_hide, part)
         errors = [
             rms(_smooth(seen, penalty, config.order, mean), truth[some], hidden)

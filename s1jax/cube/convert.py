@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, Shaped
 
 from s1jax.cube.crs import place, with_grid_mapping
 from s1jax.cube.dates import from_days, to_days
-from s1jax.cube.names import channels, sentinel1, smooth_name
+from s1jax.cube.names import LOOKS, channels, sentinel1
 from s1jax.types import Series
 
 
@@ -26,7 +26,7 @@ def to_series(ds: xr.Dataset) -> tuple[Series, Int[np.ndarray, "pixel"]]:
 
     NumPy arrays in JAX's default precision: day (time,) in days since 1970-01-01, value and valid
     (pixel, time, channel) with 0 where not valid, place (pixel, 2) in metres or None, and smooth
-    (pixel, time, radar) where `despeckle` was called, else None.
+    and wide (pixel, time, radar) where `despeckle` made them, else None.
 
     Raises:
       ValueError: no pixel is left, or some radar values are without their filtered ones.
@@ -41,20 +41,20 @@ def to_series(ds: xr.Dataset) -> tuple[Series, Int[np.ndarray, "pixel"]]:
     where = place(ds)
     where = None if where is None else where.reshape(-1, 2)[pixel].astype(dtype)
     value = np.where(valid, value, value.dtype.type(0)).astype(dtype, copy=False)
-    smooth = _smooth(ds, pixel, valid[..., :-1], dtype)
-    return Series(to_days(ds["t"].values).astype(dtype), value, valid, where, smooth), pixel
+    looks = (_look(ds, look, pixel, valid[..., :-1], dtype) for look in LOOKS)
+    return Series(to_days(ds["t"].values).astype(dtype), value, valid, where, *looks), pixel
 
 
-def _smooth(ds, pixel, valid, dtype):
+def _look(ds, look, pixel, valid, dtype):
     """Speckle-filtered radar with 0 where not valid; None where the cube has none."""
-    names = [smooth_name(name) for name in sentinel1(ds)]
+    names = [f"{name}_{look}" for name in sentinel1(ds)]
     if not any(name in ds.variables for name in names):
         return None
     value = np.stack([at_pixels(ds, name, pixel) for name in names], axis=-1)
     lost = (valid & ~np.isfinite(value)).sum(axis=(0, 1))
     for name, count in zip(names, lost, strict=True):
         if count:
-            got = f"{count:,} valid values of {name.removesuffix('_smooth')} without it"
+            got = f"{count:,} valid values of {name.removesuffix(f'_{look}')} without it"
             raise ValueError(f"{name}: got {got}, expected none; call despeckle again")
     return np.where(valid, value, value.dtype.type(0)).astype(dtype, copy=False)
 
@@ -132,6 +132,7 @@ def from_scene(scene, *, pixel_m: float | int = 50.0) -> xr.Dataset:
         {
             "VV": (cube, np.asarray(scene.vv_db), {"units": "dB"}),
             "VH": (cube, np.asarray(scene.vh_db), {"units": "dB"}),
+            **_second_orbit(scene),
             "S2ndvi": (cube, np.asarray(scene.ndvi), {"units": "1"}),
             "truth": (cube, np.asarray(scene.truth), {"units": "1", "long_name": "true NDVI"}),
             "mask": (grid, np.asarray(scene.mask, bool), {"long_name": "paddy"}),
@@ -146,3 +147,10 @@ def from_scene(scene, *, pixel_m: float | int = 50.0) -> xr.Dataset:
         attrs={"crs": "EPSG:32749", "source": "s1jax.simulate"},
     )
     return with_grid_mapping(ds)
+
+
+def _second_orbit(scene):
+    if scene.vv_2_db is None:
+        return {}
+    pair = (("VV_2", scene.vv_2_db), ("VH_2", scene.vh_2_db))
+    return {name: (("t", "y", "x"), np.asarray(db), {"units": "dB"}) for name, db in pair}

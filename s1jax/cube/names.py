@@ -43,9 +43,8 @@ def channels(ds: xr.Dataset) -> list[str]:
     return [*sentinel1(ds), "S2ndvi"]
 
 
-def smooth_name(name: str) -> str:
-    """Name of the speckle-filtered variable that stands beside a radar variable."""
-    return f"{name}_smooth"
+LOOKS = ("smooth", "wide")
+"""Suffixes of the speckle-filtered variables that stand beside a radar variable."""
 
 
 def standard_names(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:

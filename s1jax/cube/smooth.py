@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from s1jax import speckle
-from s1jax.cube.names import sentinel1, smooth_name
+from s1jax.cube.names import LOOKS, sentinel1
 from s1jax.progress import bar
 
 log = logging.getLogger("s1jax")
@@ -18,8 +18,8 @@ _VALUES = 2**22
 _filtered = jax.jit(speckle.mean, static_argnames="size")
 
 
-def despeckle(ds: xr.Dataset, *, size: int = 3) -> xr.Dataset:
-    """The cube with VV_smooth, VH_smooth [, VV_2_smooth, ...]: dB, valid where VV, VH are.
+def despeckle(ds: xr.Dataset, *, sizes: tuple[int, ...] = (3, 7)) -> xr.Dataset:
+    """The cube with VV_smooth and VV_wide, VH_smooth, ...: dB, valid where VV, VH are.
 
     Each is the mean over neighbours (`speckle.mean`) of its variable inside `mask`, where there is
     one, and NaN outside; older ones are replaced. It is made of the whole cube, so do this
@@ -28,11 +28,13 @@ def despeckle(ds: xr.Dataset, *, size: int = 3) -> xr.Dataset:
 
     Args:
       ds: aligned cube (`align_cube`); its orbits are filtered apart.
-      size: odd side of the square of the local means, pixels.
+      sizes: odd sides of the squares of the local means, pixels: of `smooth`, and of `wide`.
 
     Raises:
-      ValueError: `size` is even or below 1.
+      ValueError: a size is even or below 1, or there are not one or two.
     """
+    if not 1 <= len(sizes) <= len(LOOKS):
+        raise ValueError(f"sizes: got {sizes}, expected one or two, of {LOOKS}")
     height, width = ds.sizes["y"], ds.sizes["x"]
     if min(height, width) == 1:
         log.info("speckle: not filtered, %d x %d pixels have no neighbours", height, width)
@@ -41,14 +43,15 @@ def despeckle(ds: xr.Dataset, *, size: int = 3) -> xr.Dataset:
     if "mask" in ds.variables:
         wanted = ds["mask"].transpose("y", "x").values.astype(bool)
     inside = " inside mask" if "mask" in ds.variables else ""
-    how = f"{size} x {size} means in linear power{inside}"
     made = {}
     for name in sentinel1(ds):
         db = ds[name].transpose("t", "y", "x").values
-        value = _in_bands(db, np.isfinite(db) & wanted, size, f"{name} speckle")
-        attrs = {"units": "dB", "long_name": f"{name}, {how}"}
-        made[smooth_name(name)] = (("t", "y", "x"), value, attrs)
-    log.info("speckle of %s: %s", ", ".join(sentinel1(ds)), how)
+        valid = np.isfinite(db) & wanted
+        for look, size in zip(LOOKS, sizes, strict=False):
+            value = _in_bands(db, valid, size, f"{name} speckle")
+            how = f"{name}, {size} x {size} means in linear power{inside}"
+            made[f"{name}_{look}"] = (("t", "y", "x"), value, {"units": "dB", "long_name": how})
+    log.info("speckle of %s: means over %s pixels%s", ", ".join(sentinel1(ds)), sizes, inside)
     return ds.assign(made)
 
 

@@ -51,11 +51,13 @@ def prior(series: Series, hyper: Hyper) -> Prior:
 
     Expectation maximisation with a Gaussian approximation of each pixel's posterior: mean and
     covariance of the sample's MAP rows, plus the inverse of the mean curvature of the objective,
-    which is alike for all pixels. Three rounds from a weak prior; deterministic.
+    which is alike for all pixels. Three rounds from a weak prior; deterministic. Where the fit of
+    most pixels of the sample fails they end, and the log says so.
 
     Args:
       series: z-scored outputs of a sample of pixels (pixel, time, channel); its dtype is used.
-      hyper: the region's.
+      hyper: the region's, of maximum likelihood of that sample (`gp.fit`): far from there most fits
+        fail.
     """
     dtype = jax.dtypes.canonicalize_dtype(series.value.dtype)
     hyper = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), hyper)
@@ -66,6 +68,12 @@ def prior(series: Series, hyper: Hyper) -> Prior:
     found = _prior(pack(hyper), np.diag(width**2), curvature, dtype)
     for _ in range(_ROUNDS):
         rows, ok = _rows(series, found, latents)
+        if 2 * ok.sum() <= ok.size:
+            log.warning(
+                "prior of the pixels: only %d of %d fits succeeded; it stays as it was",
+                ok.sum(), ok.size,
+            )  # fmt: skip
+            break
         rows = np.asarray(rows, np.float64)[ok]
         spread = np.cov(rows.T, bias=True) + np.asarray(found.root @ found.root.T, np.float64)
         found = _prior(rows.mean(axis=0), spread, curvature, dtype)

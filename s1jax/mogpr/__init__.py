@@ -13,7 +13,7 @@ from s1jax.mogpr.posterior import (
     Posterior,
     posterior,
 )
-from s1jax.mogpr.region import evenly, learn
+from s1jax.mogpr.region import Sample, evenly, learn
 
 __all__ = [
     "IMPLAUSIBLE",
@@ -25,6 +25,7 @@ __all__ = [
     "MogprConfig",
     "MogprParams",
     "Posterior",
+    "Sample",
     "Tried",
     "WithMean",
     "available",

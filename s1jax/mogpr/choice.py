@@ -81,7 +81,7 @@ def choose(
     def _variant(kind, mean, hyper):
         params, sample = _learnt(kind, mean)
         if hyper == "pixel":
-            params = params._replace(prior=gp.prior(sample, params.hyper))
+            params = params._replace(prior=gp.prior(*sample))
         found = posterior(params, shown, val.day, solver=config.solver, chunk=config.chunk)
         square = np.where(hidden, found.mean - np.asarray(val.value)[..., NDVI], 0.0) ** 2
         rmse = float(np.sqrt(square.sum() / hidden.sum())) if enough else np.nan

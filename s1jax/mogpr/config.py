@@ -42,7 +42,7 @@ class MogprConfig:
     """Training pixels, spread evenly over the region, that hyperparameters are fitted on."""
     iterations: int = 200
     """Most steps of the optimiser in that fit."""
-    chunk: int = 8192
+    chunk: int = 4096
     """Pixels per call; changes speed and memory, no digit of the result."""
 
 

@@ -92,6 +92,7 @@ def thinned(series: Series, stride: int) -> Series:
         value=series.value[..., every, :],
         valid=series.valid[..., every, :],
         smooth=None if series.smooth is None else series.smooth[..., every, :],
+        wide=None if series.wide is None else series.wide[..., every, :],
     )
 
 

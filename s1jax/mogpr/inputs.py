@@ -1,12 +1,17 @@
 """The outputs of the process: which channels of a Series, what of them is plausible, less what."""
 
+from functools import partial
+
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from s1jax.align import fold
 from s1jax.mogpr.config import INPUTS, Curve
 from s1jax.types import NDVI, Series
 
+_Array = Array | np.ndarray
 RADAR_DB = (-80.0, 40.0)
 """Backscatter outside is no measurement, dB."""
 NDVI_RANGE = (-1.5, 1.5)
@@ -48,21 +53,38 @@ def pick(series: Series, channel: Int[np.ndarray, "output"]) -> Series:
     Raises:
       ValueError: the series has no such channel, or its days do not ascend.
     """
-    day, value = np.asarray(series.day), np.asarray(series.value)
-    radar, place = value.shape[-1] - 1, source(channel)
+    check(series, channel)
+    value, valid = picked(*series[1:3], series.smooth, channel=tuple(channel.tolist()))
+    return Series(np.asarray(series.day), np.asarray(value), np.asarray(valid))
+
+
+def check(series: Series, channel: Int[np.ndarray, "output"]) -> None:
+    """Refuse a series without such channels, or with days that do not ascend (ValueError)."""
+    radar, place = series.value.shape[-1] - 1, source(channel)
     if place.max(initial=0) >= radar:
         raise ValueError(f"series.value: got {radar} radar channels, expected {place.max() + 1}")
     if (channel < NDVI).any() and series.smooth is None:
         raise ValueError("series.smooth: got none, expected the speckle-filtered channels")
-    if not (np.diff(day) >= 0).all():
+    if not (np.diff(np.asarray(series.day)) >= 0).all():
         raise ValueError("series.day: got days that do not ascend, expected ascending ones")
+
+
+@partial(jax.jit, static_argnames="channel")
+def picked(
+    value: Float[_Array, "*pixel time channel"],
+    valid: Bool[_Array, "*pixel time channel"],
+    smooth: Float[_Array, "*pixel time radar"] | None,
+    *,
+    channel: tuple[int, ...],
+) -> tuple[Float[Array, "*pixel time output"], Bool[Array, "*pixel time output"]]:
+    """Value (0 where not valid) and valid of `pick`, of arrays that passed `check`."""
+    place = source(np.array(channel)).tolist()
     found = [
-        value[..., p] if c >= NDVI else np.asarray(series.smooth)[..., p]
-        for c, p in zip(channel.tolist(), place.tolist(), strict=True)
+        value[..., p] if c >= NDVI else smooth[..., p] for c, p in zip(channel, place, strict=True)
     ]
-    found = np.stack(found, axis=-1)
-    valid = np.asarray(series.valid)[..., place] & plausible(found)
-    return Series(day, np.where(valid, found, 0.0).astype(value.dtype), valid)
+    found = jnp.stack(found, axis=-1)
+    valid = jnp.stack([valid[..., p] for p in place], axis=-1) & plausible(found)
+    return jnp.where(valid, found, 0.0), valid
 
 
 def source(channel: Int[np.ndarray, "output"]) -> Int[np.ndarray, "output"]:
@@ -70,11 +92,13 @@ def source(channel: Int[np.ndarray, "output"]) -> Int[np.ndarray, "output"]:
     return np.where(channel < NDVI, _FILTERED - channel, channel)
 
 
-def plausible(value: Float[np.ndarray, "*pixel channel"]) -> Bool[np.ndarray, "*pixel channel"]:
+def plausible(
+    value: Float[_Array, "*pixel time channel"],
+) -> Bool[_Array, "*pixel time channel"]:
     """True where backscatter (all channels but the last) and NDVI are numbers that can be."""
-    low = np.full(value.shape[-1], RADAR_DB[0])
-    high = np.full(value.shape[-1], RADAR_DB[1])
-    low[NDVI], high[NDVI] = NDVI_RANGE
+    shape = (1,) * (value.ndim - 1) + value.shape[-1:]
+    low, high = (np.full(shape, bound, value.dtype) for bound in RADAR_DB)
+    low[..., NDVI], high[..., NDVI] = NDVI_RANGE
     # NaN compares False
     return (value >= low) & (value <= high)
 

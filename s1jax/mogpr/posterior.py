@@ -6,14 +6,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from s1jax import gp
 from s1jax.chunks import map_pixels, shape
 from s1jax.gp import inducing as sparse
 from s1jax.mogpr.config import MogprParams
-from s1jax.mogpr.inputs import on_days, pick, source
-from s1jax.mogpr.region import Scored, scored
+from s1jax.mogpr.inputs import check, on_days, picked, source
+from s1jax.mogpr.region import Scored, score
 from s1jax.types import NDVI, Days, Series
 
 REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE = 1, 2, 4, 8
@@ -44,7 +44,7 @@ def posterior(
     base: tuple[np.ndarray, np.ndarray] | None = None,
     solver: str = "kalman",
     inducing: int | None = None,
-    chunk: int = 8192,
+    chunk: int = 4096,
 ) -> Posterior:
     """Mean and std of the NDVI of every pixel on `days`, given what is valid in `series`.
 
@@ -69,85 +69,96 @@ def posterior(
         raise ValueError(f"chunk: got {chunk} pixels, expected 1 or more")
     if not np.isfinite(days).all():
         raise ValueError(f"days: got {days[~np.isfinite(days)][0]}, expected finite numbers")
-    outputs, dtype = pick(series, params.channel), params.region_std.dtype
-    outputs = outputs._replace(value=outputs.value.astype(dtype))
-    pixels = len(outputs.value)
-    before = np.zeros((len(outputs.day), outputs.value.shape[-1]), dtype)
-    after = np.zeros(days.size, dtype)
+    check(series, params.channel)
+    dtype, channel = params.region_std.dtype, tuple(params.channel.tolist())
+    day, pixels = np.asarray(series.day), len(series.value)
+    before, after = np.zeros((day.size, len(channel)), dtype), np.zeros(days.size, dtype)
     if params.curve is not None:
-        before = on_days(params.curve, outputs.day).astype(dtype)
+        before = on_days(params.curve, day).astype(dtype)
         after = on_days(params.curve, days)[:, NDVI].astype(dtype)
     off = None if base is None else tuple(np.asarray(leaf, dtype) for leaf in base)
-    grid, place, at = _timeline(np.asarray(outputs.day, np.float64), days)
+    grid, place, at = _timeline(day.astype(np.float64), days)
     gp.warn_of_rounding(params.hyper)
-    latents, count = params.hyper.mixing.shape
-    batch = gp.lanes(solver, latents, count) * jax.local_device_count()
-    options = {"solver": solver, "inducing": inducing}
+    batch = gp.lanes(solver, *params.hyper.mixing.shape) * jax.local_device_count()
+    options = {"channel": channel, "own": bool(params.own)}
 
     def _chunk(part):
-        value, valid, more = part
-        region = params.region_mean, params.region_std
-        told = scored(value - before[None], valid, *region, own=bool(params.own))
-        day = jnp.asarray(grid, dtype)
         hyper, fine = None, np.ones(len(part[0]), bool)
         if params.prior is not None:
-            own = Series(outputs.day, told.z, told.valid)
-            hyper, fine = gp.fit_pixels(own, params.prior, params.hyper)
-        mean, std = _latent(params, day, place, at, hyper, told[:2], **options)
-        return _physical(params, jnp.asarray(after), hyper, told, fine, mean, std, more)
+            told, _ = _told_of_all(params, before, part[:4], **options)
+            hyper, fine = gp.fit_pixels(Series(day, *told[:2]), params.prior, params.hyper)
+        dates = jnp.asarray(grid, dtype), place, at
+        return _of_all(
+            params, before, after, dates, (*part, hyper, fine), **options,
+            solver=solver, inducing=inducing,
+        )  # fmt: skip
 
-    arrays = (outputs.value, outputs.valid, None if off is None else off[1])
-    if off is not None:
-        arrays[0][..., NDVI] -= off[0]
+    arrays = (*series[1:3], series.smooth if min(channel) < NDVI else None, *(off or (None, None)))
     size = shape(pixels, most=chunk, step=batch)
     with gp.one_thread():
-        found = map_pixels(_chunk, arrays, chunk=size, label="mogpr")
-    seen = np.asarray(series.valid)[..., source(params.channel)]
-    dropped = (seen & ~outputs.valid).any(axis=(1, 2))
-    return found._replace(quality=found.quality | (IMPLAUSIBLE * dropped).astype(np.uint8))
+        return map_pixels(_chunk, arrays, chunk=size, label="mogpr")
 
 
-@partial(gp.compiled, static_argnames=("solver", "inducing"))
-def _latent(params, grid, place, at, hyper, arrays, *, solver: str, inducing: int | None):
-    """Mean and std of the latent NDVI, z-scored, on the days at `at` of the grid."""
+def _told(params, before, value, valid, smooth, less, *, channel, own) -> tuple[Scored, Array]:
+    """z-scored outputs of a pixel, less the prior mean, and whether values cannot be."""
+    sound, known = picked(value, valid, smooth, channel=channel)
+    seen = jnp.stack([valid[..., p] for p in source(np.array(channel)).tolist()], axis=-1)
+    sound = sound.astype(before.dtype) - before
+    if less is not None:
+        sound = sound.at[:, NDVI].add(-less)
+    day = jnp.zeros(len(sound), sound.dtype)
+    told = score(Series(day, sound, known), params.region_mean, params.region_std, own=own)
+    return told, told.far | jnp.any(seen & ~known)
 
-    def _of_pixel(value, valid, own):
-        own = params.hyper if own is None else own
+
+@partial(jax.jit, static_argnames=("channel", "own"))
+def _told_of_all(params, before, arrays, *, channel, own):
+    return jax.vmap(partial(_told, params, before, channel=channel, own=own))(*arrays)
+
+
+@partial(gp.compiled, static_argnames=("channel", "own", "solver", "inducing"))
+def _of_all(params, before, after, dates, arrays, *, channel, own, solver, inducing) -> Posterior:
+    """All of it, from values to flags, of one batch of pixels after the other."""
+    grid, place, at = dates
+
+    def _of_pixel(value, valid, smooth, less, more, hyper, fine):
+        told, dropped = _told(
+            params, before, value, valid, smooth, less, channel=channel, own=own
+        )  # fmt: skip
+        hyper = params.hyper if hyper is None else hyper
         if inducing is not None:
-            series, last = Series(grid[place], value, valid), own.noise.size - 1
-            mean, variance = sparse.condition(own, series, grid[at], (last,), inducing=inducing)
-            return mean[0], jnp.sqrt(variance[0])
-        value, valid = (
-            jnp.zeros((grid.size, leaf.shape[1]), leaf.dtype).at[place].set(leaf)
-            for leaf in (value, valid)
-        )
-        latent = gp.condition(own, Series(grid, value, valid), None, channel=NDVI, solver=solver)
-        return latent.mean[at], latent.std[at]
+            series, last = Series(grid[place], told.z, told.valid), len(channel) - 1
+            mean, variance = sparse.condition(hyper, series, grid[at], (last,), inducing=inducing)
+            mean, std = mean[0], jnp.sqrt(variance[0])
+        else:
+            z, known = (
+                jnp.zeros((grid.size, leaf.shape[1]), leaf.dtype).at[place].set(leaf)
+                for leaf in told[:2]
+            )
+            latent = gp.condition(hyper, Series(grid, z, known), None, channel=NDVI, solver=solver)
+            mean, std = latent.mean[at], latent.std[at]
+        return _physical(params, after, hyper, told, dropped, fine, mean, std, more)
 
-    latents, outputs = params.hyper.mixing.shape
-    lanes = gp.lanes("dense" if inducing else solver, latents, outputs)
-    return gp.over_pixels(_of_pixel, *arrays, hyper, lanes=lanes)
+    lanes = gp.lanes("dense" if inducing else solver, *params.hyper.mixing.shape)
+    return gp.over_pixels(_of_pixel, *arrays, lanes=lanes)
 
 
-@jax.jit
-def _physical(params, after, hyper, told: Scored, fine, mean, std, base) -> Posterior:
-    noise = params.hyper.noise[NDVI] if hyper is None else hyper.noise[:, NDVI]
-    scale = told.std[:, NDVI]
-    level = told.mean[:, NDVI][:, None] + after[None]
-    if base is not None:
-        level = level + base
-    ndvi = mean * scale[:, None] + level
-    empty = ~jnp.any(told.valid, axis=(1, 2))
-    quality = (
-        jnp.where(told.flag[:, NDVI] & ~empty, REGION_SCALE, 0)
-        + jnp.where(empty, NO_DATA, 0)
-        + jnp.where(fine, 0, REGION_HYPER)
-        + jnp.where(told.far, IMPLAUSIBLE, 0)
+def _physical(params, after, hyper, told: Scored, dropped, fine, mean, std, more) -> Posterior:
+    """z-scores of a pixel back to NDVI, and its flags."""
+    scale, level = told.std[NDVI], told.mean[NDVI] + after
+    level = level if more is None else level + more
+    empty = ~jnp.any(told.valid)
+    flags = (
+        (REGION_SCALE, told.flag[NDVI] & ~empty),
+        (NO_DATA, empty),
+        (REGION_HYPER, ~fine),
+        (IMPLAUSIBLE, dropped),
     )
+    quality = sum(jnp.where(where, flag, 0) for flag, where in flags)
     return Posterior(
-        jnp.clip(ndvi, -1.0, 1.0),
-        params.widen * scale[:, None] * std,
-        params.widen * scale * jnp.sqrt(noise),
+        jnp.clip(mean * scale + level, -1.0, 1.0),
+        params.widen * scale * std,
+        params.widen * scale * jnp.sqrt(hyper.noise[NDVI]),
         quality.astype(jnp.uint8),
     )
 

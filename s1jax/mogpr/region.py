@@ -22,6 +22,16 @@ _LEAP = (5.0**0.5 - 1.0) / 2.0
 """Golden ratio: the first n of its multiples, less whole numbers, are spread evenly for every n."""
 
 
+class Sample(NamedTuple):
+    """Pixels that a region's hyperparameters were fitted on: what `gp.prior` asks for."""
+
+    series: Series
+    """z-scored."""
+    hyper: gp.Hyper
+    """Their maximum likelihood, around which each pixel's own lie. Those that predict best lie
+    aside of it where the model is not quite true, and a pixel's own likelihood leads away."""
+
+
 def learn(
     series: Series,
     channel: Int[np.ndarray, "output"],
@@ -33,8 +43,8 @@ def learn(
     iterations: int = 200,
     given: gp.Hyper | None = None,
     level: MogprParams | None = None,
-) -> tuple[MogprParams, Series]:
-    """What training pixels tell, with the region's hyperparameters, and the z-scored sample.
+) -> tuple[MogprParams, Sample]:
+    """What training pixels tell, with the region's hyperparameters, and the sample of them.
 
     The hyperparameters are those that best predict NDVI from what is left when some is hidden as
     the tasks hide it (a random share, 60 or 132 days, all of it): `gp.fit` with `hidden`, from
@@ -87,15 +97,17 @@ def learn(
     drawn = Series(day, np.asarray(told.z), np.asarray(told.valid))
     if given is None:
         start = gp.initial(latents, value.shape[-1])
-        hyper = gp.fit(drawn, start, iterations=iterations)
+        likeliest = hyper = gp.fit(drawn, start, iterations=iterations)
         asked, hidden = _questions(drawn)
         if hidden.any():
             hyper = gp.fit(asked, hyper, hidden=hidden, iterations=iterations)
     else:
         hyper = jax.tree.map(lambda leaf: jnp.asarray(leaf, region_mean.dtype), given)
+        likeliest = hyper
     one = jnp.ones((), region_mean.dtype)
     place = np.asarray(own)
-    return MogprParams(hyper, None, region_mean, region_std, curve, channel, one, place), drawn
+    params = MogprParams(hyper, None, region_mean, region_std, curve, channel, one, place)
+    return params, Sample(drawn, likeliest)
 
 
 def _completed(curve: Curve, blank: Bool[np.ndarray, "node"], level: MogprParams) -> Curve:

@@ -27,7 +27,8 @@ class Scene(NamedTuple):
     day: Float[np.ndarray, "period"]
     """Centres of the periods, days since 1970-01-01."""
     vv_db: Float[np.ndarray, "period y x"]
-    """VV, mean over the passes in linear power, dB; NaN where there was no pass."""
+    """VV, mean over the passes in linear power, dB; NaN where there was no pass; of the first orbit
+    alone where orbits are apart."""
     vh_db: Float[np.ndarray, "period y x"]
     """VH, likewise, dB."""
     ndvi: Float[np.ndarray, "period y x"]
@@ -46,6 +47,10 @@ class Scene(NamedTuple):
     """What `truth` needs to give the NDVI of any other day ..."""
     weather: Weather
     """... of the scene."""
+    vv_2_db: Float[np.ndarray, "period y x"] | None = None
+    """VV of the second orbit, dB; None where orbits are not apart."""
+    vh_2_db: Float[np.ndarray, "period y x"] | None = None
+    """VH, likewise, dB."""
 
 
 _weather = jax.jit(weather, static_argnames="config")
@@ -72,25 +77,29 @@ def scene(key: Key, config: SceneConfig) -> Scene:
     log.info("simulated %d fields, %d Sentinel-2 days", land.block.size, plan.s2_day.size)
 
     shape = (config.periods, config.height, config.width)
-    vv, vh, ndvi, true = (np.empty(shape, np.float32) for _ in range(4))
+    ways = ((0,), (1,)) if config.orbits == "apart" else ((0, 1),)
+    radar = np.empty((len(ways), 2, *shape), np.float32)
+    ndvi, true = np.empty(shape, np.float32), np.empty(shape, np.float32)
     day = START + config.step * (np.arange(config.periods, dtype=np.float32) + 0.5)
     for p in bar(range(config.periods), "simulate", "period"):
         # all is dispatched before any of it is fetched, so that the images run side by side
-        radar = _s1_period(k_s1, p, land, air, plan, config)
+        found = [_s1_period(k_s1, p, way, land, air, plan, config) for way in ways]
         optical = _s2_period(k_s2, p, land, air, plan, config)
         true[p] = _truth(land, air, jnp.asarray(day[p : p + 1]))[0]
-        (vv[p], vh[p]), ndvi[p] = radar, optical
+        for way, pair in enumerate(found):
+            radar[way, 0, p], radar[way, 1, p] = pair
+        ndvi[p] = optical
     if config.mode == "as_exported":
         ndvi = np.where(np.isnan(ndvi), np.float32(-np.inf), ndvi)
         dead = [p - 1 for p in config.exported_dead if p <= config.periods]
-        vv[dead] = vh[dead] = ndvi[dead] = 0.0
+        radar[:, :, dead] = ndvi[dead] = 0.0
 
     kind, paddy = _kinds(land)
     wrong = random.bernoulli(k_mask, config.mask_error, paddy.shape)
     return Scene(
         day=day,
-        vv_db=vv,
-        vh_db=vh,
+        vv_db=radar[0, 0],
+        vh_db=radar[0, 1],
         ndvi=ndvi,
         truth=true,
         mask=np.asarray(paddy ^ wrong),
@@ -99,13 +108,16 @@ def scene(key: Key, config: SceneConfig) -> Scene:
         passes=plan,
         landscape=land,
         weather=air,
+        vv_2_db=radar[1, 0] if len(ways) == 2 else None,
+        vh_2_db=radar[1, 1] if len(ways) == 2 else None,
     )
 
 
-def _s1_period(key, p, land, air, plan, config):
+def _s1_period(key, p, orbits, land, air, plan, config):
     """VV and VH of a period, dB: the mean of its passes in linear power, NaN without a pass."""
     images = []
-    for orbit, day in enumerate(plan.s1_day[p]):
+    for orbit in orbits:
+        day = plan.s1_day[p][orbit]
         if np.isfinite(day):
             k = random.fold_in(key, 2 * p + orbit)
             angle = jnp.asarray(config.incidence_deg[orbit], jnp.float32)

@@ -87,6 +87,8 @@ class SceneConfig:
     """Incidence angle of the two passes at the scene's centre column, degrees."""
     pass_day: tuple[int, int] = (1, 6)
     """Day of the two passes within a period, days."""
+    orbits: Literal["mean", "apart"] = "mean"
+    """The two passes of a period as one mean, or as two orbits with channels of their own."""
     pass_missing: float = 0.12
     """Probability that a Sentinel-1 pass is missing, 1."""
 
@@ -133,6 +135,8 @@ class SceneConfig:
         """
         if self.mode not in ("clean", "as_exported"):
             raise ValueError(f"mode: got {self.mode!r}, expected 'clean' or 'as_exported'")
+        if self.orbits not in ("mean", "apart"):
+            raise ValueError(f"orbits: got {self.orbits!r}, expected 'mean' or 'apart'")
         if min(self.height, self.width) < 16 or self.periods < 1:
             got = (self.height, self.width, self.periods)
             raise ValueError(f"height, width, periods: got {got}, expected at least 16, 16, 1")

@@ -1,4 +1,4 @@
-"""Network architectures (linen): arrays in, arrays out; no units, no dates."""
+"""Fully connected network: one row in, one number out."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float

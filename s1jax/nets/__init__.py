@@ -1,0 +1,7 @@
+"""Network architectures (linen): arrays in, arrays out; no units, no dates."""
+
+from s1jax.nets.mlp import MLP
+from s1jax.nets.sequence import GRU, TCN
+
+__all__ = ["GRU", "MLP", "TCN"]
+"""Names of the modules."""
