@@ -7,6 +7,7 @@ from experiments.config import Config
 from experiments.masks import TASKS
 from experiments.protocol import Method
 from s1jax import baselines, networks
+from s1jax.hybrid import ensemble, hybrid
 from s1jax.mogpr import MogprConfig, mogpr
 
 WITH_NDVI = TASKS[1:]
@@ -25,6 +26,9 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         checkpoints = None if folder is None else folder / name
         return Method(name, networks.mlp(options, folder=checkpoints), TASKS)
 
+    def _series(name: str) -> Method:
+        return Method(name, networks.sequence(getattr(config, name), label=name), TASKS)
+
     known = {
         "climatology": lambda: Method("climatology", baselines.climatology(), TASKS),
         "linear": lambda: Method("linear", baselines.linear(), WITH_NDVI),
@@ -34,6 +38,14 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         "mlp10": lambda: _network("mlp10", config.mlp10),
         "boosting": lambda: Method("boosting", baselines.boosting(config.boosting), TASKS),
         "mogpr": lambda: Method("mogpr", mogpr(of_this_region(config.mogpr, config.split)), TASKS),
+        "mlp_window": lambda: _series("mlp_window"),
+        "tcn_s1": lambda: _series("tcn_s1"),
+        "birnn": lambda: _series("birnn"),
+        "cnp": lambda: _series("cnp"),
+        "hybrid": lambda: Method("hybrid", hybrid(config.hybrid), TASKS),
+        "ensemble": lambda: Method(
+            "ensemble", ensemble(_series("cnp").estimator, hybrid(config.hybrid)), TASKS
+        ),
     }
     return [known[name]() for name in config.methods]
 

@@ -56,7 +56,9 @@ class Job:
     mean: Literal["auto", "zero", "regional"] = "auto"
     """Prior mean: the pixel's own level, the region's mean curve, or what validation pixels
     prefer."""
-    inputs: Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2"] = "auto"
+    inputs: Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2", "none"] = (
+        "auto"
+    )
     """Radar channels: as observed or speckle-filtered, of both orbits, the first or the second, or
     what validation pixels prefer."""
     sample: int = mogpr.MogprConfig.sample

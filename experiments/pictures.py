@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from experiments import classic, report
+from experiments.config import METHODS
 from experiments.masks import MEANING
 from experiments.page import Section, picture
 from experiments.protocol import Data
@@ -143,7 +144,7 @@ def _classic(shown: Shown, rows: list[dict], kept: dict) -> Section:
     task = "T1" if "T1" in shown.views else next(iter(shown.views))
     view, against = shown.views[task], _side(rows, task)
     of = {(r["method"], r["task"], r["against"]): r["r2"] for r in rows}
-    names = [n for n in ("mlp3", "mlp10", "boosting", "mogpr") if (n, task) in kept]
+    names = [n for n in METHODS[len(YARDSTICKS) :] if (n, task) in kept]
     names = names or [_best(rows, task)]
     target = view.truth if against == "truth" else view.label
     cases = [

@@ -2,7 +2,7 @@
 
 Command: python -m experiments.run            (a simulated Demak scene)
          python -m experiments.run --cube FILE --split district --out DIR
-Cost: under 5 minutes on 2 cores and 4 GB; `--preset quick` under one once compiled.
+Cost: under 5 minutes on 2 cores and 4 GB; `--preset quick` about one once compiled.
 Expected on the simulated scene, seed 0, unseen blocks: see the table in README, which is what the
 last run wrote.
 """
@@ -34,6 +34,8 @@ from s1jax import cube, networks, simulate, tiles
 
 log = logging.getLogger("s1jax")
 
+SAVED = ("mlp3", "mlp10", "mlp_window", "tcn_s1", "birnn", "cnp")
+"""Networks whose weights a run keeps."""
 DRAWN_ONCE = 0
 """The simulated scene is one data set: its key does not change with the seeds of a run."""
 
@@ -204,7 +206,7 @@ def _head_to_head(config: Config, out: Path) -> None:
 
         def _learnt(method, fold, params, learnt=learnt, seed=seed):
             learnt[method, fold.name] = params
-            if method.startswith("mlp"):
+            if method in SAVED:
                 folder = out / "models" / f"seed-{seed}" / method / fold.name
                 seen = protocol.take(data.series, fold.training, fold.training_time)
                 networks.save(folder, getattr(config, method), params, seen)

@@ -8,18 +8,19 @@ a region. Importing s1jax imports nothing heavy and changes no setting: rooms op
 from importlib import import_module
 
 _ROOMS = (
-    "align", "baselines", "chunks", "cube", "features", "fusets", "gp", "hiding", "indices",
-    "metrics", "mogpr", "nets", "networks", "plots", "progress", "simulate", "speckle", "tiles",
-    "train", "types",
+    "align", "baselines", "chunks", "cube", "features", "fusets", "gp", "hiding", "hybrid",
+    "indices", "metrics", "mogpr", "nets", "networks", "plots", "progress", "simulate", "speckle",
+    "tiles", "train", "types",
 )  # fmt: skip
 _NAMES = {
     "open_cube": "cube",
     "Series": "types",
     "Estimate": "types",
     "Estimator": "types",
+    "pretrained": "networks",
 }
 
-__all__ = ["Estimate", "Estimator", "Series", "open_cube"]
+__all__ = ["Estimate", "Estimator", "Series", "open_cube", "pretrained"]
 
 
 def __getattr__(name: str):

@@ -3,12 +3,12 @@
 import pytest
 
 from experiments import config
-from experiments.config import METHODS, parse
+from experiments.config import METHODS, USUAL, parse
 
 
 def test_defaults_are_the_head_to_head():
     found = parse([])
-    assert found.methods == METHODS
+    assert found.methods == USUAL
     assert found.training_pixels <= 6000
     assert found.seeds == (0,)
 

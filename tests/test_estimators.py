@@ -21,11 +21,14 @@ ESTIMATORS = {
     "boosting": baselines.boosting(baselines.BoostingConfig(iterations=5, rows=500, draws=1)),
     "mlp3": networks.mlp(networks.Mlp3Config(train=TRAIN, chunk=16)),
     "mlp10": networks.mlp(networks.Mlp10Config(train=TRAIN, chunk=16)),
+    "cnp": networks.sequence(
+        networks.CnpConfig(width=8, dilations=(1, 2), train=TRAIN, chunk=16, pretrained=False)
+    ),
     "mogpr": mogpr.mogpr(
         mogpr.MogprConfig(latents=1, hyper="region", sample=8, iterations=3, chunk=16)
     ),
 }
-WITHOUT_LIKELIHOOD = set(ESTIMATORS) - {"mogpr"}
+WITHOUT_LIKELIHOOD = set(ESTIMATORS) - {"mogpr", "cnp"}
 
 
 def _series(seed, orbits=1):

@@ -8,19 +8,29 @@ import numpy as np
 import pytest
 
 from experiments import protocol
+from experiments.config import METHODS as METHOD_NAMES
 from experiments.config import PRESETS, complete
 from experiments.methods import methods
 from experiments.protocol import Data
 from experiments.splits import Fold, Split
 from s1jax import hiding
 from s1jax.baselines import BoostingConfig, KnnSpaceConfig, WhittakerConfig
+from s1jax.hybrid import HybridConfig
 from s1jax.mogpr import MogprConfig
-from s1jax.networks import Mlp3Config, Mlp10Config
+from s1jax.networks import (
+    BirnnConfig,
+    CnpConfig,
+    Mlp3Config,
+    Mlp10Config,
+    MlpWindowConfig,
+    TcnS1Config,
+)
 from s1jax.train import TrainConfig
 from s1jax.types import Series
 
 PIXELS, DATES = 60, 32
 TRAIN = TrainConfig(epochs=2, batches=4)
+SERIES = {"width": 8, "dilations": (1, 2), "chunk": 32, "train": TRAIN, "pretrained": False}
 SMALL = {
     "mlp3": Mlp3Config(train=TRAIN, chunk=32),
     "mlp10": Mlp10Config(train=TRAIN, chunk=32),
@@ -31,6 +41,16 @@ SMALL = {
     ),
     "whittaker": WhittakerConfig(penalties=(1e4,)),
     "knn_space": KnnSpaceConfig(neighbours=2),
+    "mlp_window": MlpWindowConfig(hidden=(8,), chunk=32, train=TRAIN),
+    "tcn_s1": TcnS1Config(**SERIES),
+    "birnn": BirnnConfig(width=8, layers=1, chunk=32, train=TRAIN),
+    "cnp": CnpConfig(**SERIES),
+    "hybrid": HybridConfig(
+        network=TcnS1Config(**SERIES),
+        process=MogprConfig(
+            latents=1, inputs="none", mean="zero", hyper="region", sample=8, iterations=3, chunk=16
+        ),
+    ),
 }
 
 
@@ -103,9 +123,9 @@ def plain():
 
 def test_every_method_answers_every_task_it_can(plain):
     _, estimates, _ = plain
-    expected = {(m, t) for m in ("climatology", "knn_space", "mlp3", "mlp10", "boosting", "mogpr")
-                for t in ("T1", "T2b", "T2e")}  # fmt: skip
-    expected |= {(m, t) for m in ("linear", "whittaker") for t in ("T2b", "T2e")}
+    without_t1 = ("linear", "whittaker")
+    expected = {(m, t) for m in set(METHOD_NAMES) - set(without_t1) for t in ("T1", "T2b", "T2e")}
+    expected |= {(m, t) for m in without_t1 for t in ("T2b", "T2e")}
     assert set(estimates) == expected
     for name, estimate in estimates.items():
         chex.assert_shape((estimate.mean, estimate.std), (20, DATES))
@@ -138,7 +158,8 @@ def test_marker_in_a_test_pixel_moves_no_other_pixel(plain):
         assert same[np.arange(20) != 7].all(), f"{name}: a test pixel moved another"
         if not same[7]:
             moved.add(name)
-    assert moved == {"linear", "whittaker", "boosting", "mogpr"}
+    own = {"linear", "whittaker", "boosting", "mogpr", "birnn", "cnp", "hybrid", "ensemble"}
+    assert moved == own
 
 
 def test_t2e_hides_its_dates_from_training_too(plain):

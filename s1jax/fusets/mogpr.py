@@ -185,7 +185,7 @@ def mogpr_1D(
     """Means, standard deviations, quality and model of one pixel: lists with an array a variable.
 
     The quality is True where every variable could be fused. The model, given back as
-    `trained_model`, saves the fit. For many pixels `mogpr` is thousands of times faster.
+    `trained_model`, saves the fit. For many pixels use `mogpr`, which does them in one call.
 
     Args:
       data_in: values of each variable, NaN where missing.

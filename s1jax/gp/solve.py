@@ -44,7 +44,7 @@ def condition(
       hyper: length scales in days; the rest in units of the z-scored outputs.
       series: one pixel, z-scored outputs (time, channel); days need not be regular.
       at: days to estimate on; may lie before, between and after the days of the series. None: the
-        days of the series themselves, which takes the Kalman filter half the time.
+        days of the series themselves, and the grid is not made longer by them.
       channel: the output; negative counts from the last.
       solver: a name of `SOLVERS`.
 

@@ -8,8 +8,9 @@ from numpy import ndarray
 
 from s1jax import gp
 
-INPUTS = ("raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2")
-"""Radar channels: as observed or speckle-filtered; of both orbits, the first or the second."""
+INPUTS = ("raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2", "none")
+"""Radar channels: as observed or speckle-filtered; of both orbits, the first or the second; none of
+them, so that NDVI is alone."""
 SCALES = ("region", "pixel")
 """What z-scores are by: the mean and std of the region, or of the pixel."""
 
@@ -26,9 +27,11 @@ class MogprConfig:
     mean: Literal["auto", "zero", "regional"] = "auto"
     """Prior mean: the pixel's own level, the region's mean curve, or what validation pixels prefer.
     A curve is of its region alone: use zero where another district or year is predicted."""
-    inputs: Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2"] = "auto"
-    """Radar channels: as observed or speckle-filtered, of both orbits, the first or the second, or
-    what validation pixels prefer."""
+    inputs: Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2", "none"] = (
+        "auto"
+    )
+    """Radar channels: as observed or speckle-filtered, of both orbits, the first or the second;
+    none of them; or what validation pixels prefer of all but none."""
     scale: Literal["region", "pixel"] = "region"
     """z-score by the mean and std of the region, or of the pixel itself where it has five values,
     as FuseTS does: a gap then costs the pixel its level too."""

@@ -42,7 +42,8 @@ def mogpr(
       config: options.
       hyper: hyperparameters on z-scored outputs, to use instead of a fit.
       mean: another method, whose mean is the prior mean of the NDVI. It is asked without the NDVI
-        of the pixel itself, so that what it leaves over is what the process has to explain.
+        of the pixel itself, and the process is fitted to what it leaves over of the validation
+        pixels.
     """
 
     def _fit(key: Key, train: Series, val: Series) -> MogprParams | WithMean:
@@ -51,8 +52,9 @@ def mogpr(
             return choose(key, train, val, config, hyper)[0]
         key_mean, key_choice = jax.random.split(key)
         learnt = mean.fit(key_mean, train, val)
-        train, val = (_less(series, _blind(mean, learnt, series)) for series in (train, val))
-        return WithMean(choose(key_choice, train, val, config, hyper)[0], learnt)
+        # what a method leaves of the pixels it was trained on is too little
+        left = _less(val, _blind(mean, learnt, val))
+        return WithMean(choose(key_choice, left, left, config, hyper)[0], learnt)
 
     def _predict(params: MogprParams | WithMean, series: Series, days: Days) -> Estimate:
         series = thinned(series, config.stride)

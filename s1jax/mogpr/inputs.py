@@ -29,6 +29,8 @@ def channels(series: Series, inputs: str) -> Int[np.ndarray, "output"]:
     radar = series.value.shape[-1] - 1
     if inputs not in INPUTS:
         raise ValueError(f"inputs: got {inputs!r}, expected one of {INPUTS}")
+    if inputs == "none":
+        return np.array([NDVI])
     kind, _, orbit = inputs.partition(":")
     if kind == "smooth" and series.smooth is None:
         raise ValueError(f"inputs: got {inputs!r}, but the series has no speckle-filtered channels")

@@ -1,7 +1,6 @@
 """Network architectures (linen): arrays in, arrays out; no units, no dates."""
 
 from s1jax.nets.mlp import MLP
-from s1jax.nets.sequence import GRU, TCN
+from s1jax.nets.sequence import GRU, TCN, Window
 
-__all__ = ["GRU", "MLP", "TCN"]
-"""Names of the modules."""
+__all__ = ["GRU", "MLP", "TCN", "Window"]

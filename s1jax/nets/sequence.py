@@ -26,8 +26,8 @@ class TCN(nn.Module):
     """Channels."""
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1, 2, 4, 8, 16)
     """Step d of each block's convolution, dates."""
-    dtype: jnp.dtype | None = None
-    """Of the products, bfloat16 say; None: that of the input."""
+    dtype: str | None = None
+    """Of the products, "bfloat16" say; None: that of the input."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "time pixel channel"]) -> Float[Array, "time pixel output"]:
@@ -45,6 +45,31 @@ class TCN(nn.Module):
         return _dense(self.outputs)(nn.relu(h)).astype(x.dtype)
 
 
+class Window(nn.Module):
+    """Fully connected network on the dates around each date, zero beyond the ends."""
+
+    outputs: int
+    """Numbers per date."""
+    hidden: tuple[int, ...] = (128, 64)
+    """Width of each hidden layer."""
+    window: int = 5
+    """Dates seen to either side."""
+    dtype: str | None = None
+    """Of the products, "bfloat16" say; None: that of the input."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "time pixel channel"]) -> Float[Array, "time pixel output"]:
+        """Outputs of every date and pixel, in the precision of the input."""
+        dates = x.shape[0]
+        padded = jnp.pad(x, ((self.window, self.window), (0, 0), (0, 0)))
+        lags = range(2 * self.window + 1)
+        h = jnp.concatenate([padded[lag : lag + dates] for lag in lags], axis=-1)
+        for width in self.hidden:
+            h = nn.relu(nn.Dense(width, dtype=self.dtype or x.dtype, param_dtype=x.dtype)(h))
+        h = nn.Dense(self.outputs, dtype=self.dtype or x.dtype, param_dtype=x.dtype)(h)
+        return h.astype(x.dtype)
+
+
 class GRU(nn.Module):
     """Bidirectional gated recurrent network, in layers."""
 
@@ -54,8 +79,8 @@ class GRU(nn.Module):
     """State of each direction."""
     layers: int = 2
     """Recurrent layers."""
-    dtype: jnp.dtype | None = None
-    """Of the products, bfloat16 say; None: that of the input."""
+    dtype: str | None = None
+    """Of the products, "bfloat16" say; None: that of the input."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "time pixel channel"]) -> Float[Array, "time pixel output"]:

@@ -1,7 +1,50 @@
-"""Networks as Estimators: `mlp` of a configuration; `save` and `load` what was learnt."""
+"""Networks as Estimators: `mlp` of one date, `sequence` of a whole series; `save` and `load`."""
 
-from s1jax.networks.config import Mlp3Config, Mlp10Config, MlpConfig
+from s1jax.networks.bands import factors
+from s1jax.networks.config import (
+    BirnnConfig,
+    CnpConfig,
+    Mlp3Config,
+    Mlp10Config,
+    MlpConfig,
+    MlpWindowConfig,
+    SequenceConfig,
+    TcnS1Config,
+)
+from s1jax.networks.dates import Dates, Moments, dates, moments, standardise
 from s1jax.networks.folder import check, load, save
+from s1jax.networks.learning import learn
 from s1jax.networks.mlp import MlpParams, mlp
+from s1jax.networks.model import SequenceParams, adapt, initial
+from s1jax.networks.pretrained import pretrained
+from s1jax.networks.sequence import fill, fine_tune, sequence
 
-__all__ = ["Mlp3Config", "Mlp10Config", "MlpConfig", "MlpParams", "check", "load", "mlp", "save"]
+__all__ = [
+    "BirnnConfig",
+    "CnpConfig",
+    "Dates",
+    "Mlp3Config",
+    "Mlp10Config",
+    "MlpConfig",
+    "MlpParams",
+    "MlpWindowConfig",
+    "Moments",
+    "SequenceConfig",
+    "SequenceParams",
+    "TcnS1Config",
+    "adapt",
+    "check",
+    "dates",
+    "factors",
+    "fill",
+    "fine_tune",
+    "initial",
+    "learn",
+    "load",
+    "mlp",
+    "moments",
+    "pretrained",
+    "save",
+    "sequence",
+    "standardise",
+]

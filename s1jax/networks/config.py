@@ -1,6 +1,7 @@
 """What can be chosen about a network."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from s1jax.features import DOCUMENT_3, DOCUMENT_10
 from s1jax.train import TrainConfig
@@ -43,3 +44,77 @@ class Mlp10Config(MlpConfig):
     hidden: tuple[int, ...] = (256, 128, 64, 32, 16)
     dropout: tuple[float, ...] = (0.2, 0.2, 0.2, 0.1)
     batch_norm: bool = True
+
+
+@dataclass(frozen=True)
+class SequenceConfig:
+    """A network that reads the whole series of a pixel and tells every date at once."""
+
+    net: Literal["tcn", "gru", "window"] = "tcn"
+    """Dilated convolutions in time, a bidirectional recurrent network, or a fully connected one on
+    the dates around."""
+    width: int = 64
+    """Channels of the convolutions, or state of each direction."""
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1, 2, 4, 8, 16)
+    """Step of each convolution, dates."""
+    layers: int = 2
+    """Recurrent layers."""
+    hidden: tuple[int, ...] = (128, 64)
+    """Width of each fully connected layer."""
+    window: int = 5
+    """Dates that these see to either side."""
+    ndvi: bool = True
+    """See the pixel's own NDVI of other dates where it is known."""
+    radar: bool = True
+    """See Sentinel-1."""
+    spatial: bool = True
+    """See the means over 3 x 3 and 7 x 7 pixels, where the series has them."""
+    mixture: bool = True
+    """Let labels be lower than the truth by residual cloud, with a probability told per date."""
+    pretrained: bool = False
+    """Go on from the weights that s1jax ships, instead of from random ones."""
+    gain: float = 0.1
+    """Spread of the factor each radar channel of a pixel is multiplied by in training, 1."""
+    bias: float = 0.25
+    """Spread of what is added to it, standard deviations of the channel."""
+    bfloat16: bool = False
+    """Multiply in bfloat16, which GPUs do faster."""
+    chunk: int = 512
+    """Pixels per call of a prediction."""
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            learning_rate=2e-3, schedule="cosine", clip=1.0, batch_rows=64, batches=8, epochs=40
+        )
+    )
+    """How it is trained; a row is a pixel."""
+
+
+@dataclass(frozen=True)
+class MlpWindowConfig(SequenceConfig):
+    """What plain features can reach: radar of five dates to either side, fully connected."""
+
+    net: Literal["tcn", "gru", "window"] = "window"
+    ndvi: bool = False
+
+
+@dataclass(frozen=True)
+class TcnS1Config(SequenceConfig):
+    """Sentinel-1 alone, over the whole series."""
+
+    ndvi: bool = False
+
+
+@dataclass(frozen=True)
+class BirnnConfig(SequenceConfig):
+    """Bidirectional recurrent network in the manner of SenRVM and BRIOS, with the inputs, the
+    hidden NDVI and the budget of `cnp`."""
+
+    net: Literal["tcn", "gru", "window"] = "gru"
+
+
+@dataclass(frozen=True)
+class CnpConfig(SequenceConfig):
+    """Conditional neural process: the network conditioned on the pixel's own sparse NDVI, which
+    goes on from the weights that s1jax ships."""
+
+    pretrained: bool = True

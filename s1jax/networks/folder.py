@@ -6,11 +6,16 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from s1jax import train
-from s1jax.networks.config import MlpConfig
-from s1jax.networks.mlp import MlpParams, like, mlp
+from s1jax.networks.config import MlpConfig, SequenceConfig
+from s1jax.networks.mlp import MlpParams, mlp
+from s1jax.networks.mlp import like as like_mlp
+from s1jax.networks.model import SequenceParams
+from s1jax.networks.model import like as like_sequence
+from s1jax.networks.sequence import sequence
 from s1jax.types import VH, VV, Days, Estimate, Series
 
 UNITS = {"vv": "dB", "vh": "dB", "ndvi": "1", "day": "days since 1970-01-01"}
@@ -23,7 +28,19 @@ def cadence(day: np.ndarray) -> float:
     return float(np.median(np.diff(np.asarray(day))))
 
 
-def save(folder: Path, config: MlpConfig, params: MlpParams, series: Series) -> None:
+KINDS = {
+    "mlp": (MlpConfig, like_mlp, mlp),
+    "sequence": (SequenceConfig, like_sequence, sequence),
+}
+"""What a card calls a network: its configuration, what it learns, its Estimator."""
+
+
+def save(
+    folder: Path,
+    config: MlpConfig | SequenceConfig,
+    params: MlpParams | SequenceParams,
+    series: Series,
+) -> None:
     """Write weights and normaliser (orbax) and `card.json`: features, units, cadence, versions.
 
     Args:
@@ -38,9 +55,11 @@ def save(folder: Path, config: MlpConfig, params: MlpParams, series: Series) -> 
     for name, channel in (("vv", VV), ("vh", VH)):
         seen = value[..., channel][valid[..., channel]]
         spans[name] = [float(x) for x in np.quantile(seen, [0.01, 0.5, 0.99])]
+    (kind,) = (kind for kind, (known, *_) in KINDS.items() if isinstance(config, known))
     card = {
+        "kind": kind,
         "config": dataclasses.asdict(config),
-        "dtype": str(params.std.dtype),
+        "dtype": str(jax.tree.leaves(params.variables.params)[0].dtype),
         "units": UNITS,
         "cadence_days": cadence(series.day),
         "quantiles_01_50_99": spans,
@@ -50,13 +69,13 @@ def save(folder: Path, config: MlpConfig, params: MlpParams, series: Series) -> 
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
 
 
-def _from_card(card: dict) -> MlpConfig:
-    known = {f.name for f in dataclasses.fields(MlpConfig)}
+def _from_card(card: dict, kind: type) -> MlpConfig | SequenceConfig:
+    known = {f.name for f in dataclasses.fields(kind)}
     unknown = set(card) ^ known
     if unknown:
         raise ValueError(f"card.json: got fields {sorted(card)}, expected {sorted(known)}")
     tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in card.items()}
-    return MlpConfig(**(tuples | {"train": train.TrainConfig(**card["train"])}))
+    return kind(**(tuples | {"train": train.TrainConfig(**card["train"])}))
 
 
 def check(card: dict, series: Series) -> None:
@@ -91,11 +110,12 @@ def load(folder: Path) -> Callable[[Series, Days], Estimate]:
     if not path.is_file():
         raise ValueError(f"learnt network: got no {path}, expected the folder that `save` wrote")
     card = json.loads(path.read_text())
-    config = _from_card(card["config"])
+    kind, like, estimator = KINDS[card["kind"]]
+    config = _from_card(card["config"], kind)
     params = train.restore(folder / "weights", like(config, np.dtype(card["dtype"])))
 
     def predict(series: Series, days: Days) -> Estimate:
         check(card, series)
-        return mlp(config).predict(params, series, days)
+        return estimator(config).predict(params, series, days)
 
     return predict

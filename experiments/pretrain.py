@@ -1,0 +1,169 @@
+"""Pre-training of `cnp` on simulated regions: the weights that s1jax ships.
+
+Command: python -m experiments.pretrain                (simulates, trains, scores, writes)
+Cost: about an hour on 2 cores; the simulated pixels are kept in --bank and used again.
+Writes cnp.npz and cnp.json (configuration and scores) to --out, by default where the package reads
+them.
+"""
+
+import logging
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from s1jax import cube, networks, simulate
+from s1jax.networks import CnpConfig, Dates
+from s1jax.networks.pretrained import FOLDER, write
+from s1jax.progress import bar
+from s1jax.simulate import SceneConfig
+from s1jax.train import TrainConfig
+
+log = logging.getLogger("s1jax")
+
+_FIRST_KEY = 1000
+"""Keys of the regions; scenes that anything is scored on have small ones."""
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Pre-train the conditional network on regions that only the simulator knows."""
+
+    regions: int = 40
+    """Simulated regions to learn from; two more decide the best epoch."""
+    pixels: int = 3000
+    """Pixels of each, at most."""
+    size: int = 80
+    """Rows and columns of a region, pixels."""
+    bank: Path = Path("results/pretrain-bank")
+    """Folder that keeps the simulated pixels."""
+    out: Path = FOLDER
+    """Folder for the weights and their card."""
+    seed: int = 0
+    """Of the training."""
+    cnp: CnpConfig = field(
+        default_factory=lambda: CnpConfig(
+            train=TrainConfig(
+                learning_rate=3e-3,
+                schedule="cosine",
+                clip=1.0,
+                batch_rows=128,
+                epochs=12,
+                save_every=1,
+            )
+        )
+    )
+    """The network and its training."""
+
+
+def region(number: int, size: int) -> SceneConfig:
+    """Constants of a region, drawn around those of the simulator by its number alone."""
+    rng = np.random.default_rng([_FIRST_KEY, number])
+
+    def _about(centre, spread, low=0.0):
+        return float(max(centre + spread * rng.normal(), low))
+
+    third = rng.dirichlet((1.4, 1.0, 1.6))
+    third = third / third.sum()
+    shift = rng.normal(0.0, 10.0, 3)
+    planting = np.sort(np.array(SceneConfig.planting_day) + shift)
+    return SceneConfig(
+        height=size,
+        width=size,
+        pixel_m=float(rng.choice([20.0, 50.0])),
+        step=int(rng.choice([10, 12, 12])),
+        orbits="apart" if rng.random() < 0.5 else "mean",
+        planting_day=tuple(map(float, planting)),
+        calendar_shift_days=float(rng.uniform(-180.0, 180.0)),
+        block_std_days=_about(9.0, 3.0, 2.0),
+        field_std_days=_about(7.0, 3.0, 2.0),
+        year_std_days=_about(9.0, 3.0, 2.0),
+        duration_days=_about(103.0, 7.0, 80.0),
+        third_season=(float(third[0]), float(third[1]), float(1.0 - third[0] - third[1])),
+        lai=_about(4.3, 0.7, 2.0),
+        lai_std=_about(0.9, 0.2, 0.3),
+        failure=float(rng.uniform(0.02, 0.12)),
+        looks=float(rng.uniform(4.0, 20.0)),
+        roughness_db=_about(2.1, 0.5, 0.8),
+        texture_db=_about(0.9, 0.3, 0.2),
+        interception_db=_about(0.5, 0.2),
+        incidence_deg=(float(rng.uniform(31.0, 45.0)), float(rng.uniform(31.0, 45.0))),
+        pass_missing=float(rng.uniform(0.02, 0.2)),
+        cloud_dry=float(rng.uniform(0.25, 0.5)),
+        cloud_wet=float(rng.uniform(0.5, 0.75)),
+        haze=_about(0.25, 0.1, 0.05),
+        missed_thin=float(rng.uniform(0.15, 0.5)),
+        missed_thick=float(rng.uniform(0.0, 0.06)),
+        missed_shadow=float(rng.uniform(0.15, 0.5)),
+    )
+
+
+def simulated(config: Pretrain, number: int) -> Dates:
+    """Pixels of a region as a network reads them, from the bank or simulated."""
+    path = config.bank / f"region-{number:03d}-{config.size}-{config.pixels}.npz"
+    if path.is_file():
+        with np.load(path) as kept:
+            return Dates(*(kept[name] for name in Dates._fields))
+    constants = region(number, config.size)
+    scene = simulate.scene(jax.random.key(_FIRST_KEY + number), constants)
+    ds = cube.despeckle(cube.open_cube(cube.from_scene(scene, pixel_m=constants.pixel_m)))
+    series, pixel = cube.to_series(ds)
+    rng = np.random.default_rng([_FIRST_KEY, number, 1])
+    some = np.sort(rng.permutation(len(pixel))[: config.pixels])
+    series = series._replace(
+        **{k: v[some] for k, v in series._asdict().items() if k != "day" and v is not None}
+    )
+    truth = cube.at_pixels(ds, "truth", pixel[some])
+    found = networks.dates(series)._replace(truth=truth)
+    # every region is standardised by itself, as a user's is by `adapt`
+    kept = Dates(*map(np.asarray, networks.standardise(found, networks.moments(found))))
+    config.bank.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **kept._asdict())
+    return kept
+
+
+def bank(config: Pretrain, numbers: range) -> Dates:
+    """Pixels of several regions, one after the other."""
+    parts = [simulated(config, k) for k in bar(numbers, "regions", "region")]
+    days = [np.repeat(part.day, len(part.ndvi), axis=0) for part in parts]
+    leaves = [np.concatenate(leaf) for leaf in zip(*(part[1:] for part in parts), strict=True)]
+    return Dates(*map(jnp.asarray, (np.concatenate(days), *leaves)))
+
+
+def main(config: Pretrain) -> Path:
+    """The folder with the weights."""
+    started = time.perf_counter()
+    training = bank(config, range(config.regions))
+    validation = bank(config, range(config.regions, config.regions + 2))
+    print(f"{len(training.ndvi):,} pixels of {config.regions} regions, "
+          f"{time.perf_counter() - started:.0f} s", flush=True)  # fmt: skip
+    key = jax.random.key(config.seed)
+    key_start, key_train = jax.random.split(key)
+    start = networks.initial(key_start, config.cnp)
+    state = networks.learn(key_train, config.cnp, training, validation, start, label="pre-training")
+    one = jnp.ones(2, training.ndvi.dtype)
+    params = networks.SequenceParams(state.best, None, one)
+    history = np.asarray(state.history)
+    told = {
+        "pixels": len(training.ndvi),
+        "regions": config.regions,
+        "best_epoch": int(state.best_epoch),
+        "validation_loss": float(state.best_loss),
+        "seconds": round(time.perf_counter() - started),
+    }
+    write(config.out, replace(config.cnp), params, told)
+    print(history)
+    return config.out
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        print(f"{main(tyro.cli(Pretrain, prog='experiments.pretrain'))} written")
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,7 @@
+"""Deep learning and Gaussian process together: `hybrid` and `ensemble`."""
+
+from s1jax.hybrid.config import HybridConfig
+from s1jax.hybrid.ensemble import EnsembleParams, ensemble
+from s1jax.hybrid.residual import SwitchParams, hybrid
+
+__all__ = ["EnsembleParams", "HybridConfig", "SwitchParams", "ensemble", "hybrid"]

@@ -1,0 +1,53 @@
+"""The mean of a network, corrected by the pixel's own NDVI: exact conditioning of a residual."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from s1jax.hybrid.config import HybridConfig
+from s1jax.mogpr import MogprConfig, mogpr
+from s1jax.networks import sequence
+from s1jax.types import NDVI, Days, Estimate, Estimator, Key, Params, Series
+
+
+class SwitchParams(NamedTuple):
+    """What the two methods of a switch have learnt."""
+
+    process: Params
+    network: Params
+
+
+def hybrid(config: HybridConfig = HybridConfig()) -> Estimator:  # noqa: B008 (frozen)
+    """Estimator with mean m(S1) + GP of (NDVI - m(S1)): a network of Sentinel-1 alone, and a
+    Gaussian process over what it leaves over.
+
+    Where the pixel has NDVI nearby the process corrects the network, far from any it fades into it,
+    and its std says how far. Process and band are fitted on validation pixels: a network's
+    residual on the pixels that it was trained on is too small.
+
+    With `threshold` it is the switch by the share of clear dates instead, MOGPR or network, with
+    seams where neighbours fall on either side.
+    """
+    network = sequence(config.network, label="hybrid's network")
+    if config.threshold is None:
+        return mogpr(config.process, mean=network)
+    share, process = config.threshold, mogpr(MogprConfig())
+
+    def fit(key: Key, training: Series, validation: Series) -> SwitchParams:
+        keys = jax.random.split(key)
+        return SwitchParams(
+            process.fit(keys[0], training, validation), network.fit(keys[1], training, validation)
+        )
+
+    def predict(params: SwitchParams, series: Series, days: Days) -> Estimate:
+        clear = np.asarray(series.valid)[..., NDVI].mean(axis=1) >= share
+        told = process.predict(params.process, series, days)
+        other = network.predict(params.network, series, days)
+        mean, std = (
+            np.where(clear[:, None], *pair)
+            for pair in ((told.mean, other.mean), (told.std, other.std))
+        )
+        return Estimate(mean, std, np.where(clear, told.noise, other.noise))
+
+    return Estimator(fit, predict)

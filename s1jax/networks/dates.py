@@ -1,0 +1,122 @@
+"""What a sequence network sees of each date: radar at three speckle levels, NDVI where known."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from s1jax.types import NDVI, Series
+
+ORBITS = 2
+"""Orbits that a network has places for; what a cube has not is never seen."""
+LOOKS = 3
+"""Radar as observed, and its means over 3 x 3 and 7 x 7 pixels."""
+CHANNELS = LOOKS * 2 * ORBITS + ORBITS + 2 + 2
+"""Numbers of a date: radar, is each orbit seen, NDVI and is it known, days around."""
+CENTRE, SPAN = 0.5, 0.25
+"""Of NDVI, 1."""
+_STEP, _FAR = 12.0, 5.0
+"""Days in which distances between dates are told, and how many of them are told apart."""
+
+
+class Dates(NamedTuple):
+    """Pixels as a sequence network reads them, radar in dB."""
+
+    day: Float[Array, "#pixel time"]
+    """One row for all, or one for each."""
+    radar: Float[Array, "pixel time look 4"]
+    """VV, VH of the first orbit, then of the second, dB; 0 where not seen."""
+    seen: Bool[Array, "pixel time 2"]
+    """True where an orbit has VV and VH."""
+    ndvi: Float[Array, "pixel time"]
+    """0 where there is none."""
+    label: Bool[Array, "pixel time"]
+    """True where there is an NDVI."""
+    truth: Float[Array, "pixel time"] | None = None
+    """True NDVI, which only a simulation knows."""
+
+
+class Moments(NamedTuple):
+    """Mean and standard deviation of radar, over the valid values of a region, dB."""
+
+    mean: Float[Array, "look 4"]
+    std: Float[Array, "look 4"]
+
+
+def dates(series: Series) -> Dates:
+    """The arrays of many pixels; without filtered radar all looks are the observed one.
+
+    Raises:
+      ValueError: channels are not VV and VH of one or two orbits and NDVI.
+    """
+    channels = series.value.shape[-1]
+    if channels not in (3, 5):
+        raise ValueError(
+            f"channels: got {channels}, expected 3 or 5: VV, VH of one or two orbits, NDVI"
+        )
+    value, valid = (jnp.asarray(leaf) for leaf in (series.value, series.valid))
+    dtype = value.dtype
+    pairs = valid[..., :NDVI].reshape(*valid.shape[:2], -1, 2).all(-1)
+    here = jnp.repeat(pairs, 2, axis=-1)
+    observed = value[..., :NDVI]
+    looks = (observed if look is None else look for look in (None, series.smooth, series.wide))
+    looks = [jnp.where(here, jnp.asarray(look, dtype), 0.0) for look in looks]
+    radar = jnp.stack(looks, axis=2)
+    none = (0, 2 * ORBITS - (channels - 1))
+    label = valid[..., NDVI]
+    return Dates(
+        jnp.asarray(series.day, dtype)[None],
+        jnp.pad(radar, ((0, 0), (0, 0), (0, 0), none)),
+        jnp.pad(pairs, ((0, 0), (0, 0), (0, none[1] // 2))),
+        jnp.where(label, value[..., NDVI], 0.0),
+        label,
+    )
+
+
+def moments(found: Dates) -> Moments:
+    """Mean and standard deviation of each look and channel; 0 and 1 where none is seen."""
+    radar = np.asarray(found.radar, np.float64)
+    here = np.repeat(np.asarray(found.seen), 2, axis=-1)[:, :, None]
+    count = np.maximum(here.sum((0, 1)), 1)
+    mean = (radar * here).sum((0, 1)) / count
+    std = np.sqrt((((radar - mean) * here) ** 2).sum((0, 1)) / count)
+    std = np.where(std > 0.0, std, 1.0)
+    return Moments(*(jnp.asarray(x, found.radar.dtype) for x in (mean, std)))
+
+
+def standardise(found: Dates, by: Moments) -> Dates:
+    """The pixels with z-scores for radar, (x - mean) / std, 0 where not seen."""
+    here = jnp.repeat(found.seen, 2, axis=-1)[:, :, None]
+    z = (found.radar - by.mean[None, None]) / by.std[None, None]
+    return found._replace(radar=jnp.where(here, z, 0.0))
+
+
+def channels(part: Dates, known: Bool[Array, "pixel time"]) -> Float[Array, "time pixel channel"]:
+    """The numbers of every date, time first: what the network is called with.
+
+    The date itself is not among them: what a day of the year taught in one district would not hold
+    in another. Ratios of the polarisations need none of their own: in dB they are differences,
+    which the first layer takes. NDVI is (NDVI - 0.5) / 0.25.
+
+    Args:
+      part: pixels, their radar standardised.
+      known: NDVI that may be seen.
+    """
+    pixels, dates_ = known.shape
+    dtype = part.radar.dtype
+    ndvi = jnp.where(known, scaled(part.ndvi), 0.0)
+    step = jnp.minimum(jnp.diff(part.day) / _STEP, _FAR)
+    around = [jnp.pad(step, ((0, 0), side)) for side in ((1, 0), (0, 1))]
+    columns = [
+        part.radar.reshape(pixels, dates_, -1),
+        part.seen.astype(dtype),
+        jnp.stack([ndvi, known.astype(dtype)], -1),
+        jnp.broadcast_to(jnp.stack(around, -1), (pixels, dates_, 2)),
+    ]
+    return jnp.concatenate(columns, axis=-1).swapaxes(0, 1)
+
+
+def scaled(ndvi: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """NDVI as networks see it, (NDVI - 0.5) / 0.25: fixed, so that they carry over."""
+    return (ndvi - CENTRE) / SPAN

@@ -1,0 +1,82 @@
+"""What a network says about a date: a Gaussian of the latent NDVI, and labels that clouds lower."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from s1jax.networks.dates import CENTRE, SPAN
+
+OUTPUTS = 4
+"""Numbers per date that `beliefs` reads."""
+_LEAST = 1e-2
+"""Standard deviations are not below this, of scaled NDVI."""
+_LOG_2PI = 1.8378770664093453
+
+
+class Beliefs(NamedTuple):
+    """Of the scaled NDVI of every date.
+
+    A label is N(mean, std^2 + noise^2) with probability 1 - share, and
+    N(mean - depth, std^2 + noise^2 + depth^2) with probability share: residual cloud and shadow
+    only ever lower it.
+    """
+
+    mean: Float[Array, "time pixel"]
+    std: Float[Array, "time pixel"]
+    """Of the latent NDVI."""
+    share: Float[Array, "time pixel"]
+    depth: Float[Array, "time pixel"]
+
+
+def beliefs(outputs: Float[Array, "time pixel 4"], *, mixture: bool) -> Beliefs:
+    """Beliefs from the four numbers of each date; without `mixture` no label is contaminated."""
+    mean, log_std, share, depth = (outputs[..., k] for k in range(OUTPUTS))
+    share = jax.nn.sigmoid(share - 2.0) if mixture else jnp.zeros_like(share)
+    return Beliefs(mean, jax.nn.softplus(log_std) + _LEAST, share, jax.nn.softplus(depth) + _LEAST)
+
+
+def log_density(
+    told: Beliefs, noise: Float[Array, ""], label: Float[Array, "time pixel"]
+) -> Float[Array, "time pixel"]:
+    """log p(label) of scaled labels under the mixture of `Beliefs`."""
+    variance = told.std**2 + noise**2
+    clean = _gaussian(label - told.mean, variance)
+    low = _gaussian(label - told.mean + told.depth, variance + told.depth**2)
+    share = told.share
+    return jnp.logaddexp(jnp.log1p(-share) + clean, jnp.log(jnp.maximum(share, 1e-30)) + low)
+
+
+def log_truth(told: Beliefs, truth: Float[Array, "time pixel"]) -> Float[Array, "time pixel"]:
+    """log N(truth; mean, std^2) of the scaled true NDVI."""
+    return _gaussian(truth - told.mean, told.std**2)
+
+
+def quantile(
+    told: Beliefs, noise: Float[Array, ""], level: float, *, steps: int = 40
+) -> Float[Array, "time pixel"]:
+    """NDVI below which a label lies with probability `level`, by bisection of the mixture's
+    distribution function; physical, 1."""
+    wide = jnp.sqrt(told.std**2 + noise**2)
+    deep = jnp.sqrt(wide**2 + told.depth**2)
+
+    def _below(x):
+        clean = jax.scipy.stats.norm.cdf((x - told.mean) / wide)
+        low = jax.scipy.stats.norm.cdf((x - told.mean + told.depth) / deep)
+        return (1.0 - told.share) * clean + told.share * low
+
+    def _step(_, ends):
+        low, high = ends
+        middle = 0.5 * (low + high)
+        under = _below(middle) < level
+        return jnp.where(under, middle, low), jnp.where(under, high, middle)
+
+    reach = 8.0 * deep + told.depth
+    ends = told.mean - reach, told.mean + reach
+    low, high = jax.lax.fori_loop(0, steps, _step, ends)
+    return 0.5 * (low + high) * SPAN + CENTRE
+
+
+def _gaussian(x, variance):
+    return -0.5 * (x**2 / variance + jnp.log(variance) + _LOG_2PI)

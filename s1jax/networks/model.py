@@ -1,0 +1,100 @@
+"""The network of a sequence configuration: what it has learnt, and what it says of every date."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from s1jax import nets, train
+from s1jax.networks.config import SequenceConfig
+from s1jax.networks.dates import (
+    CHANNELS,
+    LOOKS,
+    ORBITS,
+    Dates,
+    Moments,
+    channels,
+    dates,
+    moments,
+)
+from s1jax.networks.likelihood import OUTPUTS, Beliefs, beliefs
+from s1jax.types import Key, Series
+
+
+class SequenceParams(NamedTuple):
+    """All that a prediction needs."""
+
+    variables: train.Variables
+    moments: Moments | None
+    """Of the radar of the region, what `adapt` tells; None: not yet told."""
+    widen: Float[Array, "2"]
+    """Factor of all standard deviations that makes the 90 % band of validation labels hold, where
+    no NDVI of the pixel is known and where some is."""
+    history: Float[Array, "epochs 2"] | None = None
+    """Training and validation loss of each epoch; NaN where not reached."""
+
+
+def like(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
+    """Parameters of the structure and shapes that `sequence(config)` learns, to restore into."""
+    zeros = jnp.zeros((LOOKS, 2 * ORBITS), dtype)
+    return SequenceParams(
+        initial(jax.random.key(0), config, dtype),
+        Moments(zeros, zeros),
+        zeros[0, :2],
+        jnp.zeros((config.train.epochs, 2), dtype),
+    )
+
+
+def module(config: SequenceConfig) -> nets.TCN | nets.GRU | nets.Window:
+    """The network of a configuration."""
+    dtype = "bfloat16" if config.bfloat16 else None
+    if config.net == "gru":
+        return nets.GRU(OUTPUTS, config.width, config.layers, dtype)
+    if config.net == "window":
+        return nets.Window(OUTPUTS, config.hidden, config.window, dtype)
+    return nets.TCN(OUTPUTS, config.width, config.dilations, dtype)
+
+
+def initial(key: Key, config: SequenceConfig, dtype=jnp.float32) -> train.Variables:
+    """Weights drawn from the key."""
+    tree = module(config).init(key, jnp.zeros((2, 1, CHANNELS), dtype))
+    return train.Variables({"net": tree["params"], "log_noise": jnp.asarray(-2.0, dtype)}, {})
+
+
+def noise(variables: train.Variables) -> Float[Array, ""]:
+    """Standard deviation of a clean label about the latent NDVI, scaled."""
+    return jnp.exp(variables.params["log_noise"])
+
+
+def tell(
+    config: SequenceConfig,
+    variables: train.Variables,
+    part: Dates,
+    known: Bool[Array, "pixel time"],
+) -> Beliefs:
+    """What the network says of every date of some pixels.
+
+    Args:
+      config: of the network.
+      variables: what it has learnt.
+      part: the pixels, their radar standardised.
+      known: NDVI that it may see.
+    """
+    if not config.radar:
+        nothing = jnp.zeros_like(part.radar), jnp.zeros_like(part.seen)
+        part = part._replace(radar=nothing[0], seen=nothing[1])
+    if not config.spatial:
+        part = part._replace(radar=jnp.broadcast_to(part.radar[:, :, :1], part.radar.shape))
+    if not config.ndvi:
+        known = jnp.zeros_like(known)
+    outputs = module(config).apply({"params": variables.params["net"]}, channels(part, known))
+    return beliefs(outputs, mixture=config.mixture)
+
+
+def adapt(params: SequenceParams, series: Series) -> SequenceParams:
+    """`params` for another region: its radar is standardised by the moments of `series`.
+
+    No label is looked at. Store the result: every tile of the region must be told by the same.
+    """
+    return params._replace(moments=moments(dates(series)))

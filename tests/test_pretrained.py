@@ -1,0 +1,62 @@
+"""The weights that s1jax ships: small, of the default network, and they fill an unseen region."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sequence_worlds import CNP, world
+
+import s1jax
+from s1jax import cube, networks, simulate
+from s1jax.networks import CnpConfig, pretrained
+from s1jax.networks.pretrained import FOLDER, write
+
+
+def test_write_and_read_again(tmp_path):
+    start = networks.initial(jax.random.key(0), CNP)
+    params = networks.SequenceParams(start, None, jnp.array([1.5, 2.0]))
+    write(tmp_path, CNP, params, {"r2": 0.5})
+    found = pretrained(CNP, folder=tmp_path)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3)
+    assert json.loads((tmp_path / "cnp.json").read_text())["scores"] == {"r2": 0.5}
+    with pytest.raises(ValueError, match="width: got 64, expected 16 of the shipped weights"):
+        pretrained(CnpConfig(), folder=tmp_path)
+
+
+def test_shipped_weights_are_small_and_need_to_be_told_of_the_radar():
+    files = sorted(path.name for path in FOLDER.iterdir() if path.suffix != ".py")
+    assert files == ["cnp.json", "cnp.npz"]
+    assert sum((FOLDER / name).stat().st_size for name in files) < 1e6
+    params = s1jax.pretrained()
+    series, _ = world(0, 4)
+    with pytest.raises(ValueError, match="moments of the radar: got none"):
+        networks.fill(params, series, series.day)
+
+
+def test_fills_an_unseen_region_without_any_training():
+    scene = simulate.scene(jax.random.key(7), simulate.SceneConfig(height=24, width=24))
+    ds = cube.despeckle(cube.open_cube(cube.from_scene(scene)))
+    series, pixel = cube.to_series(ds)
+    truth = cube.at_pixels(ds, "truth", pixel)
+    params = networks.adapt(s1jax.pretrained(), series)
+    told = networks.fill(params, series, series.day)
+    gap = ~series.valid[..., -1]
+    error = (np.asarray(told.mean) - truth)[gap]
+    assert 1 - (error**2).mean() / truth[gap].var() > 0.75
+    inside = np.abs(error) < 1.645 * np.asarray(told.std)[gap]
+    assert 0.75 < inside.mean() < 0.98
+
+
+def test_goes_on_from_them():
+    config = CnpConfig(train=dataclasses.replace(CnpConfig().train, epochs=1, learning_rate=1e-9))
+    series, _ = world(0, 40)
+    found = networks.sequence(config).fit(jax.random.key(0), series, series)
+    shipped = s1jax.pretrained()
+    for a, b in zip(
+        jax.tree.leaves(found.variables), jax.tree.leaves(shipped.variables), strict=True
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-5)
