@@ -34,7 +34,7 @@ METHODS = (
 USUAL = (*YARDSTICKS, "mlp3", "mlp10", "boosting", "mogpr")
 """Those that five minutes on two cores hold."""
 
-_THIRTY = TrainConfig(epochs=30)
+_TWENTY = TrainConfig(epochs=20)
 """Of the 150 epochs a network may train, as many as fit into five minutes on two cores."""
 
 
@@ -88,9 +88,9 @@ class Config:
     """Whittaker smoother."""
     knn_space: KnnSpaceConfig = field(default_factory=KnnSpaceConfig)
     """Nearest training pixels on the same date."""
-    mlp3: Mlp3Config = field(default_factory=lambda: Mlp3Config(train=_THIRTY))
+    mlp3: Mlp3Config = field(default_factory=lambda: Mlp3Config(train=_TWENTY))
     """Three features through 64-32."""
-    mlp10: Mlp10Config = field(default_factory=lambda: Mlp10Config(train=_THIRTY))
+    mlp10: Mlp10Config = field(default_factory=lambda: Mlp10Config(train=_TWENTY))
     """Ten features through 256-128-64-32-16."""
     boosting: BoostingConfig = field(default_factory=BoostingConfig)
     """Gradient boosting on a window of dates."""

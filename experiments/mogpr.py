@@ -2,7 +2,8 @@
 
 Command: python -m experiments.mogpr cube.nc fused.zarr
          python -m experiments.mogpr cube.nc weekly.zarr --at P7D --hyper region
-         python -m experiments.mogpr other.nc fused.zarr --hyper region.npz
+         python -m experiments.mogpr cube.nc fused.zarr --mean zero --save-hyper region.npz
+         python -m experiments.mogpr other.nc other.zarr --hyper region.npz
 Cost: what is learnt once from a sample of the region takes a minute (more the first time, to
 compile, and with --hyper auto). Then 579,040 pixels x 62 dates, 3 outputs, took 52 s with the
 region's hyperparameters on 2 cores that other jobs shared (load 7), four fifths of it the
@@ -54,13 +55,11 @@ class Job:
     latents: int = 2
     """Latent processes, each with its own length scale; 1 is the intrinsic model."""
     mean: Literal["auto", "zero", "regional"] = "auto"
-    """Prior mean: the pixel's own level, the region's mean curve, or what validation pixels
-    prefer."""
-    inputs: Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2", "none"] = (
-        "auto"
-    )
-    """Radar channels: as observed or speckle-filtered, of both orbits, the first or the second, or
-    what validation pixels prefer."""
+    """Prior mean: the region's level, its mean curve, or what validation pixels prefer; regional
+    also lets a file of another run bring its curve."""
+    inputs: mogpr.Inputs = "auto"
+    """Radar channels: as observed or speckle-filtered, of both orbits, the first or the second;
+    none of them; or what validation pixels prefer of all but none."""
     sample: int = mogpr.MogprConfig.sample
     """Pixels, spread over the region, that hyperparameters are fitted on."""
     start: str | None = None
@@ -126,7 +125,10 @@ def _check(job: Job) -> None:
         raise ValueError(
             f"hyper: got {job.hyper!r}, expected auto, region, pixel or a file of --save-hyper"
         )
-    given = [name for name in ("mean", "inputs", "latents") if getattr(job, name) != _default(name)]
+    told = [name for name in ("inputs", "latents", "sample")]
+    given = [name for name in told if getattr(job, name) != _default(name)]
+    if job.mean == "zero":
+        given.append("mean")
     if given:
         raise ValueError(f"{', '.join(given)}: got them with {job.hyper}, which tells them itself")
 
@@ -173,7 +175,14 @@ def regular_days(t: np.ndarray, period: str) -> Float[np.ndarray, "query"]:
 def learnt(job: Job, ds: xr.Dataset) -> mogpr.MogprParams:
     """What the region's sample tells, or the file."""
     if job.hyper not in ("auto", "region", "pixel"):
-        return mogpr.load(job.hyper)
+        params = mogpr.load(job.hyper)
+        if params.curve is not None and job.mean != "regional":
+            raise ValueError(
+                f"hyper: got {job.hyper} with the mean curve of the region and year it was learnt "
+                "in, expected none (learnt with --mean zero), or --mean regional where this is the "
+                "same region and year"
+            )
+        return params
     started = time.perf_counter()
     train, val = sampled(ds, smooth=job.inputs == "auto" or job.inputs.startswith("smooth"))
     config = mogpr.MogprConfig(
@@ -191,10 +200,11 @@ def described(params: mogpr.MogprParams) -> str:
     """What is learnt, in words."""
     latents, outputs = params.hyper.mixing.shape
     inputs = "speckle-filtered" if (params.channel < NDVI).any() else "raw"
+    inputs = f"{inputs} radar" if outputs > 1 else "no radar"
     mean = "zero" if params.curve is None else "regional"
     hyper = "region" if params.prior is None else "pixel"
     return (
-        f"MOGPR of {outputs} outputs, {latents} latents: {inputs} radar, {mean} mean, "
+        f"MOGPR of {outputs} outputs, {latents} latents: {inputs}, {mean} mean, "
         f"hyperparameters of the {hyper}, band x {float(params.widen):.2f}"
     )
 

@@ -1,8 +1,7 @@
 """Speckle averaged away: means of backscatter over neighbours, in linear power.
 
 dB in, dB out; what is not valid has no weight and stays missing. The multi-temporal filter of
-Quegan and Yu (2001) is not here: in dB it is this mean plus one number a pixel, and explained less
-of the NDVI of simulated scenes.
+Quegan and Yu (2001) is not here: in dB it is this mean plus one number a pixel.
 """
 
 import jax.numpy as jnp

@@ -155,8 +155,10 @@ def test_learns_from_filtered_radar_of_a_sample(folder, capsys):
     said = capsys.readouterr().out
     assert ": smooth, regional mean, region\n" in said
     assert "speckle-filtered radar, regional mean, hyperparameters of the region" in said
-    # what was saved says it all
-    batch.main(_given(folder, "again", hyper=str(learnt)))
+    # what was saved says it all, but that it is of this region
+    with pytest.raises(ValueError, match="with the mean curve of the region and year"):
+        batch.main(_given(folder, "again", hyper=str(learnt)))
+    batch.main(_given(folder, "again", hyper=str(learnt), mean="regional"))
     own = _opened(folder, "own")
     xr.testing.assert_equal(own, _opened(folder, "again"))
     ds, _, _ = _whole(folder)

@@ -351,6 +351,9 @@ def test_limits_of_known_devices_only():
     assert f"{4.8e12 / 2.4e3:,.0f} px/s" in memory
     assert "51 TFLOP/s" in timing.limits("NVIDIA H100 PCIe", 62)[0]
     assert "67 TFLOP/s" in timing.limits("NVIDIA H100 80GB HBM3", 62)[0]
+    assert "91.6 TFLOP/s" in timing.limits("NVIDIA L40S", 62)[0]
+    assert "2 TB/s" in timing.limits("NVIDIA A100-SXM4-80GB", 62)[1]
+    assert "1.555 TB/s" in timing.limits("NVIDIA A100-SXM4-40GB", 62)[1]
     assert timing.limits("cpu", 62) == []
 
 

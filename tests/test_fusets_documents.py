@@ -67,7 +67,7 @@ def test_the_tile_loop_as_written_fits_each_tile():
 
 def process_tile_mogpr(tile_data):
     """Process a single tile with MOGPR."""
-    mogpr = MOGPRTransformer(hyper=HYPER)
+    mogpr = MOGPRTransformer()
     return mogpr.fit_transform(tile_data)
 
 

@@ -1,7 +1,9 @@
 """The drop-in: periods, fills, empty pixels, chunks, and what it refuses."""
 
 import logging
+import pickle
 
+import cloudpickle
 import numpy as np
 import pytest
 import xarray as xr
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from s1jax import gp
 from s1jax.fusets.config import Method
 from s1jax.fusets.learn import evenly, learn
-from s1jax.fusets.mogpr import MOGPRTransformer, mogpr
+from s1jax.fusets.mogpr import MOGPRTransformer, mogpr, mogpr_1D
 from s1jax.fusets.periods import dates
 from s1jax.mogpr import IMPLAUSIBLE, NO_DATA, REGION_SCALE
 
@@ -219,3 +221,31 @@ def test_absurd_pixels_are_finite_or_flagged(rows, data):
         assert (np.isfinite(fused) == seen[:, None]).all()
         assert (std[seen] > 0).all()
         assert (out["QUALITY"].values[~seen] & 16 == 16).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"compat": "fusets", "nt": 2}, "compat: got 'fusets' with nt or trained_model"),
+        ({"hyper": HYPER, "latents": 2}, "latents: got 2 beside hyper, which tells them"),
+    ],
+)
+def test_one_pixel_refuses_what_contradicts(options, said):
+    days = 12.0 * np.arange(8)
+    with pytest.raises(ValueError, match=said):
+        mogpr_1D([np.ones(8)] * 3, [days] * 3, 2, days, **options)
+
+
+def test_one_pixel_by_any_solver():
+    days = 12.0 * np.arange(8)
+    data = list(np.random.default_rng(0).normal(size=(3, 8)))
+    told = [mogpr_1D(data, [days] * 3, 2, days, hyper=HYPER, solver=s)[0] for s in gp.SOLVERS]
+    for other in told[1:]:
+        np.testing.assert_allclose(other, told[0], atol=1e-4)
+
+
+def test_a_lazy_result_can_be_sent_to_another_process():
+    ds, _ = cube(4, 4)
+    lazy = mogpr(ds.chunk({"t": -1, "y": 2}), hyper=HYPER)
+    here = pickle.loads(cloudpickle.dumps(lazy)).compute()
+    xr.testing.assert_equal(here, lazy.compute())

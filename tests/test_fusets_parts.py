@@ -121,6 +121,9 @@ def test_a_file_learnt_otherwise_is_refused(tmp_path):
     np.testing.assert_allclose(read.hyper.mixing, HYPER.mixing, rtol=1e-6)
     with pytest.raises(ValueError, match="hyper: got 3 outputs, expected 2"):
         learn(day, value[..., :2], Method(hyper=tmp_path / "good.npz"))
+    room.save(params._replace(channel=np.array([-2, -3, -1])), tmp_path / "smooth.npz")
+    with pytest.raises(ValueError, match=r"of channels \[-2, -3, -1\], expected those as observed"):
+        learn(day, value, Method(hyper=tmp_path / "smooth.npz"))
     curve = room.Curve(day, np.zeros((16, 3)))
     room.save(params._replace(curve=curve), tmp_path / "curve.npz")
     with pytest.raises(ValueError, match="learnt less a regional curve"):

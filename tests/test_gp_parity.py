@@ -1,5 +1,6 @@
 """The model is GPy's: likelihood, gradient and posterior of every stored reference case."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -29,11 +30,11 @@ def _read(path, name):
     return jax.tree.map(jnp.asarray, (hyper, series)), case
 
 
-@gp.compiled
-def _evaluate(hyper, series, at):
+@partial(gp.compiled, static_argnames="solver")
+def _evaluate(hyper, series, at, *, solver):
     """Negative log-likelihood, and mean and variance of every output."""
-    mean, std = gp.condition_outputs(hyper, series, at)
-    return -gp.log_likelihood(hyper, series), mean, std**2
+    mean, std = gp.condition_outputs(hyper, series, at, solver=solver)
+    return -gp.log_likelihood(hyper, series, solver=solver), mean, std**2
 
 
 def _padded(path, name, days=0):
@@ -44,13 +45,13 @@ def _padded(path, name, days=0):
     return hyper, Series(jnp.pad(series.day, more[0], mode="edge"), value, valid), case
 
 
-def _assert_parity(path, name, tolerance, days=145, asked=147):
+def _assert_parity(path, name, tolerance, days=145, asked=147, solver="kalman"):
     """Parity of one case; all have one shape, by days without data and asked for twice."""
     hyper, series, case = _padded(path, name, days)
     at = jnp.asarray(case["t_out_days"].astype(float))
     queries = at.size
     at = jnp.pad(at, (0, max(asked - queries, 0)), mode="edge")
-    nll, mean, variance = _evaluate(hyper, series, at)
+    nll, mean, variance = _evaluate(hyper, series, at, solver=solver)
     np.testing.assert_allclose(nll, case[f"{name}_nll"], rtol=tolerance, atol=tolerance)
     for got, key in ((mean, f"{name}_mean_norm"), (variance, f"{name}_var_f_norm")):
         np.testing.assert_allclose(got[:, :queries], case[key], rtol=0, atol=tolerance)
@@ -62,8 +63,9 @@ def test_reference_cases_are_committed():
 
 @pytest.mark.parametrize(("name", "tolerance"), PARAMETERS)
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
-def test_committed_cases(float64, path, name, tolerance):
-    _assert_parity(path, name, tolerance)
+@pytest.mark.parametrize("solver", gp.SOLVERS)
+def test_committed_cases(float64, path, name, tolerance, solver):
+    _assert_parity(path, name, tolerance, solver=solver)
 
 
 @pytest.mark.parametrize(("name", "tolerance"), PARAMETERS)

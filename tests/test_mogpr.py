@@ -9,6 +9,7 @@ from mogpr_worlds import DAYS, HYPER, expected, region, take
 
 from s1jax import gp
 from s1jax.mogpr import (
+    CLIPPED,
     IMPLAUSIBLE,
     NO_DATA,
     REGION_HYPER,
@@ -185,7 +186,7 @@ def test_failed_fit_falls_back_to_the_region_and_says_so(monkeypatch):
 
 
 def test_flags_say_what_a_pixel_lacks():
-    series, _ = region(pixels=12)
+    series, _ = region(pixels=13)
     value, valid = series.value, series.valid
     valid[:, :6] = True
     valid[1, :, -1] = False
@@ -199,13 +200,29 @@ def test_flags_say_what_a_pixel_lacks():
     value[9, :, 1] = 1e6
     value[10, ~valid[10]] = np.nan  # what is not valid is not left out
     value[11, :, -1] = 1.2 - 1e-5 * np.arange(20)
+    value[12, :, -1] = 1.4
     found = posterior(worlds.params(), series, DAYS)
     assert found.quality.dtype == np.uint8
     scale, bad = REGION_SCALE, IMPLAUSIBLE
     np.testing.assert_array_equal(
-        found.quality, [0, scale, NO_DATA, scale, scale, 0, bad, bad, bad, bad, 0, scale]
+        found.quality,
+        [
+            0,
+            scale,
+            NO_DATA,
+            scale,
+            scale,
+            0,
+            bad,
+            bad,
+            bad,
+            bad,
+            0,
+            scale | CLIPPED,
+            scale | CLIPPED,
+        ],
     )
-    assert {REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE} == {1, 2, 4, 8}
+    assert {REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE, CLIPPED} == {1, 2, 4, 8, 32}
     np.testing.assert_allclose(found.mean[2], 0.4, rtol=1e-6)
     np.testing.assert_allclose(found.std[2], 0.15 * np.sqrt(0.8**2 + 0.1), rtol=1e-5)
     assert np.ptp(found.mean[1]) > 0.05  # Sentinel-1 alone tells something

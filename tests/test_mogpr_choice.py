@@ -1,5 +1,6 @@
 """What validation pixels choose, and MOGPR as an Estimator: planted worlds that a variant wins."""
 
+import dataclasses
 import logging
 
 import jax
@@ -28,6 +29,32 @@ def _auto(**open_):
 
 def _names(tried):
     return [tuple(one[:3]) for one in tried]
+
+
+def test_given_hyperparameters_are_used_and_not_fitted_around():
+    params, tried = choose(KEY, region()[0], region(seed=1)[0], _auto(hyper="auto"), HYPER)
+    assert _names(tried) == [("raw", "zero", "region")]
+    assert params.prior is None
+    np.testing.assert_allclose(params.hyper.noise, HYPER.noise, rtol=1e-6)
+
+
+def test_a_band_of_inducing_days_is_theirs():
+    series = region()[0], region(seed=1)[0]
+    exact, sparse = (
+        choose(KEY, *series, dataclasses.replace(FIXED, inducing=count), HYPER)[0].widen
+        for count in (None, 4)
+    )
+    assert sparse != exact
+    with pytest.raises(ValueError, match="solver: got 'dense', expected none beside inducing"):
+        mogpr(dataclasses.replace(FIXED, inducing=4, solver="dense"))
+
+
+def test_ndvi_alone_is_a_process_too():
+    series = region()[0], region(seed=1)[0]
+    params, _ = choose(KEY, *series, _auto(inputs="none"))
+    assert params.hyper.mixing.shape == (1, 1)
+    found = posterior(params, series[1], DAYS)
+    assert np.isfinite(found.mean).all()
 
 
 def test_pixels_of_one_calendar_want_the_regional_mean():

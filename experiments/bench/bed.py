@@ -113,7 +113,8 @@ def load(config: BedConfig, tasks: Sequence[str]) -> Bed:
 
 
 def scores(parts: Sequence[Part], tells: Sequence[Tell], tasks: Sequence[str]) -> dict[str, float]:
-    """R2 of each task by the names of `SCORES`, and the coverage of the 90 % band on T2a and T2b.
+    """R2 of each task by the names of `SCORES`, the coverage of the 90 % band on T2a and T2b
+    together, and that of each task.
 
     Sums go over all folds. What cannot be told (no hidden label, or labels all alike) is left out.
 
@@ -134,6 +135,8 @@ def scores(parts: Sequence[Part], tells: Sequence[Tell], tasks: Sequence[str]) -
     if both:
         pooled = both[0] if len(both) == 1 else metrics.merge(*both)
         found["coverage90"] = metrics.scores(pooled)["coverage90"]
+    for task in tasks:
+        found[f"coverage90_{task}"] = metrics.scores(sums[task])["coverage90"]
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
@@ -175,7 +178,7 @@ def variant(params: mogpr.MogprParams, series: Series) -> dict[str, str]:
     """Which inputs, prior mean and hyperparameters were learnt, as `MogprConfig` names them."""
     (kind,) = (
         kind
-        for kind in mogpr.available(series)
+        for kind in (*mogpr.available(series), "none")
         if mogpr.channels(series, kind).tolist() == params.channel.tolist()
     )
     return {

@@ -9,7 +9,6 @@ from experiments.bench import bed as beds
 from experiments.bench import table
 from experiments.methods import of_this_region
 from s1jax import mogpr
-from s1jax.mogpr import MogprConfig
 from s1jax.mogpr.config import SCALES
 
 TASKS = ("T1", "T2a", "T2b", "T2c")
@@ -57,12 +56,9 @@ def _of_fold(config: Choices, part: beds.Part) -> list[dict]:
         # not offered across districts or years; what it would have cost
         options.append(replace(best, mean="regional"))
     options += [replace(best, scale=scale) for scale in SCALES if scale != default.scale]
-    # what is fitted depends on these alone: once fitted, it is given
-    fitted, rows = {_of_fit(best): params.hyper}, []
+    rows = []
     for one in options:
-        given = fitted.get(_of_fit(one))
-        params, (known,) = mogpr.choose(part.key, part.train, part.val, one, given)
-        fitted[_of_fit(one)] = params.hyper
+        params, (known,) = mogpr.choose(part.key, part.train, part.val, one)
         names = {k: getattr(one, k) for k in (*chosen, "scale", "latents")}
         row = {"name": " ".join(map(str, names.values())), "fold": part.name} | names
         if np.isfinite(known.rmse):
@@ -72,10 +68,6 @@ def _of_fold(config: Choices, part: beds.Part) -> list[dict]:
         shown = ", ".join(f"{k} {row[k]:.3f}" for k in beds.SCORES.values() if k in row)
         print(f"{part.name}: {row['name']}: {shown}", flush=True)
     return rows
-
-
-def _of_fit(one: MogprConfig) -> tuple:
-    return one.inputs, one.mean, one.scale, one.latents
 
 
 def marked(rows: list[dict]) -> list[dict]:

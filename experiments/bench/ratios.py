@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 KINDS = {
     "a": "region mode against FuseTS as shipped (what a user switches to, and from)",
     "b": "posterior at given hyperparameters against the same of another library",
-    "c": "fit and posterior of the same model, from a good start",
+    "c": "fit of every pixel and posterior, same model (ours: MAP around the optimum of a sample; "
+    "theirs: maximum likelihood from a good start)",
 }
 R2 = {"r2_random": "20 % hidden", "r2_block": "60 days", "r2_season": "132 days"}
 

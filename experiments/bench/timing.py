@@ -15,8 +15,10 @@ PEAKS = {
     "H200": (67e12, 4.8e12),
     "H100 PCIe": (51e12, 2.0e12),
     "H100": (67e12, 3.35e12),
+    "A100 80GB": (19.5e12, 2.0e12),
     "A100": (19.5e12, 1.555e12),
     "V100": (15.7e12, 0.9e12),
+    "L40S": (91.6e12, 0.864e12),
     "L4": (30.3e12, 0.3e12),
     "T4": (8.1e12, 0.32e12),
 }
@@ -126,7 +128,7 @@ def limits(kind: str, dates: int) -> list[str]:
       dates: length of a series.
     """
     for name, (flop, traffic) in PEAKS.items():
-        if all(word in kind for word in name.split()):
+        if set(name.split()) <= set(kind.replace("-", " ").split()):
             return [
                 f"limit of {kind} by arithmetic: {flop / (FLOP * dates):,.0f} px/s (ICM posterior, "
                 f"{FLOP * dates / 1e3:.0f} kFLOP a pixel at {flop / 1e12:g} TFLOP/s)",

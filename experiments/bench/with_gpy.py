@@ -70,7 +70,7 @@ def shipped_model(index: int, series: Series) -> Model:
     with _seeded(index):
         matern = [GPy.kern.Matern32(1) for _ in range(outputs)]
         kernel = GPy.util.multioutput.LCM(1, outputs, matern, W_rank=1)
-    model = _model(kernel, np.ones(outputs), series._replace(day=np.rint(series.day)))
+    model = _model(kernel, np.ones(outputs), series._replace(day=np.floor(series.day)))
     model.optimize("lbfgsb", max_iters=EVALUATIONS)
     return model
 

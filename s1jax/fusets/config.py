@@ -42,6 +42,8 @@ def check(method: Method) -> None:
         raise ValueError(f"solver: got {method.solver!r}, expected one of {sorted(gp.SOLVERS)}")
     if method.latents is not None and method.latents < 1:
         raise ValueError(f"latents: got {method.latents}, expected 1 or more, or None")
+    if given and method.latents is not None:
+        raise ValueError(f"latents: got {method.latents} beside hyper, which tells them itself")
     if method.method not in (None, "exact", "sparse"):
         raise ValueError(f"method: got {method.method!r}, expected None, 'exact' or 'sparse'")
     if method.n_inducing is not None and method.method != "sparse":

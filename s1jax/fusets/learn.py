@@ -81,11 +81,17 @@ def learn(
 
 def _read(method: Method, outputs: int) -> MogprParams:
     params = room.load(method.hyper)
+    _same_outputs(params.hyper, outputs)
     if params.curve is not None:
         raise ValueError(
             f"hyper: got {method.hyper} learnt less a regional curve, expected mean='zero'"
         )
-    _same_outputs(params.hyper, outputs)
+    place = np.where(params.channel == -1, outputs - 1, params.channel)
+    if not (place == np.arange(outputs)).all():
+        raise ValueError(
+            f"hyper: got {method.hyper} of channels {params.channel.tolist()}, expected those as "
+            "observed of the first orbit and NDVI last, which the variables are taken as"
+        )
     return jax.tree.map(np.asarray, params)
 
 

@@ -179,6 +179,7 @@ def mogpr_1D(
     *,
     hyper: str | Path | gp.Hyper = "region",
     latents: int | None = None,
+    solver: str = "kalman",
     compat: str | None = None,
     seed: int = 0,
 ) -> tuple[list[np.ndarray], list[np.ndarray], bool, MogprParams | None]:
@@ -196,6 +197,7 @@ def mogpr_1D(
       trained_model: hyperparameters and scales to use instead of a fit.
       hyper: as of `mogpr`.
       latents: as of `mogpr`.
+      solver: as of `mogpr`.
       compat: as of `mogpr`; no model is returned then.
       seed: as of `mogpr`.
 
@@ -208,8 +210,10 @@ def mogpr_1D(
     if not 0 <= master_ind < len(data_in) or nt < 1:
         got = f"master_ind {master_ind}, nt {nt}"
         raise ValueError(f"got {got}, expected one of {len(data_in)} variables and 1 or more")
-    method = Method(hyper=hyper, latents=latents, compat=compat, seed=seed)
+    method = Method(hyper=hyper, latents=latents, solver=solver, compat=compat, seed=seed)
     check(method)
+    if compat and (nt != 1 or trained_model is not None):
+        raise ValueError("compat: got 'fusets' with nt or trained_model, expected neither")
     day, value = _rows(data_in, time_in)
     at = np.asarray(output_timevec, float)
     model = None
@@ -217,7 +221,7 @@ def mogpr_1D(
         found = shipped.fuse(day, value, at, seed=seed, master=master_ind)
     else:
         model = learn(day, value, method) if trained_model is None else trained_model
-        found = _padded(model, day, value, at)
+        found = _padded(model, day, value, at, solver)
     mean, std = (list(leaf[0].T.copy()) for leaf in (found.mean, found.std))
     return mean, std, bool(np.isfinite(mean).all()), model
 
@@ -242,7 +246,10 @@ def _rows(data_in, time_in) -> tuple[np.ndarray, np.ndarray]:
     return np.pad(every[:, 0], (0, rows - len(every)), mode="edge"), value
 
 
-def _padded(model: MogprParams, day: np.ndarray, value: np.ndarray, at: np.ndarray) -> Fused:
+def _padded(
+    model: MogprParams, day: np.ndarray, value: np.ndarray, at: np.ndarray, solver: str
+) -> Fused:
     """`fuse` with days asked for up to a whole number of rows."""
-    found = fuse(model, day, value, np.pad(at, (0, -at.size % _ROWS), mode="edge"))
+    more = np.pad(at, (0, -at.size % _ROWS), mode="edge")
+    found = fuse(model, day, value, more, solver=solver)
     return found._replace(mean=found.mean[:, : at.size], std=found.std[:, : at.size])

@@ -67,8 +67,7 @@ def fused(
             pairs = [missing.cleaned(c[slab], f) for c, f in zip(columns, fills, strict=True)]
             value, lost = (np.stack(leaves, axis=-1) for leaves in zip(*pairs, strict=True))
             dropped[:] += lost.sum(axis=0)
-            with _ONE_BLOCK:
-                found = fuse(day, value, at)
+            found = _alone(fuse, day, value, at)
             quality[slab] = found.quality | (IMPLAUSIBLE * lost.any(axis=1)).astype(np.uint8)
             leaves = {"FUSED": found.mean, "STD": found.std}
             if raw:
@@ -98,6 +97,12 @@ def fused(
             if count:
                 log.warning("%s: %d infinite or fill values are taken as missing", name, count)
     return assembled(cube, dates, out)
+
+
+def _alone(fuse: Fuse, *arrays) -> Fused:
+    """What is fused, one block at a time in this process; the lock stays out of dask's graph."""
+    with _ONE_BLOCK:
+        return fuse(*arrays)
 
 
 def _on_days(

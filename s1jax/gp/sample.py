@@ -16,7 +16,7 @@ def sample(
     at: Days,
     n: int,
     *,
-    channel: int,
+    channel: int = -1,
     solver: str = "kalman",
 ) -> Float[Array, "draw query"]:
     """Joint draws of the latent f of one output on the days `at`, given one pixel, z-scored.

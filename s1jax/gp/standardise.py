@@ -8,7 +8,8 @@ from s1jax.types import Series
 FEWEST = 5
 """Observations from which on an output's own mean and standard deviation are used."""
 LEAST_STD = 0.01
-"""Standard deviation (NDVI or dB) below which a series counts as constant and has no scale."""
+"""Standard deviation below which a series counts as constant and has no scale: of NDVI or dB, or of
+what a caller has scaled before."""
 
 
 def standardise(

@@ -51,7 +51,8 @@ def choose(
       train: training pixels.
       val: validation pixels, of the same region.
       config: what is not `auto` is not varied.
-      given: hyperparameters to use instead of a fit.
+      given: hyperparameters to use instead of a fit; of pixels too, but where `config` asks for
+        `pixel`.
     """
     pixels, dates = val.valid.shape[:2]
     val, hidden = _asked(key, val)
@@ -60,6 +61,8 @@ def choose(
     enough = hidden.reshape(-1, pixels, dates).any(axis=0).sum() >= _FEWEST
     means = ("zero", "regional") if config.mean == "auto" else (config.mean,)
     hypers = ("region", "pixel") if config.hyper == "auto" else (config.hyper,)
+    if given is not None and config.hyper == "auto":
+        hypers = ("region",)
     kinds = _fitting(train, given) if config.inputs == "auto" else (config.inputs,)
 
     @functools.cache
@@ -82,7 +85,10 @@ def choose(
         params, sample = _learnt(kind, mean)
         if hyper == "pixel":
             params = params._replace(prior=gp.prior(*sample))
-        found = posterior(params, shown, val.day, solver=config.solver, chunk=config.chunk)
+        found = posterior(
+            params, shown, val.day,
+            solver=config.solver, inducing=config.inducing, chunk=config.chunk,
+        )  # fmt: skip
         square = np.where(hidden, found.mean - np.asarray(val.value)[..., NDVI], 0.0) ** 2
         rmse = float(np.sqrt(square.sum() / hidden.sum())) if enough else np.nan
         tried.append(Tried(kind, mean, hyper, rmse))

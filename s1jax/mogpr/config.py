@@ -1,14 +1,15 @@
 """Options of MOGPR, and what it learns."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from jaxtyping import Array, Bool, Float, Int
 from numpy import ndarray
 
 from s1jax import gp
 
-INPUTS = ("raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2", "none")
+Inputs = Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2", "none"]
+INPUTS = get_args(Inputs)[1:]
 """Radar channels: as observed or speckle-filtered; of both orbits, the first or the second; none of
 them, so that NDVI is alone."""
 SCALES = ("region", "pixel")
@@ -25,11 +26,10 @@ class MogprConfig:
     """Hyperparameters: one set for all pixels, a set for each around the region's, or what
     validation pixels prefer."""
     mean: Literal["auto", "zero", "regional"] = "auto"
-    """Prior mean: the pixel's own level, the region's mean curve, or what validation pixels prefer.
+    """Prior mean: the level that z-scores are about, the region's mean curve, or what validation
+    pixels prefer.
     A curve is of its region alone: use zero where another district or year is predicted."""
-    inputs: Literal["auto", "raw", "raw:1", "raw:2", "smooth", "smooth:1", "smooth:2", "none"] = (
-        "auto"
-    )
+    inputs: Inputs = "auto"
     """Radar channels: as observed or speckle-filtered, of both orbits, the first or the second;
     none of them; or what validation pixels prefer of all but none."""
     scale: Literal["region", "pixel"] = "region"
@@ -46,7 +46,8 @@ class MogprConfig:
     iterations: int = 200
     """Most steps of the optimiser in that fit."""
     chunk: int = 4096
-    """Pixels per call; changes speed and memory, no digit of the result."""
+    """Pixels per call, rounded up to whole batches; changes speed and memory, no digit of the
+    result."""
 
 
 class Curve(NamedTuple):
@@ -68,7 +69,7 @@ class MogprParams(NamedTuple):
     region_std: Float[Array, "output"]
     """Its standard deviation."""
     curve: Curve | None
-    """Prior mean; None: the pixel's own mean."""
+    """Prior mean; None: the mean that z-scores are about."""
     channel: Int[ndarray, "output"]
     """Where the outputs are: c for radar channel c, -2 - c for the same filtered, -1 for NDVI."""
     widen: Float[Array, ""]

@@ -1,5 +1,6 @@
 """MOGPR: the multi-output Gaussian process per pixel, as an Estimator."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -29,11 +30,11 @@ def mogpr(
 ) -> Estimator:
     """Estimator of NDVI by a Gaussian process over all channels: mean and std of its posterior.
 
-    Each channel of a pixel, less the prior mean, is z-scored over its own valid values, or by the
-    region's mean and std where it has fewer than five (so always where it has no NDVI: then
-    Sentinel-1 alone tells). What `config` leaves open (inputs, prior mean, hyperparameters of the
-    region or of each pixel) is chosen by hidden labels of the validation pixels, which also widen
-    or narrow the band until 90 % of them lie in it. A pixel without any data gets the prior.
+    Each channel of a pixel, less the prior mean, is z-scored by the region's mean and std; with
+    `scale="pixel"` by the pixel's own where it has five values or more, as FuseTS does. What
+    `config` leaves open (inputs, prior mean, hyperparameters of the region or of each pixel) is
+    chosen by hidden labels of the validation pixels, which also widen or narrow the band until
+    90 % of them lie in it. A pixel without any data gets the prior.
     `Estimate.noise` is one number a pixel.
     Source of the model: Pipia et al. (2019), Fusing optical and SAR time series for LAI gap filling
     with multioutput Gaussian processes, Remote Sensing of Environment 235.
@@ -42,9 +43,15 @@ def mogpr(
       config: options.
       hyper: hyperparameters on z-scored outputs, to use instead of a fit.
       mean: another method, whose mean is the prior mean of the NDVI. It is asked without the NDVI
-        of the pixel itself, and the process is fitted to what it leaves over of the validation
-        pixels.
+        of the pixel itself, and the process, of zero mean, is fitted to what it leaves over of the
+        validation pixels.
+
+    Raises:
+      ValueError: inducing days together with a solver.
     """
+
+    if config.inducing is not None and config.solver != "kalman":
+        raise ValueError(f"solver: got {config.solver!r}, expected none beside inducing days")
 
     def _fit(key: Key, train: Series, val: Series) -> MogprParams | WithMean:
         train, val = thinned(train, config.stride), thinned(val, config.stride)
@@ -54,7 +61,8 @@ def mogpr(
         learnt = mean.fit(key_mean, train, val)
         # what a method leaves of the pixels it was trained on is too little
         left = _less(val, _blind(mean, learnt, val))
-        return WithMean(choose(key_choice, left, left, config, hyper)[0], learnt)
+        zero = replace(config, mean="zero")
+        return WithMean(choose(key_choice, left, left, zero, hyper)[0], learnt)
 
     def _predict(params: MogprParams | WithMean, series: Series, days: Days) -> Estimate:
         series = thinned(series, config.stride)

@@ -16,11 +16,12 @@ from s1jax.mogpr.inputs import check, on_days, picked, source
 from s1jax.mogpr.region import Scored, score
 from s1jax.types import NDVI, Days, Series
 
-REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE = 1, 2, 4, 8
+REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE, CLIPPED = 1, 2, 4, 8, 32
 """Quality flags, summed: little NDVI, fewer than five values or constant ones, so that the region's
 mean and std stand for the pixel's; no data at all, so the prior; the pixel's own fit failed, so the
 region's hyperparameters; values that cannot be were left out (not finite, fills, far out of range,
-radar more than five of the region's standard deviations from its mean). 0 is good."""
+radar more than five of the region's standard deviations from its mean); the estimate left [-1, 1]
+and is clipped. 0 is good."""
 
 
 class Posterior(NamedTuple):
@@ -56,7 +57,7 @@ def posterior(
         (pixel, query): the mean of another method.
       solver: a name of `gp.SOLVERS`.
       inducing: number of inducing days of the approximation; None: exact.
-      chunk: pixels per call, at most.
+      chunk: pixels per call, rounded up to whole batches.
 
     Raises:
       ValueError: unknown solver, a chunk below 1, a day that is not finite, or a series without
@@ -148,15 +149,17 @@ def _physical(params, after, hyper, told: Scored, dropped, fine, mean, std, more
     scale, level = told.std[NDVI], told.mean[NDVI] + after
     level = level if more is None else level + more
     empty = ~jnp.any(told.valid)
+    ndvi = mean * scale + level
     flags = (
         (REGION_SCALE, told.flag[NDVI] & ~empty),
         (NO_DATA, empty),
         (REGION_HYPER, ~fine),
         (IMPLAUSIBLE, dropped),
+        (CLIPPED, jnp.any(jnp.abs(ndvi) > 1.0)),
     )
     quality = sum(jnp.where(where, flag, 0) for flag, where in flags)
     return Posterior(
-        jnp.clip(mean * scale + level, -1.0, 1.0),
+        jnp.clip(ndvi, -1.0, 1.0),
         params.widen * scale * std,
         params.widen * scale * jnp.sqrt(hyper.noise[NDVI]),
         quality.astype(jnp.uint8),
