@@ -4,11 +4,9 @@ Command: python -m experiments.mogpr cube.nc fused.zarr
          python -m experiments.mogpr cube.nc weekly.zarr --at P7D --hyper region
          python -m experiments.mogpr cube.nc fused.zarr --mean zero --save-hyper region.npz
          python -m experiments.mogpr other.nc other.zarr --hyper region.npz
-Cost: what is learnt once from a sample of the region takes a minute (more the first time, to
-compile, and with --hyper auto). Then 579,040 pixels x 62 dates, 3 outputs, took 52 s with the
-region's hyperparameters on 2 cores that other jobs shared (load 7), four fifths of it the
-posterior, with 1.9 GiB, or 1.0 GiB where the input was aligned by s1jax; hyperparameters of each
-pixel take about thirty times as long.
+Cost: 599,203 pixels x 62 dates, 3 outputs, on 2 cores at rest: 25 s to learn from a sample (more
+with --hyper auto), 29 s at the region's hyperparameters (20,750 px/s, 24 s of it the posterior), 67
+s in all with the compiling, 1.6 GiB; a fit of every pixel makes it about thirteen times as long.
 Expected: fused.zarr with S2ndvi, S2ndvi_FUSED, S2ndvi_STD, S2ndvi_SOURCE and S2ndvi_QUALITY on the
 grid of the cube; exit status 1 and the list of them where tiles failed.
 """

@@ -22,6 +22,7 @@ TINY = (
     "--mogpr.iterations 2 --mogpr.latents 1 --mogpr.mean zero"
 ).split()
 SCORES = {"r2_random", "r2_block", "r2_season", "coverage90"}
+SCORES |= {f"coverage90_{task}" for task in ("T2a", "T2b", "T2c")}
 RAW = ("--mogpr.inputs", "raw")
 ROW = {
     "name", "mode", "latents", "dtype", "device", "work", "px_per_core_s", "kb_per_px", "px_per_s",
@@ -256,7 +257,8 @@ def test_scores_are_those_of_the_hidden_labels(few):
     assert not part.test["T2a"].valid[..., NDVI][seen].any()
     std = np.full(part.label.shape, 0.1)
     told = bed.scores([part], [lambda series: (part.label, std)], ("T2a", "T2b"))
-    assert told == {"r2_random": 1.0, "r2_block": 1.0, "coverage90": 1.0}
+    covered = dict.fromkeys(("coverage90", "coverage90_T2a", "coverage90_T2b"), 1.0)
+    assert told == {"r2_random": 1.0, "r2_block": 1.0} | covered
     level = np.full(part.label.shape, part.label[seen].mean())
     assert bed.scores([part], [lambda series: (level, std)], ("T2a",))[
         "r2_random"

@@ -30,7 +30,7 @@ def _read(path, name):
     return jax.tree.map(jnp.asarray, (hyper, series)), case
 
 
-@partial(gp.compiled, static_argnames="solver")
+@partial(gp.compiled, static_argnames=("solver",))
 def _evaluate(hyper, series, at, *, solver):
     """Negative log-likelihood, and mean and variance of every output."""
     mean, std = gp.condition_outputs(hyper, series, at, solver=solver)

@@ -261,7 +261,7 @@ def test_another_methods_mean_is_taken_off_and_added():
     method = mogpr(FIXED, hyper=HYPER, mean=curve)
     params = method.fit(KEY, train, val)
     assert isinstance(params, WithMean)
-    np.testing.assert_allclose(params.mogpr.region_mean[-1], 0.0, atol=2e-3)
+    np.testing.assert_allclose(params.mogpr.region_mean[-1], 0.0, atol=2e-2)
     at = np.r_[DAYS[:15] + 5.0, DAYS[-1] + 40.0]
     known, asked = (curve.predict(params.mean, series, days).mean[0] for days in (DAYS, at))
     before = np.stack([np.zeros(20), np.zeros(20), known], -1)
@@ -293,7 +293,7 @@ def test_the_other_method_is_asked_without_the_pixels_ndvi():
     params = method.fit(KEY, train, val)
     assert params.mean == "learnt"
     estimate = method.predict(params, val, DAYS)
-    assert seen == [0] * 4
+    assert seen == [0] * 3
     # a constant mean leaves what there was without it
     found = posterior(params.mogpr._replace(region_mean=params.mogpr.region_mean.at[-1].add(0.25)),
                       val, DAYS)  # fmt: skip

@@ -23,7 +23,7 @@ def test_write_and_read_again(tmp_path):
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3)
     assert json.loads((tmp_path / "cnp.json").read_text())["scores"] == {"r2": 0.5}
-    with pytest.raises(ValueError, match="width: got 64, expected 16 of the shipped weights"):
+    with pytest.raises(ValueError, match="width: got 48, expected 16 of the shipped weights"):
         pretrained(CnpConfig(), folder=tmp_path)
 
 

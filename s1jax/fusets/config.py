@@ -42,8 +42,8 @@ def check(method: Method) -> None:
         raise ValueError(f"solver: got {method.solver!r}, expected one of {sorted(gp.SOLVERS)}")
     if method.latents is not None and method.latents < 1:
         raise ValueError(f"latents: got {method.latents}, expected 1 or more, or None")
-    if given and method.latents is not None:
-        raise ValueError(f"latents: got {method.latents} beside hyper, which tells them itself")
+    if isinstance(method.hyper, gp.Hyper):
+        same_latents(method, method.hyper)
     if method.method not in (None, "exact", "sparse"):
         raise ValueError(f"method: got {method.method!r}, expected None, 'exact' or 'sparse'")
     if method.n_inducing is not None and method.method != "sparse":
@@ -60,6 +60,15 @@ def check(method: Method) -> None:
         raise ValueError(
             "compat: got 'fusets' with another of hyper, latents, solver, method, n_inducing, "
             "optimize; expected seed alone, as it is FuseTS' own fit"
+        )
+
+
+def same_latents(method: Method, hyper: gp.Hyper) -> None:
+    """Nothing, or a ValueError where another number of latents is asked for than is given."""
+    given = len(hyper.mixing)
+    if method.latents not in (None, given):
+        raise ValueError(
+            f"latents: got {method.latents} beside hyper, expected its {given} or None"
         )
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from s1jax import gp
 from s1jax import mogpr as room
-from s1jax.fusets.config import Method
+from s1jax.fusets.config import Method, same_latents
 from s1jax.fusets.scale import moments, relative, scored
 from s1jax.mogpr import MogprParams, evenly
 from s1jax.types import Series
@@ -82,6 +82,7 @@ def learn(
 def _read(method: Method, outputs: int) -> MogprParams:
     params = room.load(method.hyper)
     _same_outputs(params.hyper, outputs)
+    same_latents(method, params.hyper)
     if params.curve is not None:
         raise ValueError(
             f"hyper: got {method.hyper} learnt less a regional curve, expected mean='zero'"

@@ -53,7 +53,7 @@ class SequenceConfig:
     net: Literal["tcn", "gru", "window"] = "tcn"
     """Dilated convolutions in time, a bidirectional recurrent network, or a fully connected one on
     the dates around."""
-    width: int = 64
+    width: int = 48
     """Channels of the convolutions, or state of each direction."""
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1, 2, 4, 8, 16)
     """Step of each convolution, dates."""
