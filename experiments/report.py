@@ -4,6 +4,7 @@
 with --readme it writes README's results table and docs/overview.png beside it. A second of work.
 """
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,7 +247,8 @@ def _covered(rows: Sequence[Mapping]) -> str:
 
 
 def _speed(rows: Sequence[Mapping]) -> str:
-    return f"{min(row['px_per_s'] for row in rows):,.0f}"
+    # the first task may hold the compiling
+    return f"{statistics.median(row['px_per_s'] for row in rows):,.0f}"
 
 
 def _sides(rows: Rows) -> list[str]:

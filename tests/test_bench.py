@@ -363,7 +363,7 @@ def test_not_a_number_is_refused(tmp_path, few):
     config = bed.BedConfig()
     for value in (math.nan, None, {"r2_random": math.inf}):
         with pytest.raises(ValueError, match="a row: x: got"):
-            table.write(tmp_path, few, config, [], [{"name": "a row", "x": value}])
+            table.write(tmp_path, few, config, [], [], [{"name": "a row", "x": value}])
     assert not (tmp_path / "metrics.json").exists()
 
 

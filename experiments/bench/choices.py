@@ -38,9 +38,7 @@ def bench(config: Choices) -> Path:
     for part in bed.parts:
         rows += marked(_of_fold(config, part))
     text = [table.markdown(rows, COLUMNS), *sentences(rows)]
-    print("", *text, sep="\n")
-    (out / "table.md").write_text("\n\n".join([*head, *text]) + "\n", encoding="utf-8")
-    table.write(out, bed, config, head, rows)
+    table.write(out, bed, config, head, text, rows)
     return out
 
 

@@ -77,9 +77,7 @@ def bench(config: MogprBench) -> Path:
     text += [ratios.sentence(ratio) for ratio in compared] + ratios.verdict(rows)
     kind, dates = jax.local_devices()[0].device_kind, len(bed.parts[0].train.day)
     text += timing.limits(kind, dates)
-    print("", *text, sep="\n")
-    (out / "table.md").write_text("\n\n".join([*head, *text]) + "\n", encoding="utf-8")
-    table.write(out, bed, config, head, rows, missing=missing, ratios=compared)
+    table.write(out, bed, config, head, text, rows, missing=missing, ratios=compared)
     return out
 
 

@@ -37,13 +37,22 @@ def header(bed: Bed) -> list[str]:
 
 
 def write(
-    out: Path, bed: Bed, config: BedConfig, head: Sequence[str], rows: Sequence[Mapping], **more
+    out: Path,
+    bed: Bed,
+    config: BedConfig,
+    head: Sequence[str],
+    text: Sequence[str],
+    rows: Sequence[Mapping],
+    **more,
 ) -> None:
-    """Write metrics.json: {"dataset", "split", "header", "config", "rows", ...}.
+    """Print the text, write it below the header to table.md, and the rows to metrics.json:
+    {"dataset", "split", "header", "config", "rows", ...}.
 
     Raises:
       ValueError: a number that is not one.
     """
+    print("", *text, sep="\n")
+    (out / "table.md").write_text("\n\n".join([*head, *text]) + "\n", encoding="utf-8")
     for row in rows:
         for name, value in row.items():
             for leaf in value.values() if isinstance(value, Mapping) else (value,):

@@ -78,9 +78,7 @@ def bench(config: Variants) -> Path:
         full = full or variant
         print(f"{variant.name}: {rows[-1]['px_per_s']:,.0f} px/s; {rows[-1]['when']}", flush=True)
     text = [*missing, table.markdown(rows, COLUMNS)]
-    print("", *text, sep="\n")
-    (out / "table.md").write_text("\n\n".join([*head, *text]) + "\n", encoding="utf-8")
-    table.write(out, bed, config, head, rows, missing=missing)
+    table.write(out, bed, config, head, text, rows, missing=missing)
     return out
 
 

@@ -10,6 +10,8 @@ from s1jax.networks.dates import CENTRE, SPAN
 
 OUTPUTS = 4
 """Numbers per date that `beliefs` reads."""
+MOST = 0.45
+"""Largest share of contaminated labels, 1."""
 _LEAST = 1e-2
 """Standard deviations are not below this, of scaled NDVI."""
 _LOG_2PI = 1.8378770664093453
@@ -33,7 +35,8 @@ class Beliefs(NamedTuple):
 def beliefs(outputs: Float[Array, "time pixel 4"], *, mixture: bool) -> Beliefs:
     """Beliefs from the four numbers of each date; without `mixture` no label is contaminated."""
     mean, log_std, share, depth = (outputs[..., k] for k in range(OUTPUTS))
-    share = jax.nn.sigmoid(share - 2.0) if mixture else jnp.zeros_like(share)
+    # below a half: were it free to go to 1, log(1 - share) would be infinite
+    share = MOST * jax.nn.sigmoid(share - 1.0) if mixture else jnp.zeros_like(share)
     return Beliefs(mean, jax.nn.softplus(log_std) + _LEAST, share, jax.nn.softplus(depth) + _LEAST)
 
 
