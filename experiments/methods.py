@@ -41,6 +41,9 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         "mlp_window": lambda: _series("mlp_window"),
         "tcn_s1": lambda: _series("tcn_s1"),
         "birnn": lambda: _series("birnn"),
+        "shipped": lambda: Method(
+            "shipped", networks.shipped(networks.CnpConfig(chunk=config.cnp.chunk)), TASKS
+        ),
         "cnp": lambda: _series("cnp"),
         "hybrid": lambda: Method("hybrid", hybrid(config.hybrid), TASKS),
         "ensemble": lambda: Method(

@@ -1,7 +1,7 @@
 """What is it worth on real Sentinel series? The tables of results/README.md.
 
 Command: python -m experiments.real --data FOLDER       (the folder with the .nc files)
-Cost: 16 minutes on 2 cores shared with another job. Expected: rice, unseen district, T1: boosting
+Cost: 18 minutes on 2 cores shared with another job. Expected: rice, unseen district, T1: boosting
 .72, mlp10 .53; Flanders fields, T2a: linear interpolation (.76) beats every method.
 """
 

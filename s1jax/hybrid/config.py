@@ -3,16 +3,14 @@
 from dataclasses import dataclass, field
 
 from s1jax.mogpr import MogprConfig
-from s1jax.networks import SequenceConfig
+from s1jax.networks import CnpConfig, SequenceConfig
 
 
 @dataclass(frozen=True)
 class HybridConfig:
     """A network's mean, and a Gaussian process over what it leaves of the pixel's own NDVI."""
 
-    network: SequenceConfig = field(
-        default_factory=lambda: SequenceConfig(ndvi=False, pretrained=True)
-    )
+    network: SequenceConfig = field(default_factory=lambda: CnpConfig(ndvi=False))
     """The mean: Sentinel-1 alone."""
     process: MogprConfig = field(
         default_factory=lambda: MogprConfig(latents=1, inputs="none", mean="zero", hyper="region")

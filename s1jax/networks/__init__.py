@@ -17,7 +17,7 @@ from s1jax.networks.learning import learn
 from s1jax.networks.mlp import MlpParams, mlp
 from s1jax.networks.model import SequenceParams, adapt, initial
 from s1jax.networks.pretrained import pretrained
-from s1jax.networks.sequence import fill, fine_tune, sequence
+from s1jax.networks.sequence import fill, fine_tune, sequence, shipped
 
 __all__ = [
     "BirnnConfig",
@@ -46,5 +46,6 @@ __all__ = [
     "pretrained",
     "save",
     "sequence",
+    "shipped",
     "standardise",
 ]

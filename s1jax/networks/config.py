@@ -118,3 +118,8 @@ class CnpConfig(SequenceConfig):
     goes on from the weights that s1jax ships."""
 
     pretrained: bool = True
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            learning_rate=1e-3, schedule="cosine", clip=1.0, batch_rows=64, batches=8, epochs=10
+        )
+    )

@@ -11,7 +11,7 @@ from s1jax.networks.bands import factors
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.dates import CENTRE, SPAN, dates, moments, standardise
 from s1jax.networks.learning import learn
-from s1jax.networks.model import SequenceParams, initial, noise, tell
+from s1jax.networks.model import SequenceParams, adapt, initial, noise, tell
 from s1jax.networks.pretrained import pretrained
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
@@ -40,6 +40,19 @@ def sequence(config: SequenceConfig, *, label: str = "network") -> Estimator:
         else:
             start = SequenceParams(initial(key_start, config), None, jnp.ones(2))
         return fine_tune(key_train, start, training, validation, config=config, label=label)
+
+    def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
+        return fill(params, series, days, config=config, label=label)
+
+    return Estimator(fit, predict)
+
+
+def shipped(config: SequenceConfig = CnpConfig(), *, label: str = "network") -> Estimator:  # noqa: B008 (frozen)
+    """Estimator of the shipped weights as they are: `fit` tells them the levels of the training
+    pixels' radar (`adapt`) and looks at no label."""
+
+    def fit(key: Key, training: Series, validation: Series) -> SequenceParams:
+        return adapt(pretrained(config), training)
 
     def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
         return fill(params, series, days, config=config, label=label)

@@ -21,6 +21,7 @@ METHODS = {
     "mogpr": ("#d55e00", "o"),
     "tcn_s1": ("#44aa99", "s"),
     "birnn": ("#aa4499", "D"),
+    "shipped": ("#88ccee", "P"),
     "cnp": ("#009e73", "^"),
     "hybrid": ("#cc79a7", "v"),
     "cropsar": ("#999933", "P"),
