@@ -7,7 +7,7 @@ from s1jax.train import TrainConfig
 from s1jax.types import Series
 
 TRAIN = TrainConfig(
-    learning_rate=5e-3, schedule="cosine", clip=1.0, batch_rows=32, batches=4, epochs=25
+    learning_rate=5e-3, schedule="cosine", clip=1.0, batch_rows=32, batches=4, epochs=20
 )
 SMALL = {"width": 16, "dilations": (1, 2, 4), "chunk": 16, "train": TRAIN, "pretrained": False}
 CNP = CnpConfig(**SMALL)

@@ -94,7 +94,7 @@ def test_table_has_a_line_a_method_and_its_numbers(rows):
     assert lines[0] == "| method | T1 R2 | T2a R2 | 90 % band covers | px/s |"
     assert lines[2:] == [
         "| `climatology` | -0.10 [-0.15, -0.06] | 0.20 [0.15, 0.24] | 0.88 | 12,346 |",
-        "| `mogpr` | 0.61 [0.56, 0.65] | 0.71 [0.66, 0.75] | 0.88–0.91 | 999 |",
+        "| `mogpr` | 0.61 [0.56, 0.65] | 0.71 [0.66, 0.75] | 0.88–0.91 | 6,672 |",
         "| `linear` | – | 0.44 [0.39, 0.48] | 0.88 | 12,346 |",
     ]
     assert "0.55" in report.table(rows, against="truth")
@@ -117,7 +117,7 @@ def test_console_table_grows_and_lines_up(rows):
     assert truth.startswith("R2 against truth")
     assert len({len(line) for line in labels.splitlines()}) == 1
     words = labels.splitlines()[2].split()
-    assert words == ["mogpr", "0.612", "0.710", "0.88-0.91", "2.5", "999"]
+    assert words == ["mogpr", "0.612", "0.710", "0.88-0.91", "2.5", "6,672"]
 
 
 def test_readme_changes_between_its_markers_only(tmp_path):

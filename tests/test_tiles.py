@@ -88,7 +88,7 @@ def test_filtered_radar_is_of_the_whole_and_not_of_a_tile(ds, tmp_path, tile):
         mean = jnp.asarray(series.smooth[..., 1]) / 100
         return Estimate(mean, jnp.abs(mean) + 0.01, jnp.zeros(()))
 
-    whole = cube.despeckle(ds, size=5)
+    whole = cube.despeckle(ds, sizes=(5,))
     tiles.fill(_smooth, whole, tmp_path / "map.nc", tile=tile)
     with xr.open_dataset(tmp_path / "map.nc", engine="h5netcdf") as found:
         expected = np.nan_to_num(whole["VH_smooth"].where(whole["mask"])) / 100
@@ -97,7 +97,7 @@ def test_filtered_radar_is_of_the_whole_and_not_of_a_tile(ds, tmp_path, tile):
         assert set(found.data_vars) >= {"S2ndvi", "S2ndvi_FUSED"}
         assert "VH_smooth" not in found
     # neighbours in the next tile do count
-    apart = cube.despeckle(ds.isel(y=slice(8, 10)), size=5)["VH_smooth"]
+    apart = cube.despeckle(ds.isel(y=slice(8, 10)), sizes=(5,))["VH_smooth"]
     assert np.abs(apart - whole["VH_smooth"].isel(y=slice(8, 10))).max() > 0.1
 
 
@@ -126,8 +126,8 @@ def test_filtered_tile_by_tile_is_filtered_whole(ds, tmp_path):
         mean = jnp.asarray(series.smooth[..., 1]) / 100
         return Estimate(mean, jnp.abs(mean) + 0.01, jnp.zeros(()))
 
-    tiles.fill(_smooth, ds, tmp_path / "tiles.zarr", tile=8, smooth=5)
-    tiles.fill(_smooth, cube.despeckle(ds, size=5), tmp_path / "whole.nc")
+    tiles.fill(_smooth, ds, tmp_path / "tiles.zarr", tile=8, smooth=(5,))
+    tiles.fill(_smooth, cube.despeckle(ds, sizes=(5,)), tmp_path / "whole.nc")
     found, expected = _opened(tmp_path / "tiles.zarr"), _opened(tmp_path / "whole.nc")
     np.testing.assert_allclose(found.S2ndvi_FUSED, expected.S2ndvi_FUSED, rtol=1e-5)
     np.testing.assert_array_equal(found.S2ndvi_SOURCE, expected.S2ndvi_SOURCE)
@@ -207,7 +207,8 @@ def test_other_days_and_quality(ds, tmp_path, suffix):
     assert dict(zip(meanings, quality.attrs["flag_masks"], strict=True)) == {
         "scaled_by_region": mogpr.REGION_SCALE, "no_data": mogpr.NO_DATA,
         "hyperparameters_of_region": mogpr.REGION_HYPER,
-        "implausible_values_left_out": mogpr.IMPLAUSIBLE, "not_estimated": 128,
+        "implausible_values_left_out": mogpr.IMPLAUSIBLE,
+        "clipped_to_range": mogpr.CLIPPED, "not_estimated": 128,
     }  # fmt: skip
     assert "S2ndvi_QUALITY" in found.S2ndvi_FUSED.attrs["ancillary_variables"]
 
