@@ -27,6 +27,10 @@ SMALL = (
 ).split()
 
 
+TASKS = ("T1", "T2b", "T2d", "T2e")
+"""T2a and T2c differ from T2b by what is hidden alone, which the tests of masks see to."""
+
+
 def _run(out, *more):
     return run(parse([*SMALL, "--out", str(out), *more]))
 
@@ -37,8 +41,7 @@ QUIET = ("--no-report", "--methods", "mlp3", "--tasks", "T1", "T2b")
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    tasks = ("--tasks", "T1", "T2a", "T2b", "T2c", "T2d", "T2e")
-    return _run(folder / "a", *tasks, "--save-cube", str(folder / "map.nc")), folder
+    return _run(folder / "a", "--tasks", *TASKS, "--save-cube", str(folder / "map.nc")), folder
 
 
 @pytest.mark.filterwarnings("default")  # orbax and its dependencies warn of their own future
@@ -62,7 +65,7 @@ def test_writes_what_the_protocol_says(written):
         "boosting",
         "mogpr",
     ):
-        for task in ("T1", "T2a", "T2b", "T2c", "T2d", "T2e"):
+        for task in TASKS:
             expected = not (task == "T1" and method in no_t1)
             assert ((method, task, "truth") in found) == expected
             assert ((method, task, "labels") in found) == (expected and task != "T2d")
@@ -72,7 +75,7 @@ def test_writes_what_the_protocol_says(written):
     for name in ("config.json", "environment.json", "report.html", "run.log"):
         assert (out / name).stat().st_size > 0
     assert json.loads((out / "config.json").read_text())["scene"]["height"] == 32
-    assert len(list((out / "figures").glob("*.png"))) >= 18
+    assert len(list((out / "figures").glob("*.png"))) >= 16
 
 
 @pytest.mark.filterwarnings("default")
@@ -100,8 +103,7 @@ def test_learnt_networks_load_with_nothing_else(written):
 @pytest.mark.filterwarnings("default")
 def test_same_seed_same_metrics_to_the_last_digit(written, tmp_path):
     out, _ = written
-    tasks = ("T1", "T2a", "T2b", "T2c", "T2d", "T2e")
-    again = _run(tmp_path / "b", "--no-report", "--tasks", *tasks)
+    again = _run(tmp_path / "b", "--no-report", "--tasks", *TASKS)
     first, second = (read_metrics(path / "metrics.json") for path in (out, again))
     for row in (*first["rows"], *second["rows"]):
         del row["fit_s"], row["px_per_s"]
@@ -121,7 +123,7 @@ def test_same_seed_same_metrics_to_the_last_digit(written, tmp_path):
 )
 def test_real_series_run_unchanged(shared, tmp_path, name, split):
     path = shared / "data" / f"{name}.nc"
-    more = () if name in ("mekong_rice_points_2022", "mekong_rice_cube_a") else QUIET[:1]
+    more = () if name == "mekong_rice_points_2022" else QUIET[:1]
     out = _run(tmp_path, "--cube", str(path), "--split", split, *more, *QUIET[1:])
     assert (out / "report.html").exists() == (not more)
     content = read_metrics(out / "metrics.json")
