@@ -1,16 +1,16 @@
 """Pre-training of `cnp` on simulated regions: the weights that s1jax ships.
 
-Command: python -m experiments.pretrain                (simulates, trains, scores, writes)
+Command: python -m experiments.pretrain                (simulates, trains, writes)
 Cost: 6 minutes to simulate and 10 to train on 2 cores; the simulated pixels are kept in --bank and
 used again.
-Writes cnp.npz and cnp.json (configuration and scores) to --out, by default where the package reads
-them.
+Writes cnp.npz and cnp.json (configuration, pixels, validation loss) to --out, by default where the
+package reads them.
 """
 
 import logging
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
@@ -149,7 +149,6 @@ def main(config: Pretrain) -> Path:
     state = networks.learn(key_train, config.cnp, training, validation, start, label="pre-training")
     one = jnp.ones(2, training.ndvi.dtype)
     params = networks.SequenceParams(state.best, None, one)
-    history = np.asarray(state.history)
     told = {
         "pixels": len(training.ndvi),
         "regions": config.regions,
@@ -157,8 +156,7 @@ def main(config: Pretrain) -> Path:
         "validation_loss": float(state.best_loss),
         "seconds": round(time.perf_counter() - started),
     }
-    write(config.out, replace(config.cnp), params, told)
-    print(history)
+    write(config.out, config.cnp, params, told)
     return config.out
 
 

@@ -10,6 +10,7 @@ import pytest
 from sequence_worlds import CNP, world
 
 import s1jax
+from experiments.pretrain import Pretrain, main, simulated
 from s1jax import cube, networks, simulate
 from s1jax.networks import CnpConfig, pretrained
 from s1jax.networks.pretrained import FOLDER, write
@@ -49,6 +50,27 @@ def test_fills_an_unseen_region_without_any_training():
     assert 1 - (error**2).mean() / truth[gap].var() > 0.75
     inside = np.abs(error) < 1.645 * np.asarray(told.std)[gap]
     assert 0.75 < inside.mean() < 0.98
+
+
+def test_pretrains_at_its_smallest(tmp_path):
+    small = dataclasses.replace(CNP, train=dataclasses.replace(CNP.train, epochs=1, batches=2))
+    config = Pretrain(
+        regions=1, pixels=40, size=16, bank=tmp_path / "bank", out=tmp_path / "out", cnp=small
+    )
+    assert main(config) == tmp_path / "out"
+    card = json.loads((tmp_path / "out" / "cnp.json").read_text())
+    assert card["scores"]["pixels"] == 40
+    assert np.isfinite(card["scores"]["validation_loss"])
+    params = pretrained(small, folder=tmp_path / "out")
+    series, _ = world(0, 4)
+    told = networks.fill(networks.adapt(params, series), series, series.day, config=small)
+    assert np.isfinite(told.mean).all()
+    kept = sorted((tmp_path / "bank").iterdir())
+    assert len(kept) == 3
+    found = simulated(config, 0)
+    again = np.load(kept[0])
+    np.testing.assert_array_equal(found.radar, again["radar"])
+    assert np.isfinite(found.truth).all()
 
 
 def test_goes_on_from_them():
