@@ -6,6 +6,7 @@ import subprocess
 from importlib.util import find_spec
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -357,6 +358,13 @@ def test_limits_of_known_devices_only():
     assert "2 TB/s" in timing.limits("NVIDIA A100-SXM4-80GB", 62)[1]
     assert "1.555 TB/s" in timing.limits("NVIDIA A100-SXM4-40GB", 62)[1]
     assert timing.limits("cpu", 62) == []
+
+
+def test_memory_is_of_a_pixel():
+    hyper = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), gp.initial(1, 3))
+    short, long = (timing.kb_per_px("kalman", hyper, dates) for dates in (16, 32))
+    # what is kept of a date: mean and P h of three outputs, 3 + 18 numbers; more than its fields
+    assert (long - short) / 16 == pytest.approx(4 * 21 / 1e3, rel=0.6)
 
 
 def test_not_a_number_is_refused(tmp_path, few):

@@ -54,10 +54,7 @@ def shipped(config: SequenceConfig = CnpConfig(), *, label: str = "network") -> 
     def fit(key: Key, training: Series, validation: Series) -> SequenceParams:
         return adapt(pretrained(config), training)
 
-    def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
-        return fill(params, series, days, config=config, label=label)
-
-    return Estimator(fit, predict)
+    return Estimator(fit, sequence(config, label=label).predict)
 
 
 def fine_tune(
