@@ -27,7 +27,7 @@ from s1jax.train import TrainConfig
 METHODS = (
     *YARDSTICKS,
     *("mlp3", "mlp10", "boosting", "mogpr"),
-    *("mlp_window", "tcn_s1", "birnn", "shipped", "cnp", "hybrid", "ensemble"),
+    *("mlp_window", "tcn_s1", "birnn", "shipped", "cnp", "hybrid", "switch", "ensemble"),
 )
 """All methods, in the order they run; the yardsticks always do."""
 
@@ -106,6 +106,8 @@ class Config:
     """Temporal convolutions over radar and the pixel's own NDVI, pre-trained."""
     hybrid: HybridConfig = field(default_factory=HybridConfig)
     """Network of Sentinel-1 alone, and a Gaussian process over what it leaves over."""
+    switch: HybridConfig = field(default_factory=lambda: HybridConfig(threshold=0.5))
+    """MOGPR where half of the dates are clear, else the network."""
 
 
 _SHORT = TrainConfig(epochs=8)

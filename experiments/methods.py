@@ -9,6 +9,7 @@ from experiments.protocol import Method
 from s1jax import baselines, networks
 from s1jax.hybrid import ensemble, hybrid
 from s1jax.mogpr import MogprConfig, mogpr
+from s1jax.types import knowing
 
 WITH_NDVI = TASKS[1:]
 """Tasks of a method that needs some NDVI of the pixel itself."""
@@ -29,6 +30,32 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
     def _series(name: str) -> Method:
         return Method(name, networks.sequence(getattr(config, name), label=name), TASKS)
 
+    def _hybrid(name: str) -> Method:
+        options, mean = getattr(config, name), _series("tcn_s1").estimator
+        process = mogpr(of_this_region(options.switched, config.split))
+
+        def _knowing(network, switched=None):
+            given = process if switched is None else knowing(process, switched)
+            return hybrid(options, network=knowing(mean, network), process=given)
+
+        # what other methods of the run have learnt serves where it was set up alike
+        parts = {"tcn_s1": options.network == config.tcn_s1}
+        if options.threshold is not None:
+            parts["mogpr"] = options.switched == config.mogpr
+        of = tuple(parts) if all(parts.values()) else ()
+        return Method(name, hybrid(options, process=process), TASKS, of=of, knowing=_knowing)
+
+    def _ensemble() -> Method:
+        members = [_series("cnp"), _hybrid("hybrid")]
+
+        def _knowing(*learnt):
+            pairs = zip(members, learnt, strict=True)
+            return ensemble(*(knowing(member.estimator, of) for member, of in pairs))
+
+        alone = ensemble(*(member.estimator for member in members))
+        of = tuple(member.name for member in members)
+        return Method("ensemble", alone, TASKS, of=of, knowing=_knowing)
+
     known = {
         "climatology": lambda: Method("climatology", baselines.climatology(), TASKS),
         "linear": lambda: Method("linear", baselines.linear(), WITH_NDVI),
@@ -45,10 +72,9 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
             "shipped", networks.shipped(networks.CnpConfig(chunk=config.cnp.chunk)), TASKS
         ),
         "cnp": lambda: _series("cnp"),
-        "hybrid": lambda: Method("hybrid", hybrid(config.hybrid), TASKS),
-        "ensemble": lambda: Method(
-            "ensemble", ensemble(_series("cnp").estimator, hybrid(config.hybrid)), TASKS
-        ),
+        "hybrid": lambda: _hybrid("hybrid"),
+        "switch": lambda: _hybrid("switch"),
+        "ensemble": _ensemble,
     }
     return [known[name]() for name in config.methods]
 

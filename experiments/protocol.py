@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from experiments import masks
 from experiments.scoring import Estimates, View
 from experiments.splits import Fold, Split
 from s1jax import hiding
-from s1jax.types import NDVI, Estimator, Key, Params, Series
+from s1jax.types import NDVI, Estimate, Estimator, Key, Params, Series
 
 log = logging.getLogger("s1jax")
 
@@ -34,6 +35,13 @@ class Method(NamedTuple):
     name: str
     estimator: Estimator
     tasks: tuple[str, ...]
+    spatial: bool = False
+    """It sees the radar of all pixels of its blocks, and the labels of those that were drawn."""
+    of: tuple[str, ...] = ()
+    """Methods that it is made of."""
+    knowing: Callable[..., Estimator] | None = None
+    """The Estimator that need not learn again what the methods of `of`, its arguments in their
+    order, have learnt on the same pixels."""
 
 
 def take(series: Series, pixels: np.ndarray, time: slice = slice(None)) -> Series:
@@ -63,7 +71,11 @@ def subsample(split: Split, limits: tuple[int | None, int | None, int | None], *
             chosen.append(np.sort(rng.permutation(pixels.size)[:n]))
         kept = [pixels[c] for pixels, c in zip(fold[:3], chosen, strict=True)]
         return fold._replace(
-            training=kept[0], validation=kept[1], test=kept[2], cluster=fold.cluster[chosen[2]]
+            training=kept[0],
+            validation=kept[1],
+            test=kept[2],
+            cluster=fold.cluster[chosen[2]],
+            whole=fold[:3],
         )
 
     return split._replace(folds=tuple(_fold(fold, k) for k, fold in enumerate(split.folds)))
@@ -129,28 +141,60 @@ def view(data: Data, split: Split, task: str, gap: np.ndarray) -> View:
     )
 
 
-def _fit(method: Method, key: Key, data: Data, fold: Fold, hidden: np.ndarray | None):
-    """Parameters learnt from training and validation pixels, and the seconds it took."""
-    parts = []
-    for pixels in (fold.training, fold.validation):
-        series = take(data.series, pixels, fold.training_time)
-        if hidden is not None:
-            series = hiding.without(series, hidden[pixels][:, fold.training_time])
-        parts.append(series)
+def _seen(method: Method, data: Data, fold: Fold, part: int, hidden: np.ndarray | None):
+    """What a method may see of the training (0), validation (1) or test (2) pixels of a fold, and
+    which of the pixels it is given are these."""
+    chosen = pixels = fold[part]
+    if method.spatial and fold.whole is not None:
+        pixels = fold.whole[part]
+    time_ = fold.test_time if part == 2 else fold.training_time
+    series = take(data.series, pixels, time_)
+    unseen = ~np.isin(pixels, chosen)[:, None] & np.ones(series.day.shape, bool)
+    if hidden is not None:
+        unseen |= hidden[pixels][:, time_]
+    if unseen.any():
+        series = hiding.without(series, unseen)
+    return series, np.searchsorted(pixels, chosen)
+
+
+def _fit(
+    method: Method,
+    key: Key,
+    data: Data,
+    fold: Fold,
+    hidden: np.ndarray | None,
+    before: Mapping[str, tuple[Params, float]],
+):
+    """Parameters learnt from training and validation pixels, and the seconds it took.
+
+    Args:
+      method: whose.
+      key: consumed.
+      data: the data set.
+      fold: its training and validation pixels.
+      hidden: labels that are hidden from all pixels; None: none.
+      before: what other methods learnt from the same, and the seconds that took.
+    """
+    parts = [_seen(method, data, fold, part, hidden)[0] for part in (0, 1)]
+    estimator, spent = method.estimator, 0.0
+    if method.of and all(name in before for name in method.of):
+        known, seconds = zip(*(before[name] for name in method.of), strict=True)
+        estimator, spent = method.knowing(*known), sum(seconds)
     start = time.perf_counter()
-    params = jax.block_until_ready(method.estimator.fit(key, *parts))
-    return params, time.perf_counter() - start
+    params = jax.block_until_ready(estimator.fit(key, *parts))
+    return params, spent + time.perf_counter() - start
 
 
 def _predict(method: Method, params: Params, data: Data, fold: Fold, hidden: np.ndarray):
-    series = take(data.series, fold.test, fold.test_time)
-    series = hiding.without(series, hidden[fold.test][:, fold.test_time])
+    series, asked = _seen(method, data, fold, 2, hidden)
     start = time.perf_counter()
     estimate = jax.block_until_ready(method.estimator.predict(params, series, series.day))
     seconds = time.perf_counter() - start
+    if asked.size < len(series.valid):
+        estimate = Estimate(*(leaf if np.ndim(leaf) == 0 else leaf[asked] for leaf in estimate))
     broken = int((~np.isfinite(np.asarray(estimate.mean) + np.asarray(estimate.std))).any(1).sum())
     if broken:
-        got = f"{broken} of {len(series.valid)} test pixels that are not finite"
+        got = f"{broken} of {len(asked)} test pixels that are not finite"
         raise ValueError(f"{method.name}: got estimates of {got}, expected numbers")
     return estimate, seconds
 
@@ -177,6 +221,7 @@ def head_to_head(
       gaps: for each task, the periods it asks for; their labels are hidden from every method.
       learnt: called with the method's name, the fold and what was learnt (not for T2e).
     """
+    before: dict[tuple, dict] = defaultdict(dict)
     for method in methods:
         tasks = [task for task in gaps if task in method.tasks]
         for fitted_for in (None, "T2e"):
@@ -188,13 +233,15 @@ def head_to_head(
             for k, fold in enumerate(split.folds):
                 # the same key for both fits: they differ by the hidden dates alone
                 key_fit = jax.random.fold_in(jax.random.fold_in(key, k), sum(map(ord, method.name)))
-                params, seconds = _fit(method, key_fit, data, fold, gaps.get(fitted_for))
+                known = before[fold.name, fitted_for]
+                params, seconds = _fit(method, key_fit, data, fold, gaps.get(fitted_for), known)
+                known[method.name] = params, seconds
                 fit_s += seconds
                 if fitted_for is None:
                     learnt(method.name, fold, params)
                 if k == 0 and fitted_for is None:
                     # compiles what it can, so that px/s is the speed of a region
-                    one = fold._replace(test=fold.test[:1])
+                    one = fold._replace(test=fold.test[:1], whole=None)
                     _predict(method, params, data, one, gaps[now[0]])
                 for task in now:
                     estimate, seconds = _predict(method, params, data, fold, gaps[task])

@@ -24,6 +24,8 @@ class Fold(NamedTuple):
     """Periods of training and validation series."""
     test_time: slice = slice(None)
     """Periods of test series."""
+    whole: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    """Training, validation and test pixels before some of them were drawn; None: all were."""
 
 
 class Split(NamedTuple):

@@ -59,3 +59,8 @@ class Estimator(NamedTuple):
 
     fit: Callable[[Key, Series, Series], Params]
     predict: Callable[[Params, Series, Days], Estimate]
+
+
+def knowing(estimator: Estimator, params: Params) -> Estimator:
+    """The method that has learnt `params` already: its `fit` returns them."""
+    return Estimator(lambda key, training, validation: params, estimator.predict)

@@ -6,10 +6,14 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from s1jax import train
 from s1jax.train import Data, TrainConfig, Variables
+from s1jax.train.epoch import epoch, rate
+from s1jax.train.fit import manager_of
 
 CONFIG = TrainConfig(learning_rate=0.05, weight_decay=0.0, epochs=60, batches=4)
 SLOPE = np.array([1.5, -2.0, 0.5], np.float32)
@@ -85,14 +89,14 @@ def test_resumed_equals_unbroken(tmp_path):
 
 def _fit_until(config, folder, epochs):
     """Stop after `epochs` as a cut job would: the last checkpoint stays."""
-    manager = train._manager(folder)
+    manager = manager_of(folder)
     state = train.fit(
         jax.random.key(0), _loss, _start(), _data(0, 200), _data(1, 50),
         config=dataclasses.replace(config, epochs=epochs),
     )  # fmt: skip
     full = jnp.full((config.epochs, 2), jnp.nan, jnp.float32)
     state = state._replace(history=full.at[:epochs].set(state.history))
-    manager.save(epochs - 1, args=train.ocp.args.StandardSave(state))
+    manager.save(epochs - 1, args=ocp.args.StandardSave(state))
     manager.close()
     return state
 
@@ -100,8 +104,35 @@ def _fit_until(config, folder, epochs):
 def test_batches_scale_with_the_data():
     config = TrainConfig()
     assert train.batch_size(20_000_000, config) == 256_000
-    assert train.batch_size(64_000, config) == 1000
+    # a power of two, that another data set of about the size shares
+    assert train.batch_size(64_000, config) == 512
+    assert train.batch_size(65_536, config) == 1024
     assert train.batch_size(3, config) == 1
+
+
+def test_steps_bound_the_passes():
+    config = dataclasses.replace(CONFIG, steps=20)
+    assert train.passes(200, config) == 20 // (200 // 32)
+    assert train.passes(200, dataclasses.replace(config, steps=1)) == 1
+    assert train.passes(200, CONFIG) == CONFIG.epochs
+    state = _fit(config)
+    assert int(state.epoch) == 3
+    assert np.isnan(np.asarray(state.history)[3:]).all()
+
+
+def test_cosine_is_that_of_optax():
+    config = TrainConfig(learning_rate=0.3, schedule="cosine")
+    expected = optax.warmup_cosine_decay_schedule(0.0, 0.3, 200 // 20, 200)
+    for step in (0, 5, 10, 77, 199):
+        found = rate(config, jnp.asarray(step), jnp.asarray(200))
+        assert float(found) == pytest.approx(float(expected(step)), abs=1e-6)
+
+
+def test_another_size_of_the_same_order_is_not_compiled_again():
+    _fit(training=_data(0, 200), validation=_data(1, 50))
+    before = epoch._cache_size()
+    _fit(training=_data(0, 180), validation=_data(1, 40))
+    assert epoch._cache_size() == before
 
 
 def test_every_row_is_seen_once_an_epoch():

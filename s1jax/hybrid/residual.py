@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from s1jax.hybrid.config import HybridConfig
-from s1jax.mogpr import MogprConfig, mogpr
+from s1jax.mogpr import mogpr
 from s1jax.networks import sequence
 from s1jax.types import NDVI, Days, Estimate, Estimator, Key, Params, Series
 
@@ -18,7 +18,12 @@ class SwitchParams(NamedTuple):
     network: Params
 
 
-def hybrid(config: HybridConfig = HybridConfig()) -> Estimator:  # noqa: B008 (frozen)
+def hybrid(
+    config: HybridConfig = HybridConfig(),  # noqa: B008 (frozen)
+    *,
+    network: Estimator | None = None,
+    process: Estimator | None = None,
+) -> Estimator:
     """Estimator with mean m(S1) + GP of (NDVI - m(S1)): a network of Sentinel-1 alone, and a
     Gaussian process over what it leaves over.
 
@@ -28,11 +33,16 @@ def hybrid(config: HybridConfig = HybridConfig()) -> Estimator:  # noqa: B008 (f
 
     With `threshold` it is the switch by the share of clear dates instead, MOGPR or network, with
     seams where neighbours fall on either side.
+
+    Args:
+      config: options.
+      network: instead of the one of `config`.
+      process: of a switch, instead of the one of `config`.
     """
-    network = sequence(config.network, label="hybrid's network")
+    network = network or sequence(config.network, label="hybrid's network")
     if config.threshold is None:
         return mogpr(config.process, mean=network)
-    share, process = config.threshold, mogpr(MogprConfig())
+    share, process = config.threshold, process or mogpr(config.switched)
 
     def fit(key: Key, training: Series, validation: Series) -> SwitchParams:
         keys = jax.random.split(key)

@@ -2,5 +2,6 @@
 
 from s1jax.nets.mlp import MLP
 from s1jax.nets.sequence import GRU, TCN, Window
+from s1jax.nets.unet import AttentionUNet, Discriminator
 
-__all__ = ["GRU", "MLP", "TCN", "Window"]
+__all__ = ["GRU", "MLP", "TCN", "AttentionUNet", "Discriminator", "Window"]

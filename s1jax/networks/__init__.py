@@ -1,6 +1,6 @@
 """Networks as Estimators: `mlp` of one date, `sequence` of a whole series; `save` and `load`."""
 
-from s1jax.networks.bands import factors
+from s1jax.networks.bands import Bands, applied, bands
 from s1jax.networks.config import (
     BirnnConfig,
     CnpConfig,
@@ -11,6 +11,8 @@ from s1jax.networks.config import (
     SequenceConfig,
     TcnS1Config,
 )
+from s1jax.networks.cropsar import CropsarParams, cropsar
+from s1jax.networks.cropsar_config import CropsarConfig
 from s1jax.networks.dates import Dates, Moments, dates, moments, standardise
 from s1jax.networks.folder import check, load, save
 from s1jax.networks.learning import learn
@@ -20,8 +22,11 @@ from s1jax.networks.pretrained import pretrained
 from s1jax.networks.sequence import fill, fine_tune, sequence, shipped
 
 __all__ = [
+    "Bands",
     "BirnnConfig",
     "CnpConfig",
+    "CropsarConfig",
+    "CropsarParams",
     "Dates",
     "Mlp3Config",
     "Mlp10Config",
@@ -33,9 +38,11 @@ __all__ = [
     "SequenceParams",
     "TcnS1Config",
     "adapt",
+    "applied",
+    "bands",
     "check",
+    "cropsar",
     "dates",
-    "factors",
     "fill",
     "fine_tune",
     "initial",

@@ -73,6 +73,9 @@ class SequenceConfig:
     """Let labels be lower than the truth by residual cloud, with a probability told per date."""
     pretrained: bool = False
     """Go on from the weights that s1jax ships, instead of from random ones."""
+    elsewhere: float = 1.0
+    """Factor of the bands where another district or year is predicted than that of the validation
+    pixels, 1."""
     gain: float = 0.1
     """Spread of the factor each radar channel of a pixel is multiplied by in training, 1."""
     bias: float = 0.25
@@ -83,7 +86,14 @@ class SequenceConfig:
     """Pixels per call of a prediction."""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            learning_rate=2e-3, schedule="cosine", clip=1.0, batch_rows=64, batches=8, epochs=40
+            learning_rate=2e-3,
+            schedule="cosine",
+            clip=1.0,
+            batch_rows=64,
+            batches=8,
+            epochs=90,
+            steps=1800,
+            patience=90,
         )
     )
     """How it is trained; a row is a pixel."""
@@ -94,13 +104,6 @@ class MlpWindowConfig(SequenceConfig):
     """What plain features can reach: radar of five dates to either side, fully connected."""
 
     net: Literal["tcn", "gru", "window"] = "window"
-    ndvi: bool = False
-
-
-@dataclass(frozen=True)
-class TcnS1Config(SequenceConfig):
-    """Sentinel-1 alone, over the whole series."""
-
     ndvi: bool = False
 
 
@@ -120,6 +123,20 @@ class CnpConfig(SequenceConfig):
     pretrained: bool = True
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            learning_rate=1e-3, schedule="cosine", clip=1.0, batch_rows=64, batches=8, epochs=10
+            learning_rate=1e-3,
+            schedule="cosine",
+            clip=1.0,
+            batch_rows=64,
+            batches=8,
+            epochs=30,
+            steps=600,
+            patience=30,
         )
     )
+
+
+@dataclass(frozen=True)
+class TcnS1Config(CnpConfig):
+    """`cnp` that sees Sentinel-1 alone, over the whole series."""
+
+    ndvi: bool = False

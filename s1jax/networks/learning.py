@@ -1,10 +1,13 @@
 """Training of a sequence network: NDVI is hidden anew in every step, and what is hidden is told."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from s1jax import train
+from s1jax.chunks import shape
 from s1jax.networks.config import SequenceConfig
 from s1jax.networks.dates import Dates, scaled
 from s1jax.networks.disturb import disturbed
@@ -19,6 +22,7 @@ _DRAWS = 4
 """Times the NDVI of a validation pixel is hidden."""
 
 
+@cache
 def _loss(config: SequenceConfig) -> train.Loss:
     """- log p of the hidden labels, a mean over those of a pixel; of the truth too where known."""
 
@@ -50,6 +54,12 @@ def take(stack: Dates, pixel) -> Dates:
     """Some of the pixels."""
     day = stack.day if len(stack.day) == 1 else stack.day[pixel]
     return Dates(day, *(None if leaf is None else leaf[pixel] for leaf in stack[1:]))
+
+
+def _padded(part: Dates) -> Dates:
+    """Pixels up to a rounded number, the last repeated: a program is compiled for few sizes."""
+    n = len(part.ndvi)
+    return take(part, np.minimum(np.arange(shape(n, most=1 << 40)), n - 1))
 
 
 def learn(
@@ -85,5 +95,5 @@ def learn(
         some.append(np.flatnonzero(found.any(1)).astype(np.int32))
     data = []
     for part, pixel, draws in zip((training, validation), some, (1, _DRAWS), strict=True):
-        data.append(train.Data(part, jnp.asarray(np.repeat(pixel, draws))))
+        data.append(train.Data(_padded(part), jnp.asarray(np.repeat(pixel, draws))))
     return train.fit(key, _loss(config), start, *data, config=config.train, label=label)

@@ -1,6 +1,7 @@
 """The single-date networks `mlp3` and `mlp10`: features, nets and train behind an Estimator."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,12 +45,14 @@ class MlpParams(NamedTuple):
     best_epoch: Float[Array, ""]
 
 
-def _loss(config: MlpConfig, normaliser: Normaliser) -> train.Loss:
+@cache
+def _loss(config: MlpConfig) -> train.Loss:
     """Squared error of the z-scored NDVI."""
     net = module(config)
 
     def loss(key, variables, data):
-        x = standardise(normaliser, inputs(config, data.stack, data.rows))
+        stack, normaliser = data.stack
+        x = standardise(normaliser, inputs(config, stack, data.rows))
         target = (data.rows.ndvi - normaliser.ndvi_mean) / normaliser.ndvi_std
         tree = {"params": variables.params, "batch_stats": variables.batch_stats}
         if key is None:
@@ -115,8 +118,9 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
         key_init, key_train = jax.random.split(key)
         normaliser = moments(config, *parts[0])
         variables = initial(key_init, config, parts[0].rows.ndvi.dtype)
+        data = (part._replace(stack=(part.stack, normaliser)) for part in parts)
         state = train.fit(
-            key_train, _loss(config, normaliser), variables, *parts,
+            key_train, _loss(config), variables, *data,
             config=config.train, folder=checkpoints,
             label=f"{len(config.features)}-feature network",
         )  # fmt: skip

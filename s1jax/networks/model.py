@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from s1jax import nets, train
+from s1jax.networks.bands import Bands
 from s1jax.networks.config import SequenceConfig
 from s1jax.networks.dates import (
     CHANNELS,
@@ -28,9 +29,8 @@ class SequenceParams(NamedTuple):
     variables: train.Variables
     moments: Moments | None
     """Of the radar of the region, what `adapt` tells; None: not yet told."""
-    widen: Float[Array, "2"]
-    """Factor of all standard deviations that makes the 90 % band of validation labels hold, where
-    no NDVI of the pixel is known and where some is."""
+    bands: Bands
+    """By validation labels."""
     history: Float[Array, "epochs 2"] | None = None
     """Training and validation loss of each epoch; NaN where not reached."""
 
@@ -41,7 +41,7 @@ def like(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
     return SequenceParams(
         initial(jax.random.key(0), config, dtype),
         Moments(zeros, zeros),
-        zeros[0, :2],
+        Bands(zeros[0, :2], zeros[0, :2]),
         jnp.zeros((config.train.epochs, 2), dtype),
     )
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from s1jax import train
+from s1jax.networks.bands import Bands
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.model import SequenceParams, initial
 
@@ -23,7 +24,7 @@ def write(folder: Path, config: SequenceConfig, params: SequenceParams, scores: 
     folder.mkdir(parents=True, exist_ok=True)
     leaves = jax.tree_util.tree_leaves_with_path(params.variables.params)
     arrays = {jax.tree_util.keystr(path): np.asarray(leaf, np.float16) for path, leaf in leaves}
-    np.savez_compressed(folder / "cnp.npz", **arrays, widen=np.asarray(params.widen))
+    np.savez_compressed(folder / "cnp.npz", **arrays, **params.bands._asdict())
     card = {"config": dataclasses.asdict(config), "scores": scores}
     (folder / "cnp.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
@@ -53,5 +54,5 @@ def pretrained(config: SequenceConfig = CnpConfig(), *, folder: Path = FOLDER) -
         params = jax.tree_util.tree_map_with_path(
             lambda path, _: jnp.asarray(kept[jax.tree_util.keystr(path)], dtype), like
         )
-        widen = jnp.asarray(kept["widen"], dtype)
-    return SequenceParams(train.Variables(params, {}), None, widen)
+        bands = Bands(*(jnp.asarray(kept[name], dtype) for name in Bands._fields))
+    return SequenceParams(train.Variables(params, {}), None, bands)

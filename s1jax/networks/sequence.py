@@ -7,11 +7,11 @@ import jax.numpy as jnp
 
 from s1jax import features
 from s1jax.chunks import map_pixels
-from s1jax.networks.bands import factors
+from s1jax.networks.bands import PLAIN, Bands, bands
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.dates import CENTRE, SPAN, dates, moments, standardise
 from s1jax.networks.learning import learn
-from s1jax.networks.model import SequenceParams, adapt, initial, noise, tell
+from s1jax.networks.model import SequenceParams, adapt, initial, tell
 from s1jax.networks.pretrained import pretrained
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
@@ -38,7 +38,7 @@ def sequence(config: SequenceConfig, *, label: str = "network") -> Estimator:
         if config.pretrained:
             start = pretrained(config)
         else:
-            start = SequenceParams(initial(key_start, config), None, jnp.ones(2))
+            start = SequenceParams(initial(key_start, config), None, PLAIN)
         return fine_tune(key_train, start, training, validation, config=config, label=label)
 
     def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
@@ -84,12 +84,13 @@ def fine_tune(
     by = moments(seen)
     parts = (standardise(part, by) for part in (seen, decide))
     state = learn(key, config, *parts, params.variables, label=label)
-    found = SequenceParams(state.best, by, jnp.ones(2, by.mean.dtype), state.history)
+    found = SequenceParams(state.best, by, PLAIN, state.history)
 
     def _predict(series, days):
         return fill(found, series, days, config=config, label=label)
 
-    return found._replace(widen=jnp.asarray(factors(_predict, validation), by.mean.dtype))
+    hold = bands(_predict, validation, elsewhere=config.elsewhere)
+    return found._replace(bands=Bands(*(jnp.asarray(part, by.mean.dtype) for part in hold)))
 
 
 def fill(
@@ -132,8 +133,8 @@ def _many(params, day, days, part, *, config):
     found = standardise(found, params.moments)
     told = tell(config, params.variables, found, found.label)
     some = found.label.any(1) if config.ndvi else jnp.zeros(len(found.label), bool)
-    widen = jnp.where(some, params.widen[1], params.widen[0]) * SPAN
+    factor, noise = (jnp.where(some, part[1], part[0]) for part in params.bands)
     mean = jnp.clip(told.mean.T * SPAN + CENTRE, -1.0, 1.0)
-    std = told.std.T * widen[:, None]
+    std = told.std.T * SPAN * factor[:, None].astype(told.std.dtype)
     between = jax.vmap(lambda curve: features.at_days(day, curve, days))
-    return between(mean), between(std), widen * noise(params.variables)
+    return between(mean), between(std), noise.astype(std.dtype)

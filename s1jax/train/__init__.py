@@ -1,0 +1,19 @@
+"""Training: an epoch is one loop over on-device batches; validation loss decides everything."""
+
+from s1jax.train.config import TrainConfig, batch_size, passes
+from s1jax.train.epoch import Data, Loss, State, Variables, rows
+from s1jax.train.fit import fit, restore, save
+
+__all__ = [
+    "Data",
+    "Loss",
+    "State",
+    "TrainConfig",
+    "Variables",
+    "batch_size",
+    "fit",
+    "passes",
+    "restore",
+    "rows",
+    "save",
+]
