@@ -15,6 +15,7 @@ from s1jax.mogpr import MogprConfig
 from s1jax.networks import (
     BirnnConfig,
     CnpConfig,
+    CropsarConfig,
     Mlp3Config,
     Mlp10Config,
     MlpWindowConfig,
@@ -26,8 +27,9 @@ from s1jax.train import TrainConfig
 
 METHODS = (
     *YARDSTICKS,
-    *("mlp3", "mlp10", "boosting", "mogpr"),
+    *("mlp3", "mlp10", "boosting", "mogpr", "mogpr_pixel"),
     *("mlp_window", "tcn_s1", "birnn", "shipped", "cnp", "hybrid", "switch", "ensemble"),
+    *("cropsar", "cropsar_gan"),
 )
 """All methods, in the order they run; the yardsticks always do."""
 
@@ -96,6 +98,8 @@ class Config:
     """Gradient boosting on a window of dates."""
     mogpr: MogprConfig = field(default_factory=MogprConfig)
     """Multi-output Gaussian process per pixel."""
+    mogpr_pixel: MogprConfig = field(default_factory=lambda: MogprConfig(hyper="pixel"))
+    """The same with hyperparameters of each pixel."""
     mlp_window: MlpWindowConfig = field(default_factory=MlpWindowConfig)
     """Radar of a window of dates, fully connected."""
     tcn_s1: TcnS1Config = field(default_factory=TcnS1Config)
@@ -108,6 +112,10 @@ class Config:
     """Network of Sentinel-1 alone, and a Gaussian process over what it leaves over."""
     switch: HybridConfig = field(default_factory=lambda: HybridConfig(threshold=0.5))
     """MOGPR where half of the dates are clear, else the network."""
+    cropsar: CropsarConfig = field(default_factory=CropsarConfig)
+    """Attention U-Net over patches of the map; needs neighbours."""
+    cropsar_gan: CropsarConfig = field(default_factory=lambda: CropsarConfig(model="GAN"))
+    """The same network, trained against a discriminator too."""
 
 
 _SHORT = TrainConfig(epochs=8)

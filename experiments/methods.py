@@ -9,7 +9,7 @@ from experiments.protocol import Method
 from s1jax import baselines, networks
 from s1jax.hybrid import ensemble, hybrid
 from s1jax.mogpr import MogprConfig, mogpr
-from s1jax.types import knowing
+from s1jax.types import Estimator, knowing
 
 WITH_NDVI = TASKS[1:]
 """Tasks of a method that needs some NDVI of the pixel itself."""
@@ -27,11 +27,18 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         checkpoints = None if folder is None else folder / name
         return Method(name, networks.mlp(options, folder=checkpoints), TASKS)
 
+    # validation pixels tell nothing of another district or year
+    factor = 1.0 if config.split == "blocks" else networks.ELSEWHERE
+
+    def _sequence(options: networks.SequenceConfig, name: str) -> Estimator:
+        return networks.sequence(replace(options, elsewhere=factor), label=name)
+
     def _series(name: str) -> Method:
-        return Method(name, networks.sequence(getattr(config, name), label=name), TASKS)
+        return Method(name, _sequence(getattr(config, name), name), TASKS)
 
     def _hybrid(name: str) -> Method:
-        options, mean = getattr(config, name), _series("tcn_s1").estimator
+        options = replace(getattr(config, name), elsewhere=factor)
+        mean = _sequence(options.network, name)
         process = mogpr(of_this_region(options.switched, config.split))
 
         def _knowing(network, switched=None):
@@ -43,16 +50,24 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         if options.threshold is not None:
             parts["mogpr"] = options.switched == config.mogpr
         of = tuple(parts) if all(parts.values()) else ()
-        return Method(name, hybrid(options, process=process), TASKS, of=of, knowing=_knowing)
+        alone = hybrid(options, network=mean, process=process)
+        return Method(name, alone, TASKS, of=of, knowing=_knowing)
+
+    def _patches(name: str) -> Method:
+        options = replace(getattr(config, name), elsewhere=factor)
+        return Method(name, networks.cropsar(options, label=name), TASKS, spatial=True)
 
     def _ensemble() -> Method:
         members = [_series("cnp"), _hybrid("hybrid")]
 
         def _knowing(*learnt):
             pairs = zip(members, learnt, strict=True)
-            return ensemble(*(knowing(member.estimator, of) for member, of in pairs))
+            return _of(knowing(member.estimator, of) for member, of in pairs)
 
-        alone = ensemble(*(member.estimator for member in members))
+        def _of(estimators):
+            return ensemble(*estimators, elsewhere=factor)
+
+        alone = _of(member.estimator for member in members)
         of = tuple(member.name for member in members)
         return Method("ensemble", alone, TASKS, of=of, knowing=_knowing)
 
@@ -65,6 +80,9 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         "mlp10": lambda: _network("mlp10", config.mlp10),
         "boosting": lambda: Method("boosting", baselines.boosting(config.boosting), TASKS),
         "mogpr": lambda: Method("mogpr", mogpr(of_this_region(config.mogpr, config.split)), TASKS),
+        "mogpr_pixel": lambda: Method(
+            "mogpr_pixel", mogpr(of_this_region(config.mogpr_pixel, config.split)), TASKS
+        ),
         "mlp_window": lambda: _series("mlp_window"),
         "tcn_s1": lambda: _series("tcn_s1"),
         "birnn": lambda: _series("birnn"),
@@ -75,6 +93,8 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         "hybrid": lambda: _hybrid("hybrid"),
         "switch": lambda: _hybrid("switch"),
         "ensemble": _ensemble,
+        "cropsar": lambda: _patches("cropsar"),
+        "cropsar_gan": lambda: _patches("cropsar_gan"),
     }
     return [known[name]() for name in config.methods]
 

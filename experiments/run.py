@@ -133,7 +133,8 @@ def environment() -> dict:
     }
 
 
-def _line(row: dict) -> str:
+def row_line(row: dict) -> str:
+    """A row of metrics.json as a line of the terminal."""
     low, high = row["ci95"]["r2"]
     return (
         f"{row['method']:<12}{row['task']:<5}{row['against']:<7}{row['r2']:7.3f} "
@@ -218,7 +219,7 @@ def _head_to_head(config: Config, out: Path) -> None:
             for against in views[task].scored:
                 outcome = scoring.score(views[task], estimates, against, seed=seed)
                 outcomes[method, task, against].append(outcome)
-                print(_line(scoring.rows(outcomes, only=(method, task, against))[0]), flush=True)
+                print(row_line(scoring.rows(outcomes, only=(method, task, against))[0]), flush=True)
             if seed == config.seeds[0]:
                 kept[method, task] = pictures.lighter(estimates)
         if seed == config.seeds[0]:

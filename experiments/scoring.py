@@ -47,6 +47,8 @@ class Estimates(NamedTuple):
 class Outcome(NamedTuple):
     """Sums of one method on one task of one seed."""
 
+    cluster: Int[np.ndarray, "cluster"]
+    """Number of each cluster; the same block or cell has the same one in every seed."""
     clusters: Statistics
     strata: dict[str, dict[str, Statistics]]
     fit_s: float
@@ -93,6 +95,7 @@ def score(view: View, estimates: Estimates, against: str, *, seed: int) -> Outco
             if sums.n[k] > 0
         }
     return Outcome(
+        cluster=names[full],
         clusters=Statistics(*(leaf[full] for leaf in clusters)),
         strata=strata,
         fit_s=estimates.fit_s,
@@ -101,12 +104,41 @@ def score(view: View, estimates: Estimates, against: str, *, seed: int) -> Outco
     )
 
 
-def _draws(outcome: Outcome, task: str) -> dict[str, np.ndarray]:
-    """Scores of each bootstrap draw; the draws are the same for all methods."""
-    clusters = outcome.clusters.n.size
-    rng = np.random.default_rng([outcome.seed, TASKS.index(task)])
-    weight = rng.multinomial(clusters, np.full(clusters, 1.0 / clusters), DRAWS)
-    return metrics.scores(metrics.pool(outcome.clusters, weight.astype(np.float64)))
+def _draws(outcomes: list[Outcome], task: str) -> dict[str, np.ndarray]:
+    """Scores of each bootstrap draw, mean over the seeds; the draws are the same for all methods.
+
+    Clusters are drawn from those of all seeds together: a cluster that several seeds tested is in
+    a draw with all of them, or with none, since its errors are no more independent for that.
+    """
+    names = np.unique(np.concatenate([outcome.cluster for outcome in outcomes]))
+    rng = np.random.default_rng([outcomes[0].seed, TASKS.index(task)])
+    weight = rng.multinomial(names.size, np.full(names.size, 1.0 / names.size), DRAWS)
+    weight = weight.astype(np.float64)
+    each = []
+    for outcome in outcomes:
+        mine = weight[:, np.searchsorted(names, outcome.cluster)]
+        each.append(metrics.scores(metrics.pool(outcome.clusters, mine)))
+    # a draw may hold no cluster of a seed
+    return {name: _nanmean([scores[name] for scores in each]) for name in ("r2", "rmse")}
+
+
+def _nanmean(many: list[np.ndarray]) -> np.ndarray:
+    stack = np.stack(many)
+    count = np.isfinite(stack).sum(axis=0)
+    total = np.where(np.isfinite(stack), stack, 0.0).sum(axis=0)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def difference(
+    outcomes: list[Outcome], others: list[Outcome], task: str
+) -> tuple[float, list[float]]:
+    """RMSE of a method less that of another, mean over seeds, and its paired 95 % interval."""
+    rmse = (
+        _mean(metrics.scores(metrics.pool(o.clusters))["rmse"] for o in many)
+        for many in (outcomes, others)
+    )
+    draws = _draws(outcomes, task)["rmse"] - _draws(others, task)["rmse"]
+    return next(rmse) - next(rmse), _interval(draws)
 
 
 def _interval(draws: np.ndarray) -> list[float]:
@@ -144,12 +176,7 @@ def row(
         metrics.skill(metrics.pool(o.clusters), metrics.pool(r.clusters))
         for o, r in zip(outcomes, reference, strict=True)
     )
-    draws = [_draws(o, task) for o in outcomes]
-    others = [_draws(r, task) for r in reference]
-    r2, rmse, other = (
-        np.mean([d[name] for d in many], axis=0)
-        for many, name in ((draws, "r2"), (draws, "rmse"), (others, "rmse"))
-    )
+    draws = _draws(outcomes, task)
     names = ("r2", "rmse", "mae", "bias", "crps", "coverage90")
     return {
         "method": method,
@@ -161,9 +188,9 @@ def row(
         "fit_s": _mean(o.fit_s for o in outcomes),
         "px_per_s": _mean(o.px_per_s for o in outcomes),
         "ci95": {
-            "r2": _interval(r2),
-            "rmse": _interval(rmse),
-            "rmse_minus_best_yardstick": _interval(rmse - other),
+            "r2": _interval(draws["r2"]),
+            "rmse": _interval(draws["rmse"]),
+            "rmse_minus_best_yardstick": difference(outcomes, reference, task)[1],
         },
         "strata": {name: _stratum(outcomes, name) for name in outcomes[0].strata},
     }

@@ -84,9 +84,9 @@ def test_ensemble_weighs_by_precision():
     mean = weight @ [0.2, 0.6]
     variance = weight @ (np.array([0.1, 0.2]) ** 2 + (np.array([0.2, 0.6]) - mean) ** 2)
     np.testing.assert_allclose(told.mean, mean, rtol=1e-6)
-    np.testing.assert_allclose(told.std, np.sqrt(variance) * params.widen[1], rtol=1e-6)
+    np.testing.assert_allclose(told.std, np.sqrt(variance) * params.bands.std[1], rtol=1e-6)
     blind = hiding.without(series, np.ones((40, DATES), bool))
     bare = method.predict(params, blind, series.day)
-    np.testing.assert_allclose(bare.std, np.sqrt(variance) * params.widen[0], rtol=1e-6)
+    np.testing.assert_allclose(bare.std, np.sqrt(variance) * params.bands.std[0], rtol=1e-6)
     with pytest.raises(ValueError, match="members: got none"):
         ensemble()

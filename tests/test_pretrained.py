@@ -18,7 +18,8 @@ from s1jax.networks.pretrained import FOLDER, write
 
 def test_write_and_read_again(tmp_path):
     start = networks.initial(jax.random.key(0), CNP)
-    params = networks.SequenceParams(start, None, jnp.array([1.5, 2.0]))
+    bands = networks.Bands(jnp.array([1.5, 2.0]), jnp.array([0.1, 0.2]))
+    params = networks.SequenceParams(start, None, bands)
     write(tmp_path, CNP, params, {"r2": 0.5})
     found = pretrained(CNP, folder=tmp_path)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(params), strict=True):
@@ -66,7 +67,8 @@ def test_pretrains_at_its_smallest(tmp_path):
     told = networks.fill(networks.adapt(params, series), series, series.day, config=small)
     assert np.isfinite(told.mean).all()
     kept = sorted((tmp_path / "bank").iterdir())
-    assert len(kept) == 3
+    assert len(kept) == 1 + 8
+    assert (np.asarray(params.bands.noise) > 0).all()
     found = simulated(config, 0)
     again = np.load(kept[0])
     np.testing.assert_array_equal(found.radar, again["radar"])

@@ -7,6 +7,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from experiments import scoring
 from experiments.masks import TASKS
 from experiments.scoring import Estimates, View
+from s1jax import metrics
 
 PIXELS, DATES = 60, 20
 
@@ -132,3 +133,30 @@ def test_rows_are_means_over_seeds():
     for name in ("r2", "mae", "crps", "coverage90"):
         assert both[name] == pytest.approx((one[name] + two[name]) / 2)
     assert both["n"] == one["n"] == two["n"]
+
+
+def test_seeds_that_test_the_same_clusters_are_no_more_clusters():
+    view = _view()
+    one = scoring.score(view, _estimates(view, 0.1), "labels", seed=0)
+    best = scoring.score(view, _estimates(view, 0.2, seed=2), "labels", seed=0)
+    alone = scoring.row("m", "T1", "labels", [one], [best])["ci95"]
+    again = scoring.row("m", "T1", "labels", [one] * 3, [best] * 3)["ci95"]
+    for name in alone:
+        np.testing.assert_allclose(again[name], alone[name], rtol=1e-12)
+    # others are: the interval over twice as many clusters is narrower
+    moved = one._replace(cluster=one.cluster + 100)
+    twice = scoring.row("m", "T1", "labels", [one, moved], [best, best])["ci95"]["rmse"]
+    assert np.diff(twice) < np.diff(alone["rmse"])
+
+
+def test_a_draw_without_a_seed_s_clusters_is_told_by_the_others():
+    view = _view()
+    whole = scoring.score(view, _estimates(view, 0.1), "labels", seed=0)
+    first = whole._replace(
+        cluster=whole.cluster[:1], clusters=metrics.Statistics(*(x[:1] for x in whole.clusters))
+    )
+    low, high = scoring.row("m", "T1", "labels", [first, whole], [first, whole])["ci95"]["rmse"]
+    assert np.isfinite([low, high]).all()
+    assert low < high
+    gain, (a, b) = scoring.difference([whole], [whole], "T1")
+    assert gain == a == b == 0.0

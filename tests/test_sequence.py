@@ -212,14 +212,55 @@ def test_without_mixture_it_is_a_gaussian(float64):
     assert (np.asarray(told.std) >= 0.01).all()
 
 
-def test_factors_of_a_planted_band():
+def test_bands_of_a_planted_error():
     series, latent = world(3, 300)
+    label = np.asarray(series.valid)[..., NDVI]
+    error = np.abs(np.asarray(series.value)[..., NDVI] - latent)
 
     def _told(std, pixels=300):
         spread = np.full((pixels, DATES), std)
         return lambda part, days: Estimate(latent[:pixels], spread, np.zeros(()))
 
-    np.testing.assert_allclose(networks.factors(_told(0.02), series), 1.0, rtol=0.06)
-    np.testing.assert_allclose(networks.factors(_told(0.01), series), 2.0, rtol=0.06)
-    few = series._replace(value=series.value[:2], valid=series.valid[:2])
-    np.testing.assert_array_equal(networks.factors(_told(0.01, 2), few), 1.0)
+    for std in (0.01, 0.05):
+        found = networks.bands(_told(std), series)
+        np.testing.assert_allclose(found.noise, 0.045 * found.std)
+        wide = np.hypot(std, 0.045) * found.std
+        # labels err by N(0, 0.02): that is how wide the band is, and a little more to be sure
+        np.testing.assert_allclose(wide, 0.02, rtol=0.06)
+        held = (error <= 1.645 * wide[0])[label].mean()
+        assert 0.9 <= held < 0.92
+    far = networks.bands(_told(0.05), series, elsewhere=1.5)
+    np.testing.assert_allclose(far.std, 1.5 * found.std)
+    np.testing.assert_allclose(far.noise, 1.5 * found.noise)
+    few = series._replace(value=series.value[:1], valid=series.valid[:1])
+    np.testing.assert_array_equal(networks.bands(_told(0.01, 1), few).std, 1.0)
+
+
+def test_few_pixels_that_err_together_make_the_band_wider():
+    series, latent = world(3, 12)
+    off = np.where(np.arange(12) < 2, 0.3, 0.0)[:, None]
+
+    def _told(part, days):
+        return Estimate(latent + off, np.full((12, DATES), 0.02), np.zeros(()))
+
+    label = np.asarray(series.valid)[..., NDVI]
+    error = np.abs(latent + off - np.asarray(series.value)[..., NDVI])
+    pooled = np.quantile(error[label], 0.9) / 1.645
+    found = networks.bands(_told, series)
+    assert (found.std * np.hypot(0.02, 0.045) > 1.02 * pooled).all()
+
+
+def test_quantiles_are_of_the_mixture_and_in_order(learnt):
+    _, params = learnt
+    series, _ = world(2, 20)
+    levels = (0.05, 0.5, 0.95)
+    told = networks.quantiles(params, series, series.day, levels, config=CNP)
+    assert told.shape == (20, DATES, 3)
+    assert (np.diff(told, axis=-1) > 0).all()
+    # residual cloud pulls labels down, never up
+    assert (told[..., 1] - told[..., 0] > told[..., 2] - told[..., 1] - 1e-6).mean() > 0.99
+    label = np.asarray(series.valid)[..., NDVI]
+    inside = (series.value[..., NDVI] < told[..., 2])[label].mean()
+    assert inside > 0.85
+    with pytest.raises(ValueError, match="levels: got"):
+        networks.quantiles(params, series, series.day, (0.0,), config=CNP)

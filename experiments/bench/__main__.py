@@ -3,6 +3,7 @@
 Command: python -m experiments.bench mogpr [--peers] [--out DIR]
          python -m experiments.bench variants
          python -m experiments.bench choices [--cube FILE --split district]
+         python -m experiments.bench train [--peers]
 Cost: minutes each on 2 cores; see --help for what makes it less.
 """
 
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import tyro
 
-from experiments.bench import choices, mogpr, variants
+from experiments.bench import choices, mogpr, train, variants
 
 COMMANDS = {
     "mogpr": (mogpr.MogprBench, mogpr.bench),
     "variants": (variants.Variants, variants.bench),
     "choices": (choices.Choices, choices.bench),
+    "train": (train.TrainBench, train.bench),
 }
 """Subcommand, its options and what runs it."""
 

@@ -19,5 +19,8 @@ class HybridConfig:
     threshold: float | None = None
     """Share of dates with NDVI from which on a pixel is MOGPR's alone and below which it is the
     network's, instead of both together; none: both together."""
+    elsewhere: float = 1.0
+    """Factor of the band where another district or year is predicted than that of the validation
+    pixels, 1."""
     switched: MogprConfig = field(default_factory=MogprConfig)
     """The MOGPR of a switch."""

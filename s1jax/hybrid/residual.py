@@ -41,7 +41,7 @@ def hybrid(
     """
     network = network or sequence(config.network, label="hybrid's network")
     if config.threshold is None:
-        return mogpr(config.process, mean=network)
+        return _wider(mogpr(config.process, mean=network), config.elsewhere)
     share, process = config.threshold, process or mogpr(config.switched)
 
     def fit(key: Key, training: Series, validation: Series) -> SwitchParams:
@@ -61,3 +61,13 @@ def hybrid(
         return Estimate(mean, std, np.where(clear, told.noise, other.noise))
 
     return Estimator(fit, predict)
+
+
+def _wider(estimator: Estimator, factor: float) -> Estimator:
+    """The method with its band so many times as wide."""
+
+    def predict(params: Params, series: Series, days: Days) -> Estimate:
+        told = estimator.predict(params, series, days)
+        return Estimate(told.mean, told.std * factor, told.noise * factor)
+
+    return estimator._replace(predict=predict)

@@ -1,6 +1,6 @@
 """Networks as Estimators: `mlp` of one date, `sequence` of a whole series; `save` and `load`."""
 
-from s1jax.networks.bands import Bands, applied, bands
+from s1jax.networks.bands import ELSEWHERE, PLAIN, Bands, applied, bands
 from s1jax.networks.config import (
     BirnnConfig,
     CnpConfig,
@@ -19,9 +19,11 @@ from s1jax.networks.learning import learn
 from s1jax.networks.mlp import MlpParams, mlp
 from s1jax.networks.model import SequenceParams, adapt, initial
 from s1jax.networks.pretrained import pretrained
-from s1jax.networks.sequence import fill, fine_tune, sequence, shipped
+from s1jax.networks.sequence import fill, fine_tune, quantiles, sequence, shipped
 
 __all__ = [
+    "ELSEWHERE",
+    "PLAIN",
     "Bands",
     "BirnnConfig",
     "CnpConfig",
@@ -51,6 +53,7 @@ __all__ = [
     "mlp",
     "moments",
     "pretrained",
+    "quantiles",
     "save",
     "sequence",
     "shipped",

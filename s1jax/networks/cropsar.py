@@ -95,7 +95,7 @@ def cropsar(config: CropsarConfig = CropsarConfig(), *, label: str = "cropsar") 
 
 def _data(name, config, grid, part):
     """Regions with a label, from which patches are cut: each cell is in as many of all of them."""
-    label = np.asarray(part.label)[:-1]
+    label = np.asarray(part.label)[: grid.pixels]
     if not label.any():
         raise ValueError(f"{name} NDVI: got no valid label in {len(label)} pixels, expected some")
     side = config.patch

@@ -27,6 +27,8 @@ class CropsarConfig:
     """Channels of the U-Net's finest level."""
     hidden: tuple[int, ...] = (32, 32)
     """Width of each layer of the head, of a window."""
+    channels: int = 16
+    """Channels of the head, of the whole series."""
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Step of each convolution in time of the head, dates, of the whole series."""
     ndvi: bool = True

@@ -57,11 +57,15 @@ def log_truth(told: Beliefs, truth: Float[Array, "time pixel"]) -> Float[Array, 
 
 
 def quantile(
-    told: Beliefs, noise: Float[Array, ""], level: float, *, steps: int = 40
+    told: Beliefs,
+    noise: Float[Array, "#pixel"] | Float[Array, ""],
+    level: float,
+    *,
+    steps: int = 40,
 ) -> Float[Array, "time pixel"]:
     """NDVI below which a label lies with probability `level`, by bisection of the mixture's
     distribution function; physical, 1."""
-    wide = jnp.sqrt(told.std**2 + noise**2)
+    wide = jnp.sqrt(told.std**2 + jnp.atleast_1d(noise)[None] ** 2)
     deep = jnp.sqrt(wide**2 + told.depth**2)
 
     def _below(x):

@@ -1,5 +1,6 @@
 """The network of a patch model: what it says of the pixels of patches, and how it learns to."""
 
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from s1jax import nets, train
+from s1jax.chunks import shape
 from s1jax.networks.cropsar_config import LEVELS, CropsarConfig
 from s1jax.networks.dates import ORBITS, Dates, channels, scaled
 from s1jax.networks.hide import hidden
@@ -26,7 +28,7 @@ class Stack(NamedTuple):
     """What patches are cut from."""
 
     dates: Dates
-    """Pixels, their radar standardised, of one look; last one that is nowhere and has nothing."""
+    """Pixels, their radar standardised, of one look, and more that are nowhere and have nothing."""
     labels: Float[Array, ""]
     """Mean number of labels of a patch."""
 
@@ -37,10 +39,12 @@ def one_look(found: Dates) -> Dates:
 
 
 def with_nowhere(found: Dates) -> Dates:
-    """The pixels, and one more that has nothing: what stands where the grid is empty."""
+    """The pixels up to a rounded number, for few programs to compile; at least the last one has
+    nothing, and stands where the grid is empty."""
+    more = shape(len(found.ndvi) + 1, most=1 << 40) - len(found.ndvi)
 
     def _more(leaf):
-        return jnp.pad(leaf, ((0, 1),) + ((0, 0),) * (leaf.ndim - 1))
+        return jnp.pad(leaf, ((0, more),) + ((0, 0),) * (leaf.ndim - 1))
 
     return Dates(found.day, *(None if leaf is None else _more(leaf) for leaf in found[1:]))
 
@@ -70,7 +74,7 @@ def _modules(config):
     """U-Net of radar, convolution of the own NDVI (none: the head is one), and the head."""
     if config.window is None:
         steps = tuple(2**level for level in range(LEVELS))
-        head = nets.TCN(OUTPUTS, 2 * config.width, config.dilations)
+        head = nets.TCN(OUTPUTS, config.channels, config.dilations)
         return nets.AttentionUNet(config.width, steps), None, head
     reach = config.window // 2
     # what all levels see together is the window: the finest ones take what is left over
@@ -116,6 +120,7 @@ def tell(
     return beliefs(head.apply({"params": variables.params["head"]}, joined), mixture=config.mixture)
 
 
+@cache
 def loss(config: CropsarConfig) -> train.Loss:
     """- log p of the hidden labels of a patch and 0.1 of the shown ones, over the mean number of
     labels; of a GAN in training, the weighted squares of both players beside it.

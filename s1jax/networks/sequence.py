@@ -4,6 +4,8 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
 
 from s1jax import features
 from s1jax.chunks import map_pixels
@@ -11,7 +13,8 @@ from s1jax.networks.bands import PLAIN, Bands, bands
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.dates import CENTRE, SPAN, dates, moments, standardise
 from s1jax.networks.learning import learn
-from s1jax.networks.model import SequenceParams, adapt, initial, tell
+from s1jax.networks.likelihood import quantile
+from s1jax.networks.model import SequenceParams, adapt, initial, noise, tell
 from s1jax.networks.pretrained import pretrained
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
@@ -113,10 +116,7 @@ def fill(
     Raises:
       ValueError: moments are missing: `adapt` has not been called.
     """
-    if params.moments is None:
-        raise ValueError("moments of the radar: got none, expected those that `adapt` tells")
-    day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
-    arrays = (*series[1:3], series.smooth, series.wide)
+    day, days, arrays = _arrays(params, series, days)
     found = map_pixels(
         lambda part: _many(params, day, days, part, config=config),
         arrays,
@@ -126,15 +126,74 @@ def fill(
     return Estimate(*found)
 
 
-@partial(jax.jit, static_argnames="config")
-def _many(params, day, days, part, *, config):
+def quantiles(
+    params: SequenceParams,
+    series: Series,
+    days: Days,
+    levels: tuple[float, ...],
+    *,
+    config: SequenceConfig = CnpConfig(),  # noqa: B008 (frozen)
+    label: str = "network",
+) -> Float[np.ndarray, "pixel query level"]:
+    """NDVI below which a label lies with each probability of `levels`, 1.
+
+    They are those of the mixture that the network tells of every date, its Gaussians widened by
+    `params.bands`: residual cloud makes the lower tail the longer one, which the symmetric band of
+    an Estimate cannot say. Linear in time between the dates of the series.
+
+    Args:
+      params: as for `fill`.
+      series: many pixels.
+      days: any days.
+      levels: probabilities, in (0, 1).
+      config: of the network.
+      label: what the progress bar says.
+
+    Raises:
+      ValueError: a level outside (0, 1), or moments are missing.
+    """
+    if not all(0.0 < level < 1.0 for level in levels):
+        raise ValueError(f"levels: got {levels}, expected probabilities between 0 and 1")
+    day, days, arrays = _arrays(params, series, days)
+    return map_pixels(
+        lambda part: _levels(params, day, days, part, config=config, levels=levels),
+        arrays,
+        chunk=config.chunk,
+        label=label,
+    )
+
+
+def _arrays(params, series, days):
+    if params.moments is None:
+        raise ValueError("moments of the radar: got none, expected those that `adapt` tells")
+    day = jnp.asarray(series.day)
+    return day, jnp.asarray(days, day.dtype), (*series[1:3], series.smooth, series.wide)
+
+
+def _told(params, day, part, config):
+    """What the network says, and the factor of std and the noise of each pixel."""
     value, valid, smooth, wide = part
     found = dates(Series(day, value, valid, None, smooth, wide))
     found = standardise(found, params.moments)
     told = tell(config, params.variables, found, found.label)
     some = found.label.any(1) if config.ndvi else jnp.zeros(len(found.label), bool)
     factor, noise = (jnp.where(some, part[1], part[0]) for part in params.bands)
+    return told, factor.astype(told.std.dtype), noise.astype(told.std.dtype)
+
+
+@partial(jax.jit, static_argnames="config")
+def _many(params, day, days, part, *, config):
+    told, factor, noise = _told(params, day, part, config)
     mean = jnp.clip(told.mean.T * SPAN + CENTRE, -1.0, 1.0)
-    std = told.std.T * SPAN * factor[:, None].astype(told.std.dtype)
+    std = told.std.T * SPAN * factor[:, None]
     between = jax.vmap(lambda curve: features.at_days(day, curve, days))
-    return between(mean), between(std), noise.astype(std.dtype)
+    return between(mean), between(std), noise
+
+
+@partial(jax.jit, static_argnames=("config", "levels"))
+def _levels(params, day, days, part, *, config, levels):
+    told, factor, _ = _told(params, day, part, config)
+    told = told._replace(std=told.std * factor)
+    clean = noise(params.variables) * factor
+    between = jax.vmap(lambda curve: features.at_days(day, curve, days))
+    return jnp.stack([between(quantile(told, clean, level).T) for level in levels], axis=-1)

@@ -5,6 +5,7 @@ scene as arrays of the test pixels. The only place of the package that imports m
 """
 
 from s1jax.plots.classic import NDVI_RANGES, classic_panels, scores_by_range
+from s1jax.plots.explain import importance
 from s1jax.plots.scenes import maps, pixel_series, point_maps
 from s1jax.plots.scores import (
     by_direction,
@@ -29,6 +30,7 @@ __all__ = [
     "by_month",
     "classic_panels",
     "coverage",
+    "importance",
     "intervals",
     "loss_curves",
     "maps",

@@ -1,0 +1,188 @@
+"""Which method, where? Every method on every data set, three seeds: the tables of README.
+
+Command: python -m experiments.compare --data FOLDER          (the folder with the .nc files)
+         python -m experiments.compare --only sim_blocks mekong_rice_points_2022/cnp
+Cost: COST
+What is there is not computed again: a method of a data set and seed is one file under --out, and
+the tables are written from all that are there.
+Expected: EXPECTED
+"""
+
+import dataclasses
+import logging
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+import tyro
+
+from experiments import datasets, protocol, scoring
+from experiments.config import METHODS, Config, complete
+from experiments.datasets import REAL, SIMULATED, Dataset
+from experiments.methods import methods
+from experiments.outcome_files import Days, Scored, read_outcomes, write_outcomes
+from experiments.run import HEAD, describe, row_line
+from experiments.seasons import season_errors
+from experiments.tables import Compared, write_tables
+from s1jax.baselines import BoostingConfig
+from s1jax.mogpr import MogprConfig
+from s1jax.networks import Mlp3Config, Mlp10Config
+from s1jax.plots import YARDSTICKS
+from s1jax.train import TrainConfig
+
+log = logging.getLogger("s1jax")
+
+SLOW = ("cropsar", "cropsar_gan")
+"""Methods that run where they are named in `methods`."""
+ALWAYS = tuple(name for name in METHODS if name not in SLOW)
+_TASKS = ("T1", "T2a", "T2b", "T2c", "T2d", "T2e")
+_SEASONS = ("T1", "T2d")
+"""Tasks whose estimates, which have every date, are read for seasons."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Every method on every data set, resumable."""
+
+    data: Path | None = None
+    """Folder with the real data sets (.nc); none: the simulated ones alone."""
+    out: Path = Path("results/compare")
+    """Folder of what each method scored, DATASET/seed-N/METHOD.json, and of the tables."""
+    only: tuple[str, ...] = ()
+    """Data sets, or DATASET/METHOD; none: all."""
+    methods: tuple[str, ...] = ALWAYS
+    """Names of methods, or `all`, which has the patch models too."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of splits, hidden labels and methods."""
+    readme: Path | None = None
+    """README.md whose tables are written; none: none."""
+    results: Path | None = None
+    """results/README.md to write; none: none."""
+    config: Config = field(
+        default_factory=lambda: Config(
+            training_pixels=1500,
+            validation_pixels=300,
+            test_pixels=3000,
+            mlp3=Mlp3Config(train=TrainConfig(epochs=15)),
+            mlp10=Mlp10Config(train=TrainConfig(epochs=15)),
+            boosting=BoostingConfig(rows=50_000),
+            mogpr=MogprConfig(sample=96),
+        )
+    )
+    """Scene, numbers of pixels, options of the methods."""
+
+
+def wanted(config: Compare) -> dict[str, tuple[str, ...]]:
+    """Data set -> methods to compare on it.
+
+    Raises:
+      ValueError: an unknown name in `only`.
+    """
+    every = METHODS if config.methods == ("all",) else config.methods
+    names = (*SIMULATED, *(REAL if config.data is not None else ()))
+    if not config.only:
+        return dict.fromkeys(names, every)
+    out: dict[str, tuple[str, ...]] = {}
+    for item in config.only:
+        name, _, method = item.partition("/")
+        if name not in (*SIMULATED, *REAL) or (method and method not in METHODS):
+            raise ValueError(
+                f"only: got {item!r}, expected DATASET or DATASET/METHOD of "
+                f"{(*SIMULATED, *REAL)} and {METHODS}"
+            )
+        # without a yardstick nothing can be said of a method
+        some = (*out.get(name, YARDSTICKS), method) if method else every
+        out[name] = tuple(dict.fromkeys(some))
+    return out
+
+
+def path_of(config: Compare, name: str, seed: int, method: str) -> Path:
+    """Where a method's sums lie."""
+    return config.out / name / f"seed-{seed}" / f"{method}.json"
+
+
+def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) -> None:
+    """Score the methods that have no file yet."""
+    missing = [m for m in names if not path_of(config, found.name, seed, m).is_file()]
+    if not missing:
+        return
+    split = found.split(seed)
+    protocol.check(found.data, split)
+    key_gaps, key_fit = jax.random.split(jax.random.key(seed))
+    gaps = protocol.draw_gaps(key_gaps, _TASKS, found.data)
+    views = {task: protocol.view(found.data, split, task, gap) for task, gap in gaps.items()}
+    views = {task: view for task, view in views.items() if view.scored}
+    print(f"\n{found.name}, seed {seed}: {describe(split)}\n{HEAD}", flush=True)
+    chosen = dataclasses.replace(
+        datasets.configured(config.config, elsewhere=found.elsewhere), methods=tuple(missing)
+    )
+    scored: dict[str, Scored] = defaultdict(dict)
+    days: dict[str, Days] = defaultdict(dict)
+    some = [m for m in methods(complete(chosen)) if m.name in missing]
+    usable = {task: gap for task, gap in gaps.items() if task in views}
+    # a patch model needs pixels side by side, which one pixel a field has not
+    for method in some:
+        if method.spatial and not found.side_by_side:
+            print(f"{method.name} is left out: {found.name} has no pixels side by side")
+    some = [m for m in some if found.side_by_side or not m.spatial]
+    last = None
+    for method, task, estimates in protocol.head_to_head(key_fit, some, found.data, split, usable):
+        if last not in (None, method):
+            write_outcomes(path_of(config, found.name, seed, last), scored[last], days[last])
+        last, view = method, views[task]
+        for against in view.scored:
+            outcome = scoring.score(view, estimates, against, seed=seed)
+            scored[method][task, against] = outcome
+            row = scoring.row(method, task, against, [outcome], [outcome])
+            print(row_line(row), flush=True)
+        if task in _SEASONS and view.truth is not None:
+            days[method][task] = season_errors(view.day, view.truth, estimates.mean)
+    if last is not None:
+        write_outcomes(path_of(config, found.name, seed, last), scored[last], days[last])
+
+
+def gathered(config: Compare, found: Dataset) -> Compared:
+    """All that is there of a data set, by method, task and side; methods lacking a seed are left
+    out."""
+    outcomes, days, lacking = {}, {}, []
+    for method in METHODS:
+        paths = [path_of(config, found.name, seed, method) for seed in config.seeds]
+        if not all(path.is_file() for path in paths):
+            if any(path.is_file() for path in paths):
+                lacking.append(method)
+            continue
+        every = [read_outcomes(path) for path in paths]
+        for key in every[0][0]:
+            if all(key in scored for scored, _ in every):
+                outcomes[(method, *key)] = [scored[key] for scored, _ in every]
+        days[method] = [d for _, d in every]
+    if lacking:
+        print(f"{found.name}: {', '.join(lacking)} left out of the tables: not all seeds are there")
+    split = describe(found.split(config.seeds[0]))
+    return Compared(found.name, found.words, split, config.seeds, outcomes, days)
+
+
+def main(config: Compare) -> Path:
+    """The folder with what was compared."""
+    logging.getLogger("s1jax").setLevel(logging.WARNING)
+    compared = []
+    for name, names in wanted(config).items():
+        started = time.perf_counter()
+        found = datasets.dataset(name, config.config, folder=config.data)
+        for seed in config.seeds:
+            compute(config, found, names, seed)
+        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+        compared.append(gathered(config, found))
+        jax.clear_caches()
+    write_tables(config.out, compared, readme=config.readme, results=config.results)
+    return config.out
+
+
+if __name__ == "__main__":
+    try:
+        print(f"{main(tyro.cli(Compare, prog='experiments.compare'))} written")
+    except ValueError as error:
+        sys.exit(f"error: {error}")

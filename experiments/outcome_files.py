@@ -1,0 +1,67 @@
+"""What a method scored on a data set with one seed, in a file: a comparison goes on from these."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from experiments.scoring import Outcome
+from s1jax.metrics import Statistics
+
+Scored = dict[tuple[str, str], Outcome]
+"""(task, against) -> sums."""
+Days = dict[str, dict[str, float]]
+"""Task -> errors of the seasons, days."""
+
+
+def write_outcomes(path: Path, scored: Scored, days: Days) -> None:
+    """Write one method's sums; the file appears whole or not at all."""
+    rows = [
+        {
+            "task": task,
+            "against": against,
+            "cluster": outcome.cluster.tolist(),
+            "clusters": _plain(outcome.clusters),
+            "strata": {
+                name: {label: _plain(sums) for label, sums in bins.items()}
+                for name, bins in outcome.strata.items()
+            },
+            "fit_s": outcome.fit_s,
+            "px_per_s": outcome.px_per_s,
+            "seed": outcome.seed,
+        }
+        for (task, against), outcome in scored.items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"rows": rows, "seasons": days}) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def read_outcomes(path: Path) -> tuple[Scored, Days]:
+    """What `write_outcomes` wrote."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    scored = {
+        (row["task"], row["against"]): Outcome(
+            cluster=np.asarray(row["cluster"], np.int64),
+            clusters=_sums(row["clusters"]),
+            strata={
+                name: {label: _sums(sums) for label, sums in bins.items()}
+                for name, bins in row["strata"].items()
+            },
+            fit_s=row["fit_s"],
+            px_per_s=row["px_per_s"],
+            seed=row["seed"],
+        )
+        for row in content["rows"]
+    }
+    return scored, content["seasons"]
+
+
+def _plain(sums: Statistics) -> dict:
+    return {name: np.asarray(leaf).tolist() for name, leaf in sums._asdict().items()}
+
+
+def _sums(content: Mapping) -> Statistics:
+    return Statistics(**{name: np.asarray(leaf, np.float64) for name, leaf in content.items()})

@@ -1,0 +1,198 @@
+"""`CropSARFusion`: a fusion by patches, called as people write it down."""
+
+import logging
+from dataclasses import dataclass, field, replace
+
+import jax
+import numpy as np
+import xarray as xr
+
+from s1jax import cube as border
+from s1jax import networks
+from s1jax.cube.names import DIMENSIONS
+from s1jax.fusets.dataset import Cube, assembled, opened
+from s1jax.fusets.keywords import listing
+from s1jax.hiding import without
+from s1jax.networks import CropsarConfig, CropsarParams, SequenceParams
+from s1jax.types import NDVI, Estimate, Series
+
+log = logging.getLogger("s1jax")
+
+VARIABLES = ("VV", "VH", "S2ndvi")
+_SHARE = 0.2
+"""Of the blocks with a label: those that decide."""
+PRETRAINED = (
+    "pretrained=True: no patch weights exist; filled by the network that s1jax ships, which sees "
+    "each pixel alone and has learnt from simulated rice regions: model_type={!r} and "
+    "window_size={!r} have no effect"
+)
+TRAINED = (
+    "pretrained=False: {} with window_size={!r}, trained on this Dataset's own NDVI; {} of {} "
+    "blocks, {} pixels a side, decided when to stop and how wide the band is"
+)
+
+
+@listing
+@dataclass
+class CropSARFusion:
+    """`fit` learns, `transform` fills, `fit_transform` is both: NDVI without gaps from VV and VH.
+
+    FuseTS has no class of this name and never had: its CropSAR is a service of openEO, whose
+    networks and weights are not public. What is here keeps to the call that is passed around,
+    `CropSARFusion(model_type="AttentionUNet", window_size=5, pretrained=True)`, and the model is
+    `s1jax.networks.cropsar`, in the manner of CropSAR. Results are not CropSAR's.
+
+    `pretrained=True` needs no label, but there are no patch weights to ship: it is
+    `s1jax.pretrained()`, a network that reads each pixel's whole series, told the levels of the
+    Dataset's radar; `model_type` and `window_size` have no effect then. `pretrained=False` trains
+    the patch model on the Dataset's own NDVI, which takes minutes. Which of the two was done is
+    logged as a warning or an info, and stands in the attribute `s1jax_cropsar` of the result.
+    """
+
+    model_type: str = "AttentionUNet"
+    """"AttentionUNet", or "GAN": the same network trained against a discriminator too."""
+    window_size: int | None = 5
+    """Dates seen, the date itself in their middle; odd, at least 3; None: the whole series."""
+    pretrained: bool = True
+    time_dimension: str = "t"
+    """Its name; may be left where only one dimension has dates."""
+    seed: int = 0
+    """Of the training: first weights, order, and which blocks decide."""
+    config: CropsarConfig = field(default_factory=CropsarConfig)
+    """Everything else about the patch model."""
+    model: CropsarParams | SequenceParams | None = field(default=None, init=False, repr=False)
+    """What `fit` learnt."""
+    said: str = field(default="", init=False, repr=False)
+    """How, in words."""
+
+    def fit(self, X: xr.Dataset, y: None = None) -> "CropSARFusion":
+        """Itself, having learnt from VV, VH and S2ndvi of X, or adapted what is shipped to X.
+
+        Args:
+          X: Dataset of VV, VH (dB, or linear power with units) and S2ndvi on time, y and x.
+          y: nothing; there as FuseTS' classes have it.
+
+        Raises:
+          ValueError: options or a Dataset that cannot be, each by name; without `pretrained` also
+            pixels without neighbours, or too few blocks with NDVI.
+        """
+        options = self._options()
+        series, _, shape = _read(self._opened(X))
+        if self.pretrained:
+            self.said = PRETRAINED.format(self.model_type, self.window_size)
+            log.warning("CropSARFusion: %s", self.said)
+            self.model = networks.adapt(networks.pretrained(), series)
+            return self
+        key = jax.random.key(self.seed)
+        decides, counts = _deciding(series, 2 * options.patch, shape, self.seed)
+        self.said = TRAINED.format(self.model_type, self.window_size, *counts)
+        log.info("CropSARFusion: %s", self.said)
+        training = without(series, decides[:, None])
+        validation = jax.tree.map(lambda leaf: leaf[decides] if leaf.ndim > 1 else leaf, series)
+        self.model = networks.cropsar(options).fit(key, training, validation)
+        return self
+
+    def transform(self, X: xr.Dataset) -> xr.Dataset:
+        """Dataset of S2ndvi_FUSED and S2ndvi_STD on the dates and pixels of X, computed at once.
+
+        S2ndvi_FUSED is the estimate on every date, those with NDVI too; S2ndvi_STD the standard
+        deviation of an observation, sqrt(std of the latent NDVI ^ 2 + noise ^ 2), as `mogpr` has
+        it. Both are NaN in pixels without any observation; coordinates, CRS and the dtype of S2ndvi
+        stay (integers become float32).
+
+        Raises:
+          ValueError: `fit` was not called, or a Dataset that cannot be.
+        """
+        if self.model is None:
+            raise ValueError("transform: got no fit, expected fit before")
+        cube = self._opened(X)
+        series, pixel, shape = _read(cube)
+        days = np.asarray(cube.days(), series.day.dtype)
+        if isinstance(self.model, SequenceParams):
+            told = networks.fill(self.model, series, days)
+        else:
+            told = networks.cropsar(self._options()).predict(self.model, series, days)
+        return _result(cube, told, pixel, shape, self.said)
+
+    def fit_transform(self, X: xr.Dataset, y: None = None) -> xr.Dataset:
+        """`fit` to X and `transform` of it.
+
+        Raises:
+          ValueError: as these.
+        """
+        return self.fit(X).transform(X)
+
+    def _options(self) -> CropsarConfig:
+        if self.model_type not in ("AttentionUNet", "GAN"):
+            expected = "'AttentionUNet' or 'GAN'"
+            raise ValueError(f"model_type: got {self.model_type!r}, expected {expected}")
+        if self.window_size is not None and (self.window_size < 3 or self.window_size % 2 == 0):
+            expected = "an odd number of dates >= 3, or None"
+            raise ValueError(f"window_size: got {self.window_size}, expected {expected}")
+        return replace(self.config, model=self.model_type, window=self.window_size)
+
+    def _opened(self, X: xr.Dataset) -> Cube:
+        found = opened(X, VARIABLES, self.time_dimension)
+        if len(found.others) != 2:
+            got = (found.time, *found.others)
+            raise ValueError(f"VV, VH, S2ndvi: got dimensions {got}, expected time, y and x")
+        return found
+
+
+def _read(cube: Cube) -> tuple[Series, np.ndarray, tuple[int, int]]:
+    """Pixels on one grid of dates with filtered radar, their places in the flat (y, x), its shape.
+
+    Fills, units and dates are seen to as `open_cube` does it. `place` is east and north in pixels:
+    the grid of the Dataset is the lattice, whatever its CRS.
+    """
+    source = cube.source.load()
+    beside = [name for name in ("mask", "s1_track") if name in source.variables]
+    ds = source[[*cube.names]].assign({name: source[name] for name in beside})
+    ds = ds if cube.time == "t" else ds.rename({cube.time: "t"})
+    ds = border.despeckle(border.align_cube(border.open_cube(ds)))
+    series, pixel = border.to_series(ds)
+    shape = ds.sizes["y"], ds.sizes["x"]
+    row, column = np.divmod(pixel, shape[1])
+    return series._replace(place=np.stack([column, -row], -1).astype(np.float32)), pixel, shape
+
+
+def _deciding(series: Series, side: int, shape: tuple[int, int], seed: int):
+    """Pixels of the blocks that decide, and for words: their number, all blocks, pixels a side.
+
+    A block has `side` pixels a side, or a quarter of the map's longer one where that is less.
+    """
+    if min(shape) == 1:
+        raise ValueError(
+            f"VV, VH, S2ndvi: got {shape[0]} x {shape[1]} pixels, expected a map: a single row or "
+            "column has no neighbours that could be trusted to be near"
+        )
+    side = max(1, min(side, max(shape) // 4))
+    cell = np.abs(np.asarray(series.place, int)) // side
+    block = cell[:, 1] * (shape[1] // side + 1) + cell[:, 0]
+    labelled = np.unique(block[np.asarray(series.valid)[..., NDVI].any(1)])
+    if labelled.size < 3:
+        got = f"{labelled.size} blocks of {side} x {side} pixels with any"
+        raise ValueError(f"S2ndvi: got {got}, expected at least 3 to train and decide")
+    count = max(1, round(_SHARE * labelled.size))
+    chosen = np.random.default_rng(seed).permutation(labelled)[:count]
+    return np.isin(block, chosen), (count, labelled.size, side)
+
+
+def _result(
+    cube: Cube, told: Estimate, pixel: np.ndarray, shape: tuple[int, int], said: str
+) -> xr.Dataset:
+    """What was told, on the grid, with the coordinates and attributes of the Dataset."""
+    source = cube.source["S2ndvi"]
+    kind = source.dtype if source.dtype.kind == "f" else np.dtype(np.float32)
+    rows = [dim for dim in cube.others if dim == "y" or dim.lower() in DIMENSIONS["y"]]
+    dims = ("query", *rows, *(dim for dim in cube.others if dim not in rows))
+    std = np.hypot(np.asarray(told.std), np.asarray(told.noise)[:, None])
+    words = {"FUSED": "{}, fused", "STD": "standard deviation of an observation of {}"}
+    kept = {key: v for key, v in source.attrs.items() if key in ("units", "grid_mapping")}
+    made = {}
+    for (suffix, name), value in zip(words.items(), (np.asarray(told.mean), std), strict=True):
+        image = np.full((value.shape[1], shape[0] * shape[1]), np.nan, kind)
+        image[:, pixel] = value.T
+        attrs = kept | {"long_name": name.format(source.attrs.get("long_name", "S2ndvi"))}
+        made[f"S2ndvi_{suffix}"] = xr.Variable(dims, image.reshape(-1, *shape), attrs)
+    return assembled(cube, None, made).assign_attrs(s1jax_cropsar=said)

@@ -1,0 +1,201 @@
+"""Seasons of an NDVI curve: when they start, peak and end, several a year, across New Year.
+
+Written for one pixel and for fixed shapes: vmap over pixels, jit at the entry point. After
+P. Jönsson, L. Eklundh, TIMESAT - a program for analyzing time-series of satellite sensor data,
+Computers & Geosciences 30, 2004; here the curve is taken as it is, no function is fitted to it.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+class Seasons(NamedTuple):
+    """Seasons in the order of time, the first slots; the slots left over are zero and not valid."""
+
+    start: Float[Array, "*pixel season"]
+    """Days since 1970-01-01: risen to a share of the way from the left minimum to the peak."""
+    peak: Float[Array, "*pixel season"]
+    """Days since 1970-01-01."""
+    end: Float[Array, "*pixel season"]
+    """Days since 1970-01-01: fallen to the same share of the way above the right minimum."""
+    amplitude: Float[Array, "*pixel season"]
+    """Peak minus the mean of the two minima, NDVI, 1."""
+    length: Float[Array, "*pixel season"]
+    """end - start, days."""
+    valid: Bool[Array, "*pixel season"]
+    """True where there is a season."""
+    whole: Bool[Array, "*pixel season"]
+    """True where both minima were seen; else `start` or `end` is that of the part that was seen."""
+
+
+class Mismatch(NamedTuple):
+    """What an estimate makes of the true seasons; errors are estimate - truth, 0 where missed."""
+
+    peak: Float[Array, "*pixel season"]
+    """Error of the peak, days."""
+    start: Float[Array, "*pixel season"]
+    """Error of the start, days."""
+    matched: Bool[Array, "*pixel season"]
+    """True seasons that the estimate has."""
+    missed: Bool[Array, "*pixel season"]
+    """True seasons that it has not."""
+    extra: Bool[Array, "*pixel other"]
+    """Seasons of the estimate that are no true season's."""
+
+
+def seasons(
+    day: Float[Array, "time"],
+    ndvi: Float[Array, "time"],
+    *,
+    most: int = 8,
+    share: float = 0.2,
+    least_amplitude: float = 0.2,
+) -> Seasons:
+    """Seasons of one curve.
+
+    A season is a peak of prominence >= `least_amplitude`: on both sides the curve falls by as much
+    before it rises as high again, so a wiggle does not split a season. Its minima are the lowest
+    dates between it and the seasons beside it, or the ends of the series. With low_left the left
+    minimum, the start is the last day before the peak on which the curve, linear between dates,
+    passes low_left + share (peak - low_left); the end is told likewise on the falling side. The
+    peak day is the vertex of the parabola through the three dates about the highest, or the middle
+    of a plateau.
+
+    A season cut off by an end of the series is valid where the part that was seen rises and falls
+    by `least_amplitude`. It is `whole` where both minima were seen: inside the series, or at its
+    end with the curve level there, so that half of the time from the end of the series to the start
+    passes within the lowest quarter of the rise to the start (a straight line spends a quarter). A
+    curve with a value that is not finite has no season.
+
+    Args:
+      day: days since 1970-01-01, ascending; need not be regular.
+      ndvi: the curve on these days, 1.
+      most: slots for seasons; of more seasons the first are told. (time - 1) // 2 always suffice.
+      share: of the way from a minimum to the peak, in (0, 1).
+      least_amplitude: least rise from both minima, NDVI, > 0.
+
+    Raises:
+      ValueError: fewer than three dates, or an option outside its range.
+    """
+    if day.shape[0] < 3:
+        raise ValueError(f"day: got {day.shape[0]} dates, expected 3 or more")
+    if most < 1:
+        raise ValueError(f"most: got {most}, expected 1 or more")
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"share: got {share}, expected in (0, 1)")
+    if not least_amplitude > 0.0:
+        raise ValueError(f"least_amplitude: got {least_amplitude}, expected > 0")
+    last = day.shape[0] - 1
+    told = jnp.isfinite(ndvi).all()
+    curve = jnp.where(told, ndvi, 0.0)
+    at_season = _prominence(curve) >= least_amplitude
+    (slot,) = jnp.nonzero(at_season, size=most, fill_value=last)
+
+    # the falling side is the rising side, read backwards
+    sides = (jnp.stack([array, array[::-1]]) for array in (day, curve, at_season))
+    rise = partial(jax.vmap(partial(_rise, share=share)), *sides)
+
+    def _one(i):
+        low, (start, end), seen = rise(jnp.stack([i, last - i]))
+        return Seasons(
+            start=start,
+            peak=_top(day, curve, i),
+            end=end,
+            amplitude=curve[i] - low.mean(),
+            length=end - start,
+            valid=at_season[i],
+            whole=seen.all(),
+        )
+
+    found = jax.vmap(_one)(slot)
+    return jax.tree.map(lambda leaf: jnp.where(found.valid, leaf, jnp.zeros_like(leaf)), found)
+
+
+def mismatch(truth: Seasons, estimate: Seasons, *, within_days: float = 45.0) -> Mismatch:
+    """Errors of one pixel's seasons, each true one beside the estimated one of nearest peak.
+
+    Two seasons match where each is the other's nearest and their peaks are at most `within_days`
+    apart, so no estimated season stands for two.
+
+    Raises:
+      ValueError: `within_days` that is not positive.
+    """
+    if not within_days > 0.0:
+        raise ValueError(f"within_days: got {within_days}, expected > 0")
+    apart = jnp.abs(truth.peak[:, None] - estimate.peak[None, :])
+    apart = jnp.where(truth.valid[:, None] & estimate.valid[None, :], apart, jnp.inf)
+    nearest, nearest_true = jnp.argmin(apart, axis=1), jnp.argmin(apart, axis=0)
+    pair = apart <= within_days
+    pair &= jnp.arange(estimate.peak.shape[0])[None, :] == nearest[:, None]
+    pair &= jnp.arange(truth.peak.shape[0])[:, None] == nearest_true[None, :]
+    matched = pair.any(axis=1)
+    return Mismatch(
+        peak=jnp.where(matched, estimate.peak[nearest] - truth.peak, 0.0),
+        start=jnp.where(matched, estimate.start[nearest] - truth.start, 0.0),
+        matched=matched,
+        missed=truth.valid & ~matched,
+        extra=estimate.valid & ~pair.any(axis=0),
+    )
+
+
+def _prominence(ndvi: Float[Array, "time"]) -> Float[Array, "time"]:
+    """How far the curve falls on both sides before it is as high again; 0 where it is no peak.
+
+    Of two peaks of one height the earlier is the higher, so a plateau is told by its first date.
+    """
+    at = jnp.arange(ndvi.shape[0])
+
+    def _one(i, top):
+        before = jnp.max(jnp.where((at < i) & (ndvi >= top), at, -1))
+        after = jnp.min(jnp.where((at > i) & (ndvi > top), at, at.size))
+        left = jnp.min(jnp.where((at > before) & (at <= i), ndvi, jnp.inf))
+        right = jnp.min(jnp.where((at < after) & (at >= i), ndvi, jnp.inf))
+        return top - jnp.maximum(left, right)
+
+    return jax.vmap(_one)(at, ndvi)
+
+
+def _rise(
+    day: Float[Array, "time"],
+    ndvi: Float[Array, "time"],
+    at_season: Bool[Array, "time"],
+    i: Int[Array, ""],
+    *,
+    share: float,
+) -> tuple[Float[Array, ""], Float[Array, ""], Bool[Array, ""]]:
+    """Minimum before the peak i, the day of the start, and whether the minimum was seen."""
+    at = jnp.arange(ndvi.shape[0])
+    before = (at < i) & (at >= jnp.max(jnp.where(at_season & (at < i), at, 0)))
+    low = jnp.min(jnp.where(before, ndvi, jnp.inf))
+    # of equal minima the one nearest the peak
+    inside = jnp.max(jnp.where(before & (ndvi == low), at, 0)) > 0
+
+    def _passes(part):
+        level = low + part * (ndvi[i] - low)
+        under = jnp.max(jnp.where(before & (ndvi <= level), at, 0))
+        way = (level - ndvi[under]) / (ndvi[under + 1] - ndvi[under])
+        return day[under] + way * (day[under + 1] - day[under])
+
+    start, bottom = _passes(share), _passes(0.25 * share)
+    level_there = jnp.abs(bottom - day[0]) >= 0.5 * jnp.abs(start - day[0])
+    return low, start, inside | level_there
+
+
+def _top(
+    day: Float[Array, "time"], ndvi: Float[Array, "time"], i: Int[Array, ""]
+) -> Float[Array, ""]:
+    """Day of the peak that is highest on date i, or highest from date i on.
+
+    The parabola a t^2 + b t through (t0, d0), (0, 0), (t2, d2) has its vertex at -b / 2a =
+    (d0 t2^2 - d2 t0^2) / (2 (d0 t2 - d2 t0)), t in days from date i, d in NDVI from its top.
+    """
+    at = jnp.arange(ndvi.shape[0])
+    end = jnp.min(jnp.where((at > i) & (ndvi != ndvi[i]), at, at.size)) - 1
+    t0, t2 = day[i - 1] - day[i], day[i + 1] - day[i]
+    d0, d2 = ndvi[i - 1] - ndvi[i], ndvi[i + 1] - ndvi[i]
+    vertex = (d0 * t2**2 - d2 * t0**2) / (2.0 * (d0 * t2 - d2 * t0))
+    return day[i] + jnp.where(end > i, 0.5 * (day[end] - day[i]), vertex)

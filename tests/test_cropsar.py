@@ -1,0 +1,293 @@
+"""Patch models: what they see and what they must not, that they learn, and the game of the GAN."""
+
+import dataclasses
+import sys
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from patch_worlds import DATES, SIDE, SMALL, world
+from scipy.stats import norm
+
+from experiments import protocol
+from experiments.config import PRESETS, complete
+from experiments.methods import methods
+from experiments.splits import Fold, Split
+from s1jax import nets, networks, train
+from s1jax.networks import CropsarConfig, patches
+from s1jax.networks.bands import PLAIN
+from s1jax.networks.dates import dates, moments, standardise
+from s1jax.types import NDVI
+
+KEY = jax.random.key(0)
+PIXELS = SIDE**2
+ROW = np.arange(PIXELS) // SIDE
+BLOCKS = tuple(np.flatnonzero(part) for part in (ROW < 12, (ROW >= 12) & (ROW < 16), ROW >= 16))
+FOLD = Fold(*(block[::2] for block in BLOCKS), np.repeat([0, 1], len(BLOCKS[2]) // 4), whole=BLOCKS)
+CONFIG = complete(
+    dataclasses.replace(
+        PRESETS["quick"], methods=("cropsar",), tasks=("T1", "T2b"), cropsar=SMALL
+    )
+)  # fmt: skip
+METHODS = [method for method in methods(CONFIG) if method.name == "cropsar"]
+LONG = dataclasses.replace(SMALL, model="GAN", window=None, channels=4, dilations=(1, 2))
+
+
+def _run(where=None, marker=0.987):
+    """Learnt parameters, estimates by task and gaps of a head to head; labels marked somewhere."""
+    series, truth = world()
+    if where is not None:
+        series.value[where & series.valid[..., NDVI], NDVI] = marker
+    data = protocol.Data(series, truth, None, None)
+    gaps = protocol.draw_gaps(jax.random.key(3), CONFIG.tasks, data)
+    learnt = {}
+    found = protocol.head_to_head(
+        jax.random.key(4), METHODS, data, Split((FOLD,), ()), gaps,
+        learnt=lambda name, fold, params: learnt.setdefault(name, params),
+    )  # fmt: skip
+    return learnt["cropsar"], {task: estimate for _, task, estimate in found}, gaps, truth
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return _run()
+
+
+@pytest.fixture(scope="module")
+def long():
+    series, _ = world(5)
+    estimator = networks.cropsar(LONG)
+    return estimator, estimator.fit(KEY, series, world(6)[0])
+
+
+def _r2(mean, truth):
+    return 1 - ((mean - truth) ** 2).mean() / truth.var()
+
+
+def test_learns_what_no_pixel_sees_alone(plain):
+    _, estimates, _, truth = plain
+    series, _ = world()
+    train_, test = (series.value[f][..., :2].reshape(-1, 2) for f in (FOLD.training, FOLD.test))
+    x, y = (np.column_stack([part, np.ones(len(part))]) for part in (train_, test))
+    line = np.linalg.lstsq(x, truth[FOLD.training].reshape(-1), rcond=None)[0]
+    alone = _r2((y @ line).reshape(-1, DATES), truth[FOLD.test])
+    assert alone < 0.3
+    assert _r2(estimates["T1"].mean, truth[FOLD.test]) > alone + 0.4
+    inside = np.abs(estimates["T1"].mean - truth[FOLD.test]) < 1.645 * estimates["T1"].std
+    assert inside.mean() > 0.8
+    chex.assert_shape(estimates["T1"].mean, (len(FOLD.test), DATES))
+
+
+def test_hidden_test_labels_move_no_fit_and_no_estimate(plain):
+    params, estimates, gaps, _ = plain
+    where = np.zeros((PIXELS, DATES), bool)
+    where[FOLD.test] = gaps["T2b"][FOLD.test]
+    # labels of pixels that were not drawn are seen by nobody either
+    where[np.setdiff1d(np.arange(PIXELS), np.concatenate(FOLD[:3]))] = True
+    assert where.any()
+    marked, told, _, _ = _run(where)
+    chex.assert_trees_all_equal(params, marked)
+    for task, estimate in told.items():
+        for leaf, other in zip(estimate[:3], estimates[task][:3], strict=True):
+            np.testing.assert_array_equal(leaf, other)
+
+
+def _moved(series, pixel, channel, by, date=slice(None)):
+    value = series.value.copy()
+    value[pixel, date, channel] += by
+    return series._replace(value=value)
+
+
+def test_ndvi_of_a_pixel_reaches_no_other_one(plain, long):
+    series, _ = world(2)
+    pixel = 10 * SIDE + 7
+    for estimator, params in ((METHODS[0].estimator, plain[0]), long):
+        told = estimator.predict(params, series, series.day)
+        chex.assert_trees_all_equal(told, estimator.predict(params, series, series.day))
+        marked = estimator.predict(params, _moved(series, pixel, NDVI, 0.3), series.day)
+        same = (np.asarray(marked.mean) == told.mean).all(1) & (marked.std == told.std).all(1)
+        assert np.flatnonzero(~same).tolist() == [pixel]
+        # radar does: this is what patches are for
+        near = estimator.predict(params, _moved(series, pixel, 0, 3.0), series.day)
+        moved = (np.asarray(near.mean) != told.mean).any(1).reshape(SIDE, SIDE)
+        assert moved[9:12, 6:9].all()
+        assert not moved[:2].any()
+
+
+def test_a_window_sees_so_many_dates_and_the_series_all(plain, long):
+    series, _ = world(2)
+    everywhere = np.arange(PIXELS)
+    for (estimator, params), seen in (((METHODS[0].estimator, plain[0]), 3), (long, DATES)):
+        told = np.asarray(estimator.predict(params, series, series.day).mean)
+        for channel in (0, NDVI):
+            other = _moved(series, everywhere, channel, 0.5, slice(0, 1))
+            far = np.asarray(estimator.predict(params, other, series.day).mean)
+            changed = (far != told).any(0)
+            assert (changed == (np.arange(DATES) < seen)).all(), channel
+
+
+@pytest.mark.parametrize("window", [3, 5, 7, 9, 13, 21])
+def test_levels_share_what_a_window_reaches(window):
+    unet, own, _ = patches._modules(CropsarConfig(window=window))
+    assert sum(unet.dilations) == own.window == window // 2
+    assert unet.dilations[0] == max(unet.dilations)
+
+
+def test_days_between_lone_pixels_and_absent_data(plain):
+    estimator, params = METHODS[0].estimator, plain[0]
+    series, _ = world(2)
+    series.valid[3] = False
+    series.valid[4, :, :NDVI] = False
+    on = estimator.predict(params, series, series.day)
+    chex.assert_tree_all_finite(on)
+    assert (np.asarray(on.std) > 0).all()
+    days = np.float32([19600, *(series.day[:-1] + 6), 21000])
+    between = np.asarray(estimator.predict(params, series, days).mean)
+    np.testing.assert_allclose(between[:, 1:-1], (on.mean[:, 1:] + on.mean[:, :-1]) / 2, atol=1e-5)
+    np.testing.assert_allclose(between[:, [0, -1]], on.mean[:, [0, -1]], atol=1e-6)
+    alone = jax.tree.map(lambda leaf: leaf[:1] if leaf.ndim > 1 else leaf, series)
+    chex.assert_tree_all_finite(estimator.predict(params, alone, series.day))
+
+
+def test_squares_add_up_to_one_estimate_without_seams(plain, monkeypatch):
+    side = SMALL.patch
+
+    def _ramp(params, day, days, part, *, config):
+        """1 for the std, and for the mean how far down its square a pixel lies."""
+        n = len(part[0]) // side**2
+        down = np.broadcast_to((np.arange(side) / side)[:, None], (side, side)).reshape(1, -1, 1)
+        shape = (n, side**2, len(days))
+        return np.broadcast_to(down, shape), np.ones(shape)
+
+    monkeypatch.setattr(sys.modules["s1jax.networks.cropsar"], "_many", _ramp)
+    series, _ = world()
+    told = METHODS[0].estimator.predict(plain[0]._replace(bands=PLAIN), series, series.day)
+    np.testing.assert_allclose(told.std, 1.0, atol=1e-6)
+    ramp = np.asarray(told.mean)[:, 0].reshape(SIDE, SIDE)
+    assert np.abs(np.diff(ramp, axis=1)).max() < 1e-6
+    assert np.abs(np.diff(ramp, axis=0)).max() < 0.2
+
+
+def test_refuses_what_has_no_neighbours_labels_or_channels():
+    estimator, (series, _) = networks.cropsar(SMALL), world()
+    fields = np.random.default_rng(0).uniform(0, 9_000, (PIXELS, 2)).astype(np.float32)
+    with pytest.raises(ValueError, match="patches need neighbours: got 576 pixels of which only"):
+        estimator.fit(KEY, series._replace(place=fields), series)
+    valid = series.valid.copy()
+    valid[..., NDVI] = False
+    with pytest.raises(ValueError, match="validation NDVI: got no valid label in 576 pixels"):
+        estimator.fit(KEY, series, series._replace(valid=valid))
+    with pytest.raises(ValueError, match="channels: got 2, expected 3 or 5"):
+        estimator.fit(KEY, series._replace(value=series.value[..., 1:]), series)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "UNet"}, "model: got 'UNet', expected 'AttentionUNet' or 'GAN'"),
+        ({"patch": 10}, "patch: got 10, expected a multiple of 4, at least 8"),
+        ({"patch": 4}, "patch: got 4, expected"),
+        ({"window": 4}, "window: got 4, expected an odd number >= 3, or None"),
+        ({"window": 1}, "window: got 1"),
+        ({"chunk": 0}, "patches, chunk: got 128, 0"),
+    ],
+)
+def test_configurations_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        CropsarConfig(**options)
+
+
+def test_patches_lie_in_their_regions_turned_and_mirrored():
+    region = jnp.arange(2 * 15 * 15, dtype=jnp.int32).reshape(2, 15, 15)
+    np.testing.assert_array_equal(patches.cut(None, region, 8), region[:, :8, :8])
+    corners, ways = set(), set()
+    draw = jax.jit(lambda key: patches.cut(key, region, 8))
+    for k in range(150):
+        (one, two) = np.asarray(draw(jax.random.key(k)))
+        assert (two // 225 == 1).all()
+        assert (one // 225 == 0).all()
+        steps = int(one[1, 0] - one[0, 0]), int(one[0, 1] - one[0, 0])
+        ways.add(steps)
+        corners.add(divmod(int(one.min()), 15))
+    assert ways == {(a, b) for a in (15, -15) for b in (1, -1)} | {
+        (b, a) for a in (15, -15) for b in (1, -1)
+    }
+    assert {c[0] for c in corners} == {c[1] for c in corners} == set(range(8))
+
+
+def _stack(config, seed=0):
+    series, _ = world(seed)
+    found = patches.one_look(dates(series))
+    part = patches.with_nowhere(standardise(found, moments(found)))
+    regions = jnp.asarray(np.arange(15 * 15).reshape(1, 15, 15) % PIXELS, jnp.int32)
+    return train.Data(patches.Stack(part, jnp.float32(100.0)), regions)
+
+
+def test_nowhere_has_nothing():
+    part = _stack(SMALL).stack.dates
+    assert len(part.radar) == 1024
+    assert not np.asarray(part.seen)[PIXELS:].any()
+    assert not np.asarray(part.label)[PIXELS:].any()
+
+
+def test_validation_is_the_likelihood_of_hidden_and_shown_labels():
+    config = dataclasses.replace(SMALL, mixture=False)
+    data, variables = _stack(config), patches.initial(KEY, config)
+    told, _ = patches.loss(config)(None, variables, data)
+    part = patches.take(data.stack.dates, data.rows[0, :8, :8].reshape(-1))
+    k_hide = jax.random.split(jax.random.key(0))[1]
+    known = part.label & ~patches.hidden(k_hide, *part.label.shape)
+    own = patches.generator(variables)
+    belief = patches.tell(config, own, part, known)
+    wide = np.hypot(np.asarray(belief.std), np.exp(-2.0)).T
+    each = -norm.logpdf((np.asarray(part.ndvi) - 0.5) / 0.25, np.asarray(belief.mean).T, wide)
+    label, known = np.asarray(part.label), np.asarray(known)
+    assert known.any()
+    expected = (each[label & ~known].sum() + 0.1 * each[known].sum()) / 100.0
+    np.testing.assert_allclose(told, [expected], rtol=1e-4)
+
+
+def test_the_game_is_least_squares_and_each_player_moves_its_own():
+    rng = np.random.default_rng(0)
+    made, observed = (jnp.asarray(rng.normal(size=(DATES, 128)), jnp.float32) for _ in "ab")
+    asked = np.asarray(rng.random((DATES, 128)) < 0.2)
+    asked[:, 64:] &= np.arange(DATES)[:, None] < 3
+    params = patches.initial(KEY, LONG).params
+    net = nets.Discriminator()
+
+    def _score(ndvi):
+        x = jnp.stack([jnp.where(asked, ndvi, 0.0), asked.astype(jnp.float32)], -1)
+        x = x.reshape(DATES, 2, 8, 8, 2)
+        return np.asarray(net.apply({"params": params["discriminator"]}, x))
+
+    def _game(made, params):
+        return patches._played(LONG, params, made, observed, jnp.asarray(asked))
+
+    told = jax.jit(_game)(made, params)
+    there = asked.reshape(DATES, 2, 2, 4, 2, 4).any((3, 5))
+    terms = (_score(made) - 1) ** 2 + _score(made) ** 2 + (_score(observed) - 1) ** 2
+    expected = [terms[:, k][there[:, k]].mean() for k in range(2)]
+    np.testing.assert_allclose(told, expected, rtol=1e-4)
+    slopes = jax.jit(jax.grad(lambda *x: _game(*x).sum(), (0, 1)))(made, params)
+    # labels that are not asked for, and the generator's own weights, are no part of it
+    assert (np.asarray(slopes[0])[~asked] == 0).all()
+    assert (np.asarray(slopes[0]) != 0).any()
+    step = 1e-2
+    nudged = made - step * slopes[0] / jnp.linalg.norm(slopes[0])
+    better, before = ((_score(x) - 1) ** 2 for x in (nudged, made))
+    assert better[there].mean() < before[there].mean()
+    assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(slopes[1]["generator"]))
+
+
+def test_a_gan_is_judged_by_its_likelihood_and_keeps_its_generator_alone(long):
+    _, params = long
+    alone = dataclasses.replace(LONG, model="AttentionUNet")
+    data = _stack(LONG)
+    start = patches.initial(KEY, LONG)
+    same = train.Variables({"generator": start.params["generator"]}, {})
+    told, _ = patches.loss(LONG)(None, start, data)
+    np.testing.assert_array_equal(told, patches.loss(alone)(None, same, data)[0])
+    assert set(params.variables.params) == {"unet", "head", "log_noise"}
+    assert np.isfinite(params.history).all()
