@@ -8,12 +8,11 @@ the tables are written from all that are there.
 Expected: EXPECTED
 """
 
-import dataclasses
 import logging
 import sys
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jax
@@ -28,13 +27,16 @@ from experiments.run import HEAD, describe, row_line
 from experiments.seasons import season_errors
 from experiments.tables import Compared, write_tables
 from s1jax.baselines import BoostingConfig
+from s1jax.hybrid import HybridConfig
 from s1jax.mogpr import MogprConfig
-from s1jax.networks import Mlp3Config, Mlp10Config
+from s1jax.networks import BirnnConfig, CnpConfig, MlpWindowConfig, TcnS1Config
 from s1jax.plots import YARDSTICKS
-from s1jax.train import TrainConfig
 
 log = logging.getLogger("s1jax")
 
+_TUNED = replace(CnpConfig().train, steps=300)
+_SCRATCH = replace(BirnnConfig().train, steps=900)
+_TCN_S1 = TcnS1Config(train=_TUNED)
 SLOW = ("cropsar", "cropsar_gan")
 """Methods that run where they are named in `methods`."""
 ALWAYS = tuple(name for name in METHODS if name not in SLOW)
@@ -65,11 +67,16 @@ class Compare:
         default_factory=lambda: Config(
             training_pixels=1500,
             validation_pixels=300,
-            test_pixels=3000,
-            mlp3=Mlp3Config(train=TrainConfig(epochs=15)),
-            mlp10=Mlp10Config(train=TrainConfig(epochs=15)),
+            test_pixels=2000,
             boosting=BoostingConfig(rows=50_000),
             mogpr=MogprConfig(sample=96),
+            mogpr_pixel=MogprConfig(sample=96, hyper="pixel", inputs="smooth"),
+            mlp_window=MlpWindowConfig(train=_SCRATCH),
+            birnn=BirnnConfig(train=_SCRATCH),
+            cnp=CnpConfig(train=_TUNED),
+            tcn_s1=_TCN_S1,
+            hybrid=HybridConfig(network=_TCN_S1),
+            switch=HybridConfig(network=_TCN_S1, threshold=0.5, switched=MogprConfig(sample=96)),
         )
     )
     """Scene, numbers of pixels, options of the methods."""
@@ -116,7 +123,7 @@ def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) 
     views = {task: protocol.view(found.data, split, task, gap) for task, gap in gaps.items()}
     views = {task: view for task, view in views.items() if view.scored}
     print(f"\n{found.name}, seed {seed}: {describe(split)}\n{HEAD}", flush=True)
-    chosen = dataclasses.replace(
+    chosen = replace(
         datasets.configured(config.config, elsewhere=found.elsewhere), methods=tuple(missing)
     )
     scored: dict[str, Scored] = defaultdict(dict)

@@ -103,7 +103,8 @@ def _main(known: Sequence[Compared], rows: dict[str, Rows]) -> str:
     lines = []
     for one in known:
         if one.name in _SHOWN:
-            side = _SHOWN[one.name]
+            sides = {row["against"] for row in rows[one.name]}
+            side = _SHOWN[one.name] if _SHOWN[one.name] in sides else "labels"
             lines.append(
                 f"**{one.name}**: {one.split}; R2 against {side} [95 % interval], mean over seeds "
                 f"{', '.join(map(str, one.seeds))}."

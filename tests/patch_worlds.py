@@ -8,9 +8,11 @@ from s1jax.types import Series
 
 SIDE, DATES, PIXEL_M = 24, 8, 50.0
 TRAIN = TrainConfig(
-    learning_rate=1e-2, schedule="cosine", clip=1.0, batch_rows=4, batches=4, epochs=3
+    learning_rate=1e-2, schedule="cosine", clip=1.0, batch_rows=4, batches=4, epochs=8
 )
-SMALL = CropsarConfig(patch=8, width=4, hidden=(8,), patches=160, chunk=8, train=TRAIN)
+SMALL = CropsarConfig(
+    patch=8, levels=2, width=4, hidden=(8,), patches=160, chunk=8, train=TRAIN
+)  # fmt: skip
 
 
 def scene(seed=0):

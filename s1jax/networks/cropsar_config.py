@@ -5,9 +5,6 @@ from typing import Literal
 
 from s1jax.train import TrainConfig
 
-LEVELS = 3
-"""Of the U-Net: whole, halves and quarters of a patch's side."""
-
 
 @dataclass(frozen=True)
 class CropsarConfig:
@@ -20,9 +17,11 @@ class CropsarConfig:
     model: Literal["AttentionUNet", "GAN"] = "AttentionUNet"
     """The U-Net by its likelihood alone, or against a discriminator beside it."""
     patch: int = 16
-    """Side of a patch, pixels; a multiple of 4, at least 8."""
+    """Side of a patch, pixels; a multiple of 4."""
     window: int | None = 5
     """Dates seen, the date itself in their middle; none: the whole series."""
+    levels: int = 3
+    """Of the U-Net, each at half the pixels a side of the one before."""
     width: int = 12
     """Channels of the U-Net's finest level."""
     hidden: tuple[int, ...] = (32, 32)
@@ -59,10 +58,11 @@ class CropsarConfig:
         """
         if self.model not in ("AttentionUNet", "GAN"):
             raise ValueError(f"model: got {self.model!r}, expected 'AttentionUNet' or 'GAN'")
-        least = 2 ** (LEVELS - 1)
-        if self.patch < 2 * least or self.patch % least:
-            expected = f"a multiple of {least}, at least {2 * least}"
-            raise ValueError(f"patch: got {self.patch}, expected {expected}")
+        least = max(4, 2 ** (self.levels - 1))
+        if self.levels < 1 or self.patch < least or self.patch % least:
+            got = f"{self.levels}, {self.patch}"
+            expected = f"1 level or more and a multiple of {least} pixels"
+            raise ValueError(f"levels, patch: got {got}, expected {expected}")
         if self.window is not None and (self.window < 3 or self.window % 2 == 0):
             raise ValueError(f"window: got {self.window}, expected an odd number >= 3, or None")
         if self.patches < 1 or self.chunk < 1:

@@ -1,6 +1,6 @@
 """The network of a patch model: what it says of the pixels of patches, and how it learns to."""
 
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from s1jax import nets, train
 from s1jax.chunks import shape
-from s1jax.networks.cropsar_config import LEVELS, CropsarConfig
+from s1jax.networks.cropsar_config import CropsarConfig
 from s1jax.networks.dates import ORBITS, Dates, channels, scaled
 from s1jax.networks.hide import hidden
 from s1jax.networks.learning import take
@@ -49,6 +49,8 @@ def with_nowhere(found: Dates) -> Dates:
     return Dates(found.day, *(None if leaf is None else _more(leaf) for leaf in found[1:]))
 
 
+# compiled whole: run one operation after the other, the compiling of each would take seconds
+@partial(jax.jit, static_argnames=("config", "dtype"))
 def initial(key: Key, config: CropsarConfig, dtype=jnp.float32) -> train.Variables:
     """Weights drawn from the key: those of the generator and, of a GAN, of the discriminator."""
     keys = jax.random.split(key, 4)
@@ -72,13 +74,14 @@ def initial(key: Key, config: CropsarConfig, dtype=jnp.float32) -> train.Variabl
 
 def _modules(config):
     """U-Net of radar, convolution of the own NDVI (none: the head is one), and the head."""
+    levels = range(config.levels)
     if config.window is None:
-        steps = tuple(2**level for level in range(LEVELS))
+        steps = tuple(2**level for level in levels)
         head = nets.TCN(OUTPUTS, config.channels, config.dilations)
         return nets.AttentionUNet(config.width, steps), None, head
     reach = config.window // 2
     # what all levels see together is the window: the finest ones take what is left over
-    steps = tuple((reach + LEVELS - 1 - level) // LEVELS for level in range(LEVELS))
+    steps = tuple((reach + config.levels - 1 - level) // config.levels for level in levels)
     own = nets.Window(2 * config.width, (), reach)
     return nets.AttentionUNet(config.width, steps), own, nets.Window(OUTPUTS, config.hidden, 0)
 
@@ -182,15 +185,17 @@ def _played(
     fixed = jax.lax.stop_gradient
     mask = asked.astype(made.dtype)
 
-    def _score(weights, ndvi):
-        x = jnp.stack([jnp.where(asked, ndvi, 0.0), mask], axis=-1)
-        x = x.reshape(len(x), -1, config.patch, config.patch, 2)
-        return nets.Discriminator().apply({"params": weights}, x)
+    def _score(weights, *ndvi):
+        x = [jnp.stack([jnp.where(asked, y, 0.0), mask], axis=-1) for y in ndvi]
+        x = jnp.concatenate(x, axis=1).reshape(len(mask), -1, config.patch, config.patch, 2)
+        score = nets.Discriminator().apply({"params": weights}, x)
+        return jnp.split(score, len(ndvi), axis=1)
 
     own = params["discriminator"]
-    fooled = (_score(fixed(own), made) - 1.0) ** 2
-    told = _score(own, fixed(made)) ** 2 + (_score(own, observed) - 1.0) ** 2
+    (fools,) = _score(fixed(own), made)
+    of_made, of_observed = _score(own, fixed(made), observed)
+    squares = (fools - 1.0) ** 2 + of_made**2 + (of_observed - 1.0) ** 2
     square = mask.reshape(len(mask), -1, config.patch // 4, 4, config.patch // 4, 4)
     there = jnp.where(square.sum((3, 5)) > 0.0, 1.0, 0.0).astype(made.dtype)
-    total = (there * (fooled + told)).sum((0, 2, 3))
+    total = (there * squares).sum((0, 2, 3))
     return total / jnp.maximum(there.sum((0, 2, 3)), 1.0)

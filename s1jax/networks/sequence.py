@@ -193,7 +193,7 @@ def _many(params, day, days, part, *, config):
 @partial(jax.jit, static_argnames=("config", "levels"))
 def _levels(params, day, days, part, *, config, levels):
     told, factor, _ = _told(params, day, part, config)
-    told = told._replace(std=told.std * factor)
+    told = told._replace(std=told.std * factor[None])
     clean = noise(params.variables) * factor
     between = jax.vmap(lambda curve: features.at_days(day, curve, days))
     return jnp.stack([between(quantile(told, clean, level).T) for level in levels], axis=-1)

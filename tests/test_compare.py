@@ -1,0 +1,170 @@
+"""The comparison: its files, what is computed again and what not, and what its tables claim."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+
+from experiments import compare, datasets, tables
+from experiments.compare import Compare
+from experiments.config import METHODS, Config
+from experiments.outcome_files import read_outcomes, write_outcomes
+from experiments.scoring import Outcome
+from experiments.tables import Compared
+from s1jax.metrics import statistics
+from s1jax.plots import YARDSTICKS
+from s1jax.simulate import SceneConfig
+
+SMALL = Config(
+    scene=SceneConfig(height=32, width=36), training_pixels=60, validation_pixels=30, test_pixels=40
+)
+
+
+def _outcome(error, *, clusters=12, seed=0, shift=0):
+    """Errors of one size everywhere, in so many clusters."""
+    rng = np.random.default_rng(1)
+    sums = []
+    for _ in range(clusters):
+        truth = rng.uniform(0, 1, 50)
+        sign = rng.choice([-1, 1], 50)
+        spread = np.full(50, error)
+        sums.append(statistics(truth + error * sign, spread, truth, np.ones(50, bool)))
+    stacked = type(sums[0])(*(np.array(leaf) for leaf in zip(*sums, strict=True)))
+    strata = {"month": {"01": sums[0]}}
+    return Outcome(shift + np.arange(clusters), stacked, strata, 2.0, 1000.0, seed)
+
+
+def _compared(errors, **options):
+    outcomes = {
+        (name, task, "labels"): [_outcome(error, seed=s, **options) for s in (0, 1)]
+        for name, error in errors.items()
+        for task in ("T1", "T2a", "T2b")
+    }
+    days = {
+        name: [{"T1": {"peak_mae": 9.0, "start_mae": np.nan, "missed": 0.5}}] for name in errors
+    }
+    return Compared("sim_blocks", "words", "4 x 4; 12 test clusters", (0, 1), outcomes, days)
+
+
+ERRORS = {"climatology": 0.3, "boosting": 0.2, "mogpr": 0.15, "cnp": 0.1, "ensemble": 0.08}
+
+
+def test_outcomes_come_back_as_they_were(tmp_path):
+    scored = {("T1", "truth"): _outcome(0.1, seed=3)}
+    days = {"T1": {"peak_mae": 1.5}}
+    write_outcomes(tmp_path / "a" / "m.json", scored, days)
+    found, again = read_outcomes(tmp_path / "a" / "m.json")
+    assert again == days
+    ((key, one),) = found.items()
+    assert key == ("T1", "truth")
+    assert one.seed == 3
+    np.testing.assert_array_equal(one.cluster, np.arange(12))
+    for a, b in zip(one.clusters, scored[key].clusters, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert one.strata["month"]["01"].n == 50
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_claim_needs_clusters_and_an_interval():
+    (line,) = [x for x in tables.claims([_compared(ERRORS)]).splitlines() if "T2b" in x]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[3] == "`ensemble`"
+    assert cells[5] == "`mogpr`"
+    assert cells[7].startswith("-0.070 [")
+    assert cells[8:] == ["12", "won"]
+    few = tables.claims([_compared(ERRORS, clusters=4)])
+    assert "(won: indicative)" in few
+    worse = tables.claims([_compared(ERRORS | {"cnp": 0.4, "ensemble": 0.5})])
+    assert "| lost |" in worse
+    same = tables.claims([_compared(ERRORS | {"ensemble": 0.15, "cnp": 0.15})])
+    assert "| open |" in same
+
+
+def test_promises_stand_beside_what_was_measured():
+    one = _compared(ERRORS)
+    rows = {"sim_blocks": tables.scoring.rows(one.outcomes)}
+    text = tables.promised([one], rows)
+    (line,) = [x for x in text.splitlines() if "`mogpr`" in x]
+    (row,) = [r for r in rows["sim_blocks"] if r["method"] == "mogpr" and r["task"] == "T2a"]
+    assert f"{row['r2']:.2f}" in line
+    assert f"{(2.0 + 671 * 893 / 1000.0) / 60:.1f}" in line
+    assert ".70–.85" in line
+    assert "not run: a paid cloud service" in text
+    assert "| `cropsar`, T2a | – | – |" in text
+
+
+def test_tables_are_written(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- results:begin -->\nold\n<!-- results:end -->\nb\n", encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    results = tmp_path / "results.md"
+    tables.write_tables(tmp_path / "out", [_compared(ERRORS)], readme=readme, results=results)
+    text = readme.read_text(encoding="utf-8")
+    assert "old" not in text
+    assert "`ensemble`" in text
+    assert (tmp_path / "docs" / "overview.png").stat().st_size > 1000
+    whole = results.read_text(encoding="utf-8")
+    assert "| `cnp` | 9.0 | – | 50% |" in whole
+    content = json.loads((tmp_path / "out" / "sim_blocks" / "metrics.json").read_text())
+    assert content["seeds"] == [0, 1]
+    assert {row["method"] for row in content["rows"]} == set(ERRORS)
+
+
+def test_what_is_wanted():
+    assert compare.wanted(Compare())["sim_year"] == compare.ALWAYS
+    assert set(compare.wanted(Compare())) == set(datasets.SIMULATED)
+    every = compare.wanted(Compare(methods=("all",)))["sim_year"]
+    assert every == METHODS
+    some = compare.wanted(Compare(only=("sim_year/cnp", "sim_year/hybrid", "sim_region")))
+    assert some == {"sim_year": (*YARDSTICKS, "cnp", "hybrid"), "sim_region": compare.ALWAYS}
+    for wrong in ("sim_month", "sim_year/magic"):
+        with pytest.raises(ValueError, match=f"only: got '{wrong}'"):
+            compare.wanted(Compare(only=(wrong,)))
+    with pytest.raises(ValueError, match=r"--data: got None, expected the folder that has mekong"):
+        datasets.dataset("mekong_rice_cube_a", SMALL, folder=None)
+
+
+def test_other_region_is_tested_and_never_learnt_from():
+    found = datasets.dataset("sim_region", SMALL, folder=None)
+    (fold,) = found.split(0).folds
+    place = np.asarray(found.data.series.place)
+    home = place[:, 0] < place[:, 0].min() + 5e5
+    assert home[fold.training].all()
+    assert home[fold.validation].all()
+    assert not home[fold.test].any()
+    assert not set(fold.training) & set(fold.validation)
+    assert found.elsewhere
+    assert np.unique(fold.cluster).size > 10
+
+
+@pytest.mark.timeout(600)
+def test_goes_on_where_it_was_cut(tmp_path, capsys):
+    config = Compare(
+        out=tmp_path, only=("sim_blocks/mlp3",), seeds=(0, 1),
+        config=dataclasses.replace(
+            SMALL,
+            mlp3=dataclasses.replace(
+                SMALL.mlp3, train=dataclasses.replace(SMALL.mlp3.train, epochs=1)
+            ),
+        ),
+    )  # fmt: skip
+    compare.main(config)
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"^mlp3 +T2b +truth", printed, re.M)) == 2
+    first = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "`mlp3`" in first
+    lost = compare.path_of(config, "sim_blocks", 1, "knn_space")
+    before = lost.read_bytes()
+    lost.unlink()
+    compare.main(config)
+    printed = capsys.readouterr().out
+    assert "mlp3" not in printed.split("seed 1")[1].split("written")[0]
+    assert "seed 0" not in printed
+
+    def _sums(content):
+        rows = json.loads(content)["rows"]
+        return [{k: v for k, v in row.items() if k not in ("fit_s", "px_per_s")} for row in rows]
+
+    assert _sums(lost.read_bytes()) == _sums(before)
