@@ -124,7 +124,7 @@ def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) 
     views = {task: view for task, view in views.items() if view.scored}
     print(f"\n{found.name}, seed {seed}: {describe(split)}\n{HEAD}", flush=True)
     chosen = replace(
-        datasets.configured(config.config, elsewhere=found.elsewhere), methods=tuple(missing)
+        datasets.configured(config.config, found), methods=tuple(missing)
     )
     scored: dict[str, Scored] = defaultdict(dict)
     days: dict[str, Days] = defaultdict(dict)

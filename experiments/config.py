@@ -143,6 +143,7 @@ PRESETS = {
     "quick": Config(
         preset="quick",
         scene=SceneConfig(height=64, width=72),
+        methods=(*YARDSTICKS, "mlp3", "mlp10", "boosting", "mogpr", "shipped", "cnp"),
         tasks=("T1", "T2a", "T2c"),
         training_pixels=600,
         validation_pixels=300,
@@ -151,6 +152,7 @@ PRESETS = {
         mlp10=Mlp10Config(train=_SHORT),
         boosting=BoostingConfig(iterations=40, rows=5000),
         mogpr=MogprConfig(sample=64, hyper="region"),
+        cnp=CnpConfig(train=replace(_TUNED, steps=40)),
     ),
     "demak": Config(
         preset="demak",

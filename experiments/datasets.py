@@ -147,6 +147,11 @@ def _region(home: Data, config: Config) -> Dataset:
     return Dataset("sim_region", SIMULATED["sim_region"], data, _split, True)
 
 
-def configured(config: Config, *, elsewhere: bool) -> Config:
-    """The methods' options for a data set, where another district, region or year is predicted."""
-    return replace(config, split="district" if elsewhere else "blocks")
+def configured(config: Config, found: Dataset) -> Config:
+    """The methods' options for a data set: another district or year may be predicted, and points
+    have no filtered radar."""
+    pixel = config.mogpr_pixel
+    if found.data.series.smooth is None and pixel.inputs == "smooth":
+        pixel = replace(pixel, inputs="raw")
+    split = "district" if found.elsewhere else "blocks"
+    return replace(config, split=split, mogpr_pixel=pixel)

@@ -9,7 +9,7 @@ from importlib import import_module
 
 _ROOMS = (
     "align", "baselines", "chunks", "cube", "features", "fusets", "gp", "hiding", "hybrid",
-    "indices", "metrics", "mogpr", "nets", "networks", "plots", "progress", "simulate", "speckle",
+    "indices", "metrics", "mogpr", "nets", "networks", "phenology", "plots", "progress", "simulate", "speckle",
     "tiles", "train", "types",
 )  # fmt: skip
 _NAMES = {

@@ -21,8 +21,8 @@ def scene(seed=0):
     vv, vh = rng.normal(0.0, 3.0, (2, DATES, SIDE, SIDE))
     around = np.pad(vv, ((0, 0), (1, 1), (1, 1)), mode="edge")
     window = np.lib.stride_tricks.sliding_window_view(around, (3, 3), (1, 2))
-    truth = 0.5 + 0.15 * window.mean((-2, -1))
-    label = rng.random(truth.shape) < 0.4
+    truth = 0.5 + 0.1 * window.mean((-2, -1))
+    label = rng.random(truth.shape) < 0.8
     return vv - 12.0, vh - 19.0, truth, label
 
 

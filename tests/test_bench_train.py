@@ -265,6 +265,35 @@ def test_torch_has_the_same_gradient(pair):
 
 
 @needs_torch
+def test_torch_takes_the_same_step(part):
+    import torch
+
+    from experiments.bench import with_torch
+
+    rate = {"learning_rate": 0.01, "weight_decay": 1e-5}
+    options = TrainConfig(batch_rows=128, batches=1, epochs=1, **rate)
+    config = replace(MLP10, dropout=(), train=options)
+    data = [epochs.stored(config, some) for some in epochs.looked_up(
+        config, part.train, part.val, 128
+    )]  # fmt: skip
+    start = initial(jax.random.key(0), config, jnp.float32)
+    loss = epochs.of_stored(config)
+    one = epochs.ours(
+        lambda key, start: train.train.fit(key, loss, start, *data, config=options),
+        jax.random.key(1),
+        start,
+    )
+    x, y = (torch.from_numpy(np.array(leaf)) for leaf in data[0].rows)
+    net = with_torch.network(10, hidden=[16, 8], dropout=[], batch_norm=True, tanh=False)
+    net = with_torch.copied(net, epochs.arrays(start))
+    other = with_torch.loop("resident", net, x, y[:, None], batch_rows=128, **rate)
+    # all rows in one batch: the second loss is that after one step of AdamW
+    want, got = [one().loss for _ in range(2)], [other() for _ in range(2)]
+    assert want[1] < want[0] - 1e-3
+    np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
+@needs_torch
 def test_layers_of_torch():
     from torch import nn
 

@@ -223,8 +223,8 @@ def test_bands_of_a_planted_error():
 
     for std in (0.01, 0.05):
         found = networks.bands(_told(std), series)
-        np.testing.assert_allclose(found.noise, 0.045 * found.std)
-        wide = np.hypot(std, 0.045) * found.std
+        np.testing.assert_allclose(found.noise, 0.03 * found.std)
+        wide = np.hypot(std, 0.03) * found.std
         # labels err by N(0, 0.02): that is how wide the band is, and a little more to be sure
         np.testing.assert_allclose(wide, 0.02, rtol=0.08)
         held = (error <= 1.645 * wide[0])[label].mean()
@@ -247,7 +247,7 @@ def test_few_pixels_that_err_together_make_the_band_wider():
     error = np.abs(latent + off - np.asarray(series.value)[..., NDVI])
     pooled = np.quantile(error[label], 0.9) / 1.645
     found = networks.bands(_told, series)
-    assert (found.std * np.hypot(0.02, 0.045) > 1.02 * pooled).all()
+    assert (found.std * np.hypot(0.02, 0.03) > 1.02 * pooled).all()
 
 
 def test_quantiles_are_of_the_mixture_and_in_order(learnt):

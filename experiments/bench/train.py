@@ -143,7 +143,8 @@ def _of_dates(config: TrainBench, part: beds.Part, names: Sequence[str]) -> list
     start = initial(key_start, mlp10, data[0].rows.ndvi.dtype)
     works = {
         "s1jax mlp10": "as it is trained: features of each batch looked up and computed from the "
-        f"resident series, and the loss of {len(data[1].rows.ndvi):,} validation rows at the end",
+        f"resident series, the loss of {len(data[1].rows.ndvi):,} validation rows at the end; the "
+        "optimiser anew in each epoch, so that losses differ a little",
         "s1jax mlp10, stored": "the same on features computed once",
     }
     losses = (_loss(mlp10), epochs.of_stored(mlp10))

@@ -18,7 +18,7 @@ FEWEST = 20
 """Hidden labels below which no band is made of them."""
 SURE = 0.9
 """Probability that the band holds as often as it should, over draws of validation pixels."""
-NOISE = 0.045
+NOISE = 0.03
 """Standard deviation of a masked label about the latent NDVI in simulated regions, 1."""
 ELSEWHERE = 1.25
 """Factor by which bands grow where another region is predicted than the one learnt from, 1: what a
@@ -45,9 +45,9 @@ def bands(
 ) -> Bands:
     """Bands that hold 90 % of the labels hidden from validation pixels.
 
-    The factor f is the least with which mean +- 1.645 f hypot(std, 0.045) holds 90 % of them: std
-    becomes f std, noise 0.045 f. Labels alone cannot tell the error of the latent NDVI from their
-    own; 0.045 is what parts them so that the truth of simulated regions lies in its band too.
+    The factor f is the least with which mean +- 1.645 f hypot(std, 0.03) holds 90 % of them: std
+    becomes f std, noise 0.03 f. Labels alone cannot tell the error of the latent NDVI from their
+    own; 0.03 is what parts them so that the truth of simulated regions lies in its band too.
     Labels of a pixel err together and few pixels tell little, so that 90 % must hold in nine of ten
     bootstrap draws of the pixels (a split-conformal band with training-conditional validity). Below
     20 hidden labels f is 1.

@@ -1,0 +1,235 @@
+"""Own days and periods: composites are those of the cube, days are true, hidden labels are unseen."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments import days, protocol, run
+from experiments.config import Config
+from experiments.days import GRID, OWN, TRUE, OwnDays
+from s1jax import baselines, cube, hiding
+from s1jax.networks import CnpConfig
+from s1jax.types import NDVI, Estimate, Estimator, Series
+
+TASKS = ("T1", "T2a", "T2b")
+TINY = CnpConfig(
+    width=4,
+    dilations=(1,),
+    chunk=64,
+    pretrained=False,
+    train=dataclasses.replace(CnpConfig().train, epochs=1, batches=2),
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """Acquisitions over 200 days: track 7 every 12 days, 21 a day later, NDVI on uneven days."""
+    rng = np.random.default_rng(0)
+    first = np.arange(2, 200, 12)
+    clear = np.sort(rng.permutation(np.setdiff1d(np.arange(1, 200), [*first, *(first + 1)]))[:40])
+    day = np.concatenate([first, first + 1, clear])
+    track = np.repeat([7, 21, 0], [first.size, first.size, clear.size])
+    order = np.argsort(day)
+    day, track = day[order], track[order]
+    shape = (day.size, 8, 8)
+    phase = np.repeat(np.repeat(rng.uniform(0, 6, (4, 4)), 2, 0), 2, 1)
+    ndvi = 0.5 + 0.3 * np.sin(day[:, None, None] / 25 + phase)
+    radar = -14.0 + 6.0 * (ndvi - 0.5) + 2.0 * (track == 21)[:, None, None]
+    radar = {name: radar + rng.normal(0, 1, shape) - k for k, name in enumerate(("VV", "VH"))}
+    seen = (track > 0)[:, None, None]
+    label = np.where(seen | (rng.random(shape) < 0.3), np.nan, ndvi + rng.normal(0, 0.02, shape))
+    leaves = {name: np.where(seen, leaf, np.nan) for name, leaf in radar.items()}
+    ds = xr.Dataset(
+        {name: (("t", "y", "x"), leaf) for name, leaf in (leaves | {"S2ndvi": label}).items()},
+        coords={
+            "t": np.datetime64("2022-01-01", "ns") + day * np.timedelta64(1, "D"),
+            "y": 9_230_000.0 - 50.0 * np.arange(8),
+            "x": 460_000.0 + 50.0 * np.arange(8),
+            "s1_track": ("t", track),
+        },
+        attrs={"crs": "EPSG:32749"},
+    )
+    for name in leaves:
+        ds[name].attrs["units"] = "dB"
+    out = tmp_path_factory.mktemp("days") / "raw.nc"
+    ds.to_netcdf(out, engine="h5netcdf")
+    return str(out)
+
+
+@pytest.fixture(scope="module")
+def data(path):
+    return days.load(path)
+
+
+def test_each_track_is_an_orbit_on_its_own_days(path, data):
+    ds = cube.open_cube(path)
+    series, track = data.series, ds["s1_track"].values
+    assert series.value.shape == (64, track.size, 5)
+    for channel, (name, number) in enumerate(
+        [("VV", 7), ("VH", 7), ("VV", 21), ("VH", 21), ("S2ndvi", 0)]
+    ):
+        seen = series.valid[..., channel]
+        assert (seen.any(0) == (track == number)).all()
+        raw = ds[name].values.reshape(track.size, 64).T
+        np.testing.assert_array_equal(series.value[..., channel][seen], raw[seen])
+    # one orbit is left as it is, and so is a cube without tracks
+    one = days.orbits_apart(ds.isel(t=track != 21))
+    assert cube.channels(one) == ["VV", "VH", "S2ndvi"]
+    bare = ds.drop_vars("s1_track")
+    assert days.orbits_apart(bare) is bare
+
+
+def test_periods_are_those_of_the_cube(path, data):
+    ds = cube.despeckle(cube.align_cube(cube.open_cube(path)))
+    wanted, _ = cube.to_series(ds)
+    found, mean_day = days.periods(data.series, 12.0)
+    np.testing.assert_array_equal(found.day, wanted.day)
+    np.testing.assert_array_equal(found.valid, wanted.valid)
+    np.testing.assert_allclose(found.value, wanted.value, rtol=1e-5)
+    # means over pixels and over dates can be taken in either order
+    for look in ("smooth", "wide"):
+        np.testing.assert_allclose(getattr(found, look), getattr(wanted, look), rtol=1e-5)
+    label, day = data.series.valid[..., NDVI], np.asarray(data.series.day, np.float64)
+    edges = np.append(found.day - 6.0, found.day[-1] + 6.0)
+    for p, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        inside = label[:, (day >= low) & (day < high)]
+        on = day[(day >= low) & (day < high)]
+        for pixel in range(64):
+            expected = on[inside[pixel]].mean() if inside[pixel].any() else found.day[p]
+            assert mean_day[pixel, p] == pytest.approx(expected, abs=0.01)
+
+
+def test_what_is_hidden_is_in_no_composite(data):
+    series = data.series
+    day = np.asarray(series.day)
+    inside = (day >= day[0]) & (day < day[0] + 12.0)
+    shown = np.flatnonzero(inside & series.valid[..., NDVI].any(0))[0]
+    label = series.valid[..., NDVI] | (np.arange(day.size) == shown)
+    value, valid = series.value.copy(), series.valid.copy()
+    valid[..., NDVI], value[..., NDVI] = label, 0.8
+    value[:, shown, NDVI] = 0.2
+    full = series._replace(value=value, valid=valid)
+    hidden = np.broadcast_to(inside & (np.arange(day.size) != shown), label.shape)
+    assert (hidden & label).any()
+    found, mean_day = days.periods(hiding.without(full, hidden), 12.0)
+    np.testing.assert_array_equal(found.value[:, 0, NDVI], np.float32(0.2))
+    np.testing.assert_allclose(mean_day[:, 0], day[shown], atol=0.01)
+
+
+def _rising(pixels=6):
+    """NDVI that rises by 0.004 a day, once in each of 12 periods, 2 to 8 days from its beginning;
+    and the days."""
+    day = 19_000.0 + np.append(0.0, 12.0 * np.arange(12) + np.tile([2.0, 8.0, 5.0], 4))
+    value = np.full((pixels, day.size, 3), -12.0)
+    value[..., NDVI] = 0.2 + 0.004 * (day - day[0])
+    valid = np.ones(value.shape, bool)
+    valid[:, 0, NDVI] = False
+    return Series(*(a.astype(np.float32) for a in (day, value)), valid)
+
+
+def test_a_straight_rise_is_found_on_true_days_and_not_on_centres():
+    series = _rising()
+    hidden = np.arange(series.day.size) == 6
+    seen = hiding.without(series, np.broadcast_to(hidden, series.valid.shape[:2]))
+    found = {}
+    for true_days in (False, True):
+        method = days.on_periods(baselines.linear(), 12.0, true_days=true_days)
+        params = method.fit(jax.random.key(0), series, series)
+        found[true_days] = np.asarray(method.predict(params, seen, series.day).mean)[:, 1:]
+    truth = series.value[:, 1:, NDVI]
+    np.testing.assert_allclose(found[True], truth, atol=1e-5)
+    # NDVI of day 2, 8, 5 of a period stands on day 6: early by 4, late by 2, early by 1 days
+    centre = 6.0 + 12.0 * np.arange(12)
+    kept = np.arange(12) != 5
+    away = np.asarray(series.day[1:] - series.day[0], np.float64)
+    wanted = np.interp(away, centre[kept], truth[0, kept])
+    np.testing.assert_allclose(found[False], np.broadcast_to(wanted, truth.shape), atol=1e-5)
+    assert np.abs(wanted - truth[0]).max() > 0.01
+
+
+def test_true_days_are_those_of_training_pixels_alone():
+    told = []
+
+    def _predict(params, series, query):
+        told.append(np.asarray(series.day))
+        return Estimate(np.zeros((len(series.value), len(query))), *[np.ones(1)] * 2)
+
+    def _fit(key, *parts):
+        told.extend(part.day for part in parts)
+
+    series = _rising()
+    # of period 0 no training pixel has NDVI: its day is the centre
+    training = hiding.without(series, np.broadcast_to(np.arange(13) == 1, (6, 13)))
+    method = days.on_periods(Estimator(_fit, _predict), 12.0, true_days=True)
+    params = method.fit(jax.random.key(0), training, series)
+    method.predict(params, hiding.without(series, np.ones((6, 13), bool)), series.day)
+    wanted = np.append(series.day[0] + 6.0, series.day[2:])
+    for day in told:
+        np.testing.assert_allclose(day, wanted, atol=0.01)
+    assert len(told) == 3
+
+
+def test_hidden_labels_reach_no_variant(data, path):
+    config = OwnDays(path, tasks=TASKS, cnp=TINY)
+    split = run.split_of(Config(split="blocks"), data, 0)
+    gaps = protocol.draw_gaps(jax.random.key(1), TASKS, data)
+    (test,) = (fold.test for fold in split.folds)
+    label = np.asarray(data.series.valid)[..., NDVI]
+    tested = np.zeros(label.shape, bool)
+    tested[test] = True
+
+    def _estimates(task, change):
+        value = np.array(data.series.value)
+        value[..., NDVI] += np.where(change, 0.3, 0.0).astype(value.dtype)
+        changed = data._replace(series=data.series._replace(value=value))
+        methods = days.variants(config)
+        gap = {task: gaps[task]}
+        found = protocol.head_to_head(jax.random.key(0), methods, changed, split, gap)
+        return {name: estimates for name, _, estimates in found}
+
+    for task in TASKS:
+        hidden = gaps[task] & label & tested
+        assert hidden.any()
+        before, after = (_estimates(task, change) for change in (~label & tested, hidden))
+        assert set(before) == {GRID, TRUE, OWN}
+        for name, one in before.items():
+            for leaf in ("mean", "std", "noise"):
+                np.testing.assert_array_equal(getattr(one, leaf), getattr(after[name], leaf))
+    # and the labels that are shown do reach them
+    after = _estimates("T2b", label & tested & ~gaps["T2b"])
+    for name, one in before.items():
+        assert (one.mean != after[name].mean).any(), name
+
+
+def test_runs_at_its_smallest(path, tmp_path):
+    out = days.main(OwnDays(path, tasks=TASKS, cnp=TINY, out=tmp_path / "out"))
+    assert {file.name for file in out.iterdir()} == {"table.md", "days.json"}
+    content = json.loads((out / "days.json").read_text())
+    assert content["config"]["cnp"]["width"] == 4
+    rows = {(row["method"], row["task"]): row for row in content["rows"]}
+    assert set(rows) == {(name, task) for name in (GRID, TRUE, OWN) for task in TASKS}
+    lines = (out / "table.md").read_text().splitlines()
+    assert len(lines) == 4 + len(rows)
+    for (_, task), row in rows.items():
+        less, (low, high) = row["rmse_minus_grid"]
+        assert less == pytest.approx(row["rmse"] - rows[GRID, task]["rmse"], abs=1e-9)
+        assert low <= high
+        # all are scored on the same labels
+        assert row["n"] == rows[GRID, task]["n"] > 0
+    assert rows[GRID, "T1"]["n"] > rows[GRID, "T2a"]["n"]
+    assert rows[GRID, "T1"]["rmse_minus_grid"] == [0.0, [0.0, 0.0]]
+    row = rows[OWN, "T2b"]
+    cells = [task_line for task_line in lines if task_line.startswith(f"| T2b | {OWN} |")]
+    assert len(cells) == 1
+    assert f"{row['rmse']:.4f}" in cells[0]
+
+
+def test_doors(path, tmp_path):
+    ds = cube.align_cube(cube.open_cube(path))
+    ds.to_netcdf(tmp_path / "periods.nc", engine="h5netcdf")
+    with pytest.raises(ValueError, match="got regular dates, expected acquisitions"):
+        days.load(str(tmp_path / "periods.nc"))
