@@ -40,7 +40,6 @@ _TCN_S1 = TcnS1Config(train=_TUNED)
 SLOW = ("cropsar", "cropsar_gan")
 """Methods that run where they are named in `methods`."""
 ALWAYS = tuple(name for name in METHODS if name not in SLOW)
-_TASKS = ("T1", "T2a", "T2b", "T2c", "T2d", "T2e")
 _SEASONS = ("T1", "T2d")
 """Tasks whose estimates, which have every date, are read for seasons."""
 
@@ -119,13 +118,11 @@ def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) 
     split = found.split(seed)
     protocol.check(found.data, split)
     key_gaps, key_fit = jax.random.split(jax.random.key(seed))
-    gaps = protocol.draw_gaps(key_gaps, _TASKS, found.data)
+    gaps = protocol.draw_gaps(key_gaps, found.tasks, found.data)
     views = {task: protocol.view(found.data, split, task, gap) for task, gap in gaps.items()}
     views = {task: view for task, view in views.items() if view.scored}
     print(f"\n{found.name}, seed {seed}: {describe(split)}\n{HEAD}", flush=True)
-    chosen = replace(
-        datasets.configured(config.config, found), methods=tuple(missing)
-    )
+    chosen = replace(datasets.configured(config.config, found), methods=tuple(missing))
     scored: dict[str, Scored] = defaultdict(dict)
     days: dict[str, Days] = defaultdict(dict)
     some = [m for m in methods(complete(chosen)) if m.name in missing]

@@ -146,7 +146,11 @@ def variants(config: OwnDays) -> list[protocol.Method]:
 
 
 def compare(config: OwnDays, data: protocol.Data, seed: int) -> tuple[str, Iterator[tuple]]:
-    """The split in words; variant, task and its sums over hidden labels of test pixels in turn."""
+    """The split in words; variant, task and its sums over hidden labels of test pixels in turn.
+
+    Raises:
+      ValueError: a task hides no label of a test pixel.
+    """
     training, validation, test = config.pixels
     limits = {"training_pixels": training, "validation_pixels": validation, "test_pixels": test}
     split = run.split_of(Config(split=config.split, **limits), data, seed)

@@ -9,8 +9,8 @@ from importlib import import_module
 
 _ROOMS = (
     "align", "baselines", "chunks", "cube", "features", "fusets", "gp", "hiding", "hybrid",
-    "indices", "metrics", "mogpr", "nets", "networks", "phenology", "plots", "progress", "simulate", "speckle",
-    "tiles", "train", "types",
+    "indices", "metrics", "mogpr", "nets", "networks", "phenology", "plots", "progress",
+    "simulate", "speckle", "tiles", "train", "types",
 )  # fmt: skip
 _NAMES = {
     "open_cube": "cube",

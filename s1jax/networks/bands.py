@@ -19,7 +19,7 @@ FEWEST = 20
 SURE = 0.9
 """Probability that the band holds as often as it should, over draws of validation pixels."""
 NOISE = 0.03
-"""Standard deviation of a masked label about the latent NDVI in simulated regions, 1."""
+"""Standard deviation of a label about the latent NDVI beside which std is scaled, 1."""
 ELSEWHERE = 1.25
 """Factor by which bands grow where another region is predicted than the one learnt from, 1: what a
 network of Belgian fields needs on fields of Flanders (1.0 to 1.3; between simulated regions, which

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from s1jax import features
 from s1jax.chunks import map_pixels
+from s1jax.gp import over_pixels
 from s1jax.networks.bands import PLAIN, Bands, bands
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.dates import CENTRE, SPAN, dates, moments, standardise
@@ -17,6 +18,9 @@ from s1jax.networks.likelihood import quantile
 from s1jax.networks.model import SequenceParams, adapt, initial, noise, tell
 from s1jax.networks.pretrained import pretrained
 from s1jax.types import Days, Estimate, Estimator, Key, Series
+
+LANES = 32
+"""Pixels computed together on a CPU: what a layer makes of all their dates stays in the cache."""
 
 
 def sequence(config: SequenceConfig, *, label: str = "network") -> Estimator:
@@ -170,30 +174,41 @@ def _arrays(params, series, days):
     return day, jnp.asarray(days, day.dtype), (*series[1:3], series.smooth, series.wide)
 
 
-def _told(params, day, part, config):
-    """What the network says, and the factor of std and the noise of each pixel."""
-    value, valid, smooth, wide = part
+def _told(params, day, pixel, config):
+    """What the network says of one pixel, and the factor of its std and its noise."""
+    value, valid, smooth, wide = jax.tree.map(lambda leaf: leaf[None], pixel)
     found = dates(Series(day, value, valid, None, smooth, wide))
     found = standardise(found, params.moments)
     told = tell(config, params.variables, found, found.label)
-    some = found.label.any(1) if config.ndvi else jnp.zeros(len(found.label), bool)
+    some = found.label.any() if config.ndvi else jnp.zeros((), bool)
     factor, noise = (jnp.where(some, part[1], part[0]) for part in params.bands)
     return told, factor.astype(told.std.dtype), noise.astype(told.std.dtype)
 
 
 @partial(jax.jit, static_argnames="config")
 def _many(params, day, days, part, *, config):
-    told, factor, noise = _told(params, day, part, config)
-    mean = jnp.clip(told.mean.T * SPAN + CENTRE, -1.0, 1.0)
-    std = told.std.T * SPAN * factor[:, None]
-    between = jax.vmap(lambda curve: features.at_days(day, curve, days))
-    return between(mean), between(std), noise
+    def _one(pixel):
+        told, factor, noise = _told(params, day, pixel, config)
+        mean = jnp.clip(told.mean[:, 0] * SPAN + CENTRE, -1.0, 1.0)
+        std = told.std[:, 0] * SPAN * factor
+        return *(features.at_days(day, curve, days) for curve in (mean, std)), noise
+
+    return over_pixels(_one, part, lanes=_lanes(part))
 
 
 @partial(jax.jit, static_argnames=("config", "levels"))
 def _levels(params, day, days, part, *, config, levels):
-    told, factor, _ = _told(params, day, part, config)
-    told = told._replace(std=told.std * factor[None])
-    clean = noise(params.variables) * factor
-    between = jax.vmap(lambda curve: features.at_days(day, curve, days))
-    return jnp.stack([between(quantile(told, clean, level).T) for level in levels], axis=-1)
+    def _one(pixel):
+        told, factor, _ = _told(params, day, pixel, config)
+        told = told._replace(std=told.std * factor)
+        clean = noise(params.variables) * factor
+        found = (quantile(told, clean, level)[:, 0] for level in levels)
+        return jnp.stack([features.at_days(day, curve, days) for curve in found], axis=-1)
+
+    return over_pixels(_one, part, lanes=_lanes(part))
+
+
+def _lanes(part):
+    """A GPU takes the whole chunk at once."""
+    chunk = len(part[0])
+    return min(LANES, chunk) if jax.default_backend() == "cpu" else chunk
