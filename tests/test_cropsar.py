@@ -33,7 +33,9 @@ CONFIG = complete(
     )
 )  # fmt: skip
 METHODS = [method for method in methods(CONFIG) if method.name == "cropsar"]
-LONG = dataclasses.replace(SMALL, model="GAN", window=None, channels=4, dilations=(1,))
+LONG = dataclasses.replace(
+    SMALL, model="GAN", window=None, levels=1, channels=4, dilations=(1,), patches=64
+)  # fmt: skip
 
 
 def _run(where=None, marker=0.987):

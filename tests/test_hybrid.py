@@ -30,7 +30,7 @@ def test_its_own_ndvi_corrects_the_network(learnt):
     series, latent = world(2, 60)
     network = networks.sequence(NETWORK)
     told = estimator.predict(params, series, series.day)
-    alone = network.predict(params.mean, series, series.day)
+    alone = network.predict(params.process.mean, series, series.day)
     gap = ~np.asarray(series.valid)[..., NDVI]
 
     def _rmse(estimate):
@@ -40,9 +40,12 @@ def test_its_own_ndvi_corrects_the_network(learnt):
     # years from any NDVI it is the network again
     blind = hiding.without(series, np.ones((60, DATES), bool))
     bare = estimator.predict(params, blind, series.day)
-    level = params.mogpr.region_mean[NDVI]
+    level = params.process.mogpr.region_mean[NDVI]
     np.testing.assert_allclose(bare.mean, np.clip(alone.mean + level, -1, 1), atol=1e-5)
-    assert (np.asarray(bare.std) > np.asarray(told.std) - 1e-6).all()
+    wider = bare.std / params.bands.std[0] > told.std / params.bands.std[1] - 1e-6
+    assert wider.all()
+    inside = np.abs(told.mean - latent)[gap] < 1.645 * np.asarray(told.std)[gap]
+    assert inside.mean() > 0.8
 
 
 def test_threshold_is_a_switch():

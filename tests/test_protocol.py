@@ -238,7 +238,7 @@ def test_hiding_labels_leaves_the_filtered_radar():
 
 def test_what_other_methods_have_learnt_is_not_learnt_again(plain):
     learnt, _, _ = plain
-    assert _same(learnt["hybrid"].mean, learnt["tcn_s1"])
+    assert _same(learnt["hybrid"].process.mean, learnt["tcn_s1"])
     assert _same(learnt["switch"], (learnt["mogpr"], learnt["tcn_s1"]))
     assert _same(learnt["ensemble"].members, (learnt["cnp"], learnt["hybrid"]))
     assert _same(learnt["cnp_plain"].variables, learnt["cnp"].variables)

@@ -2,6 +2,6 @@
 
 from s1jax.hybrid.config import HybridConfig
 from s1jax.hybrid.ensemble import EnsembleParams, ensemble
-from s1jax.hybrid.residual import SwitchParams, hybrid
+from s1jax.hybrid.residual import HybridParams, SwitchParams, hybrid
 
-__all__ = ["EnsembleParams", "HybridConfig", "SwitchParams", "ensemble", "hybrid"]
+__all__ = ["EnsembleParams", "HybridConfig", "HybridParams", "SwitchParams", "ensemble", "hybrid"]

@@ -6,9 +6,16 @@ import jax
 import numpy as np
 
 from s1jax.hybrid.config import HybridConfig
-from s1jax.mogpr import mogpr
-from s1jax.networks import sequence
+from s1jax.mogpr import WithMean, mogpr
+from s1jax.networks import Bands, applied, bands, sequence
 from s1jax.types import NDVI, Days, Estimate, Estimator, Key, Params, Series
+
+
+class HybridParams(NamedTuple):
+    """What is learnt of a network's residual, and the band of both together."""
+
+    process: WithMean
+    bands: Bands
 
 
 class SwitchParams(NamedTuple):
@@ -28,8 +35,8 @@ def hybrid(
     Gaussian process over what it leaves over.
 
     Where the pixel has NDVI nearby the process corrects the network, far from any it fades into it,
-    and its std says how far. Process and band are fitted on validation pixels: a network's
-    residual on the pixels that it was trained on is too small.
+    and its std says how far. Process and band (`networks.bands`) are fitted on validation pixels: a
+    network's residual on the pixels that it was trained on is too small.
 
     With `threshold` it is the switch by the share of clear dates instead, MOGPR or network, with
     seams where neighbours fall on either side.
@@ -41,7 +48,7 @@ def hybrid(
     """
     network = network or sequence(config.network, label="hybrid's network")
     if config.threshold is None:
-        return _wider(mogpr(config.process, mean=network), config.elsewhere)
+        return _banded(mogpr(config.process, mean=network), config.elsewhere)
     share, process = config.threshold, process or mogpr(config.switched)
 
     def fit(key: Key, training: Series, validation: Series) -> SwitchParams:
@@ -63,11 +70,19 @@ def hybrid(
     return Estimator(fit, predict)
 
 
-def _wider(estimator: Estimator, factor: float) -> Estimator:
-    """The method with its band so many times as wide."""
+def _banded(method: Estimator, elsewhere: float) -> Estimator:
+    """The method with a band that holds: the process takes for noise what the network misses."""
 
-    def predict(params: Params, series: Series, days: Days) -> Estimate:
-        told = estimator.predict(params, series, days)
-        return Estimate(told.mean, told.std * factor, told.noise * factor)
+    def fit(key: Key, training: Series, validation: Series) -> HybridParams:
+        learnt = method.fit(key, training, validation)
 
-    return estimator._replace(predict=predict)
+        def _told(series, days):
+            return method.predict(learnt, series, days)
+
+        return HybridParams(learnt, bands(_told, validation, elsewhere=elsewhere))
+
+    def predict(params: HybridParams, series: Series, days: Days) -> Estimate:
+        known = np.asarray(series.valid)[..., NDVI].any(axis=1)
+        return applied(method.predict(params.process, series, days), known, params.bands)
+
+    return Estimator(fit, predict)
