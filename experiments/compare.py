@@ -4,10 +4,11 @@ Command: python -m experiments.compare --data FOLDER          (the folder with t
          python -m experiments.compare --only sim_blocks mekong_rice_points_2022/cnp
 Cost: COST
 What is there is not computed again: a method of a data set and seed is one file under --out, and
-the tables are written from all that are there.
+the tables are written from all that are there, of this call or of earlier ones.
 Expected: EXPECTED
 """
 
+import hashlib
 import logging
 import sys
 import time
@@ -22,7 +23,15 @@ from experiments import datasets, protocol, scoring
 from experiments.config import METHODS, Config, complete
 from experiments.datasets import REAL, SIMULATED, Dataset
 from experiments.methods import methods
-from experiments.outcome_files import Days, Scored, read_outcomes, write_outcomes
+from experiments.outcome_files import (
+    ABOUT,
+    Scored,
+    SeasonErrors,
+    read_about,
+    read_outcomes,
+    write_about,
+    write_outcomes,
+)
 from experiments.run import HEAD, describe, row_line
 from experiments.seasons import season_errors
 from experiments.tables import Compared, write_tables
@@ -31,8 +40,6 @@ from s1jax.hybrid import HybridConfig
 from s1jax.mogpr import MogprConfig
 from s1jax.networks import BirnnConfig, CnpConfig, MlpWindowConfig, TcnS1Config
 from s1jax.plots import YARDSTICKS
-
-log = logging.getLogger("s1jax")
 
 _TUNED = replace(CnpConfig().train, steps=300)
 _SCRATCH = replace(BirnnConfig().train, steps=900)
@@ -89,6 +96,7 @@ def wanted(config: Compare) -> dict[str, tuple[str, ...]]:
     """
     every = METHODS if config.methods == ("all",) else config.methods
     names = (*SIMULATED, *(REAL if config.data is not None else ()))
+    every = tuple(dict.fromkeys((*YARDSTICKS, *every)))
     if not config.only:
         return dict.fromkeys(names, every)
     out: dict[str, tuple[str, ...]] = {}
@@ -112,9 +120,14 @@ def path_of(config: Compare, name: str, seed: int, method: str) -> Path:
 
 def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) -> None:
     """Score the methods that have no file yet."""
-    missing = [m for m in names if not path_of(config, found.name, seed, m).is_file()]
+    missing = {m for m in names if not path_of(config, found.name, seed, m).is_file()}
     if not missing:
         return
+    chosen = replace(datasets.configured(config.config, found), methods=METHODS)
+    known = {method.name: method for method in methods(complete(chosen))}
+    # what a method is made of is learnt again with it: results do not depend on what was there
+    for name in reversed(METHODS):
+        missing |= set(known[name].of) if name in missing else set()
     split = found.split(seed)
     protocol.check(found.data, split)
     key_gaps, key_fit = jax.random.split(jax.random.key(seed))
@@ -122,21 +135,18 @@ def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) 
     views = {task: protocol.view(found.data, split, task, gap) for task, gap in gaps.items()}
     views = {task: view for task, view in views.items() if view.scored}
     print(f"\n{found.name}, seed {seed}: {describe(split)}\n{HEAD}", flush=True)
-    chosen = replace(datasets.configured(config.config, found), methods=tuple(missing))
     scored: dict[str, Scored] = defaultdict(dict)
-    days: dict[str, Days] = defaultdict(dict)
-    some = [m for m in methods(complete(chosen)) if m.name in missing]
+    days: dict[str, SeasonErrors] = defaultdict(dict)
+    some = [method for name, method in known.items() if name in missing]
     usable = {task: gap for task, gap in gaps.items() if task in views}
     # a patch model needs pixels side by side, which one pixel a field has not
     for method in some:
         if method.spatial and not found.side_by_side:
             print(f"{method.name} is left out: {found.name} has no pixels side by side")
     some = [m for m in some if found.side_by_side or not m.spatial]
-    last = None
+    write_about(config.out / found.name, found.words, describe(split))
     for method, task, estimates in protocol.head_to_head(key_fit, some, found.data, split, usable):
-        if last not in (None, method):
-            write_outcomes(path_of(config, found.name, seed, last), scored[last], days[last])
-        last, view = method, views[task]
+        view = views[task]
         for against in view.scored:
             outcome = scoring.score(view, estimates, against, seed=seed)
             scored[method][task, against] = outcome
@@ -144,43 +154,55 @@ def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) 
             print(row_line(row), flush=True)
         if task in _SEASONS and view.truth is not None:
             days[method][task] = season_errors(view.day, view.truth, estimates.mean)
-    if last is not None:
-        write_outcomes(path_of(config, found.name, seed, last), scored[last], days[last])
+        if {name for name, _ in scored[method]} == set(known[method].tasks) & set(usable):
+            path = path_of(config, found.name, seed, method)
+            write_outcomes(path, scored[method], days[method], options=_options(config))
 
 
-def gathered(config: Compare, found: Dataset) -> Compared:
+def gathered(config: Compare, name: str) -> Compared:
     """All that is there of a data set, by method, task and side; methods lacking a seed are left
-    out."""
+    out.
+
+    Raises:
+      ValueError: scored with other options.
+    """
     outcomes, days, lacking = {}, {}, []
     for method in METHODS:
-        paths = [path_of(config, found.name, seed, method) for seed in config.seeds]
+        paths = [path_of(config, name, seed, method) for seed in config.seeds]
         if not all(path.is_file() for path in paths):
             if any(path.is_file() for path in paths):
                 lacking.append(method)
             continue
-        every = [read_outcomes(path) for path in paths]
+        every = [read_outcomes(path, options=_options(config)) for path in paths]
         for key in every[0][0]:
             if all(key in scored for scored, _ in every):
                 outcomes[(method, *key)] = [scored[key] for scored, _ in every]
         days[method] = [d for _, d in every]
     if lacking:
-        print(f"{found.name}: {', '.join(lacking)} left out of the tables: not all seeds are there")
-    split = describe(found.split(config.seeds[0]))
-    return Compared(found.name, found.words, split, config.seeds, outcomes, days)
+        print(f"{name}: {', '.join(lacking)} left out of the tables: not all seeds are there")
+    return Compared(name, *read_about(config.out / name), config.seeds, outcomes, days)
+
+
+def _options(config: Compare) -> str:
+    """Name of what was chosen: results of other options are not mixed with these."""
+    return hashlib.sha256(repr(config.config).encode()).hexdigest()[:16]
 
 
 def main(config: Compare) -> Path:
     """The folder with what was compared."""
     logging.getLogger("s1jax").setLevel(logging.WARNING)
-    compared = []
-    for name, names in wanted(config).items():
+    asked = wanted(config)
+    for name in asked:
+        datasets.check(name, config.data)
+    for name, names in asked.items():
         started = time.perf_counter()
         found = datasets.dataset(name, config.config, folder=config.data)
         for seed in config.seeds:
             compute(config, found, names, seed)
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
-        compared.append(gathered(config, found))
         jax.clear_caches()
+    there = [name for name in (*SIMULATED, *REAL) if (config.out / name / ABOUT).is_file()]
+    compared = [gathered(config, name) for name in there]
     write_tables(config.out, compared, readme=config.readme, results=config.results)
     return config.out
 

@@ -65,6 +65,20 @@ class Dataset(NamedTuple):
     """What is asked: T2e, which costs every method a second fit, not of every simulated one."""
 
 
+def check(name: str, folder: Path | None) -> None:
+    """Refuse a data set that is not there, before anything is computed.
+
+    Raises:
+      ValueError: unknown, or a real one without a folder that has it.
+    """
+    if name in SIMULATED:
+        return
+    if name not in REAL:
+        raise ValueError(f"data set: got {name!r}, expected one of {(*SIMULATED, *REAL)}")
+    if folder is None or not (folder / f"{name}.nc").is_file():
+        raise ValueError(f"--data: got {folder}, expected the folder that has {name}.nc")
+
+
 def dataset(name: str, config: Config, *, folder: Path | None) -> Dataset:
     """The data set of a name, its split limited to the pixels that `config` allows.
 
@@ -74,15 +88,12 @@ def dataset(name: str, config: Config, *, folder: Path | None) -> Dataset:
       folder: of the real data sets.
 
     Raises:
-      ValueError: unknown, or a real one without a folder that has it.
+      ValueError: what `check` raises.
     """
+    check(name, folder)
     if name in SIMULATED:
         return _simulated(name, config)
-    if name not in REAL:
-        raise ValueError(f"data set: got {name!r}, expected one of {(*SIMULATED, *REAL)}")
-    path = None if folder is None else folder / f"{name}.nc"
-    if path is None or not path.is_file():
-        raise ValueError(f"--data: got {folder}, expected the folder that has {name}.nc")
+    path = folder / f"{name}.nc"
     chosen = replace(config, cube=str(path), split=REAL[name])
     ds, _ = run.load(chosen)
     data, _ = run.to_data(ds)

@@ -8,11 +8,10 @@ Labels are Sentinel-2's acquisitions on their own days; what a task hides is tak
 before anything is composited. `cnp` is fine-tuned to the same pixels in three ways, and asked on
 the days of the hidden labels, linear in time between the dates it reads:
 - `grid`: the periods of `cube.align_cube`, each on its centre;
-- `grid, true days`: each on the mean day of the NDVI that training pixels have in it (a Series has
-  one day for all pixels and channels: that of each pixel, or of the radar, is not tried);
+- `grid, true days`: each on the mean day of the NDVI that training pixels have in it;
 - `own days`: the acquisitions, each Sentinel-1 track an orbit of its own.
-Bands are made of the labels that are read, for the grids medians of periods; blocks hidden in
-training are counted in dates, which are closer on own days.
+A Series has one day for all pixels and channels: that of each pixel, or of the radar, is not tried.
+Bands are of the labels read, medians for the grids; blocks hidden in training are so many dates.
 """
 
 import json
@@ -43,7 +42,6 @@ from s1jax.types import NDVI, Estimator, Series
 
 GRID, TRUE, OWN = "grid", "grid, true days", "own days"
 """Variants, in the order they run; `grid` is what the others are held against."""
-_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class OwnDays:
     """Seeds of splits, of what is hidden, and of training; scores are their mean."""
     pixels: tuple[int, int, int] = (1500, 300, 1000)
     """Training, validation and test pixels of a fold, at most."""
-    cnp: CnpConfig = field(default_factory=lambda: CnpConfig(chunk=_CHUNK))
+    cnp: CnpConfig = field(default_factory=lambda: CnpConfig(chunk=256))
     """The network and its training."""
     out: Path | None = None
     """Folder of the results; none: results/days-<utc>."""
@@ -97,16 +95,15 @@ def periods(series: Series, step: float) -> tuple[Series, Float[np.ndarray, "pix
     edges = period_edges(np.asarray(series.day), step=step)
     of = partial(_composites, jnp.asarray(series.day), jnp.asarray(edges))
     arrays = (series.value, series.valid, series.smooth, series.wide)
-    *made, mean_day = map_pixels(of, arrays, chunk=_CHUNK, label="periods")
+    *made, mean_day = map_pixels(of, arrays, chunk=256, label="periods")
     return Series((edges[:-1] + edges[1:]) / 2, *made[:2], series.place, *made[2:]), mean_day
 
 
 @jax.jit
 def _composites(day, edges, part):
     def _of(value, valid, statistic):
-        one = partial(composite, statistic=statistic)
-        each = jax.vmap(one, in_axes=(None, -1, -1, None), out_axes=-1)
-        return jax.vmap(each, in_axes=(None, 0, 0, None))(day, value, valid, edges)
+        each = jax.vmap(partial(composite, statistic=statistic), (None, -1, -1, None), -1)
+        return jax.vmap(each, (None, 0, 0, None))(day, value, valid, edges)
 
     value, valid, *looks = part
     *radar, _ = _of(value[..., :NDVI], valid[..., :NDVI], "mean_db")
@@ -122,16 +119,13 @@ def on_periods(estimator: Estimator, step: float, *, true_days: bool) -> Estimat
 
     def fit(key, training, validation):
         (seen, mean_day), (decide, _) = (periods(part, step) for part in (training, validation))
-        day = seen.day
-        if true_days:
-            some = seen.valid[..., NDVI]
-            away = np.where(some, mean_day - day, 0.0).sum(0) / np.maximum(some.sum(0), 1)
-            day = day + away.astype(day.dtype)
+        some = seen.valid[..., NDVI] & true_days
+        away = np.where(some, mean_day - seen.day, 0.0).sum(0) / np.maximum(some.sum(0), 1)
+        day = seen.day + away.astype(seen.day.dtype)
         return estimator.fit(key, *(part._replace(day=day) for part in (seen, decide))), day
 
     def predict(params, series, days):
-        learnt, day = params
-        return estimator.predict(learnt, periods(series, step)[0]._replace(day=day), days)
+        return estimator.predict(params[0], periods(series, step)[0]._replace(day=params[1]), days)
 
     return Estimator(fit, predict)
 

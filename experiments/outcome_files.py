@@ -11,12 +11,28 @@ from s1jax.metrics import Statistics
 
 Scored = dict[tuple[str, str], Outcome]
 """(task, against) -> sums."""
-Days = dict[str, dict[str, float]]
+SeasonErrors = dict[str, dict[str, float]]
 """Task -> errors of the seasons, days."""
+ABOUT = "about.json"
+"""File of a data set: what it is."""
 
 
-def write_outcomes(path: Path, scored: Scored, days: Days) -> None:
-    """Write one method's sums; the file appears whole or not at all."""
+def write_about(folder: Path, words: str, split: str) -> None:
+    """Write what a data set is and how it is split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"words": words, "split": split}, indent=1)
+    (folder / ABOUT).write_text(text + "\n", encoding="utf-8")
+
+
+def read_about(folder: Path) -> tuple[str, str]:
+    """What `write_about` wrote."""
+    content = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    return content["words"], content["split"]
+
+
+def write_outcomes(path: Path, scored: Scored, days: SeasonErrors, *, options: str) -> None:
+    """Write one method's sums, and the name of the options they were made with; the file appears
+    whole or not at all."""
     rows = [
         {
             "task": task,
@@ -35,13 +51,21 @@ def write_outcomes(path: Path, scored: Scored, days: Days) -> None:
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({"rows": rows, "seasons": days}) + "\n", encoding="utf-8")
+    part.write_text(
+        json.dumps({"options": options, "rows": rows, "seasons": days}) + "\n", encoding="utf-8"
+    )
     part.replace(path)
 
 
-def read_outcomes(path: Path) -> tuple[Scored, Days]:
-    """What `write_outcomes` wrote."""
+def read_outcomes(path: Path, *, options: str) -> tuple[Scored, SeasonErrors]:
+    """What `write_outcomes` wrote.
+
+    Raises:
+      ValueError: with other options.
+    """
     content = json.loads(path.read_text(encoding="utf-8"))
+    if content["options"] != options:
+        raise ValueError(f"{path}: got results of other options, expected another --out for these")
     scored = {
         (row["task"], row["against"]): Outcome(
             cluster=np.asarray(row["cluster"], np.int64),

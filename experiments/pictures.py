@@ -131,7 +131,7 @@ def _raster(values: np.ndarray, pixel: np.ndarray, ds: xr.Dataset) -> np.ndarray
 def _curves(learnt: dict) -> list[Section]:
     parts = []
     for (method, fold), params in learnt.items():
-        if hasattr(params, "history"):
+        if getattr(params, "history", None) is not None:
             history = np.asarray(params.history)
             history = history[np.isfinite(history[:, 1])]
             name = method if fold == "all" else f"{method}, {fold} tested"

@@ -31,8 +31,6 @@ from s1jax.progress import bar
 from s1jax.simulate import SceneConfig
 from s1jax.train import TrainConfig
 
-log = logging.getLogger("s1jax")
-
 _DECIDING, _HELD = 2, 8
 """Regions beyond those learnt from: the first two decide the best epoch, all tell the bands."""
 _FIRST_KEY = 1000

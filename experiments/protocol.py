@@ -191,6 +191,8 @@ def _predict(method: Method, params: Params, data: Data, fold: Fold, hidden: np.
     estimate = jax.block_until_ready(method.estimator.predict(params, series, series.day))
     seconds = time.perf_counter() - start
     if asked.size < len(series.valid):
+        # speed is that of a region, whose pixels are all asked for
+        seconds *= asked.size / len(series.valid)
         estimate = Estimate(*(leaf if np.ndim(leaf) == 0 else leaf[asked] for leaf in estimate))
     broken = int((~np.isfinite(np.asarray(estimate.mean) + np.asarray(estimate.std))).any(1).sum())
     if broken:

@@ -54,8 +54,8 @@ ERRORS = {"climatology": 0.3, "boosting": 0.2, "mogpr": 0.15, "cnp": 0.1, "ensem
 def test_outcomes_come_back_as_they_were(tmp_path):
     scored = {("T1", "truth"): _outcome(0.1, seed=3)}
     days = {"T1": {"peak_mae": 1.5}}
-    write_outcomes(tmp_path / "a" / "m.json", scored, days)
-    found, again = read_outcomes(tmp_path / "a" / "m.json")
+    write_outcomes(tmp_path / "a" / "m.json", scored, days, options="x")
+    found, again = read_outcomes(tmp_path / "a" / "m.json", options="x")
     assert again == days
     ((key, one),) = found.items()
     assert key == ("T1", "truth")
@@ -65,6 +65,8 @@ def test_outcomes_come_back_as_they_were(tmp_path):
         np.testing.assert_array_equal(a, b)
     assert one.strata["month"]["01"].n == 50
     assert not list(tmp_path.rglob("*.part"))
+    with pytest.raises(ValueError, match="got results of other options"):
+        read_outcomes(tmp_path / "a" / "m.json", options="y")
 
 
 def test_a_claim_needs_clusters_and_an_interval():
@@ -115,13 +117,13 @@ def test_tables_are_written(tmp_path):
 def test_what_is_wanted():
     assert compare.wanted(Compare())["sim_year"] == compare.ALWAYS
     assert set(compare.wanted(Compare())) == set(datasets.SIMULATED)
-    every = compare.wanted(Compare(methods=("all",)))["sim_year"]
-    assert every == METHODS
+    assert compare.wanted(Compare(methods=("all",)))["sim_year"] == METHODS
     some = compare.wanted(Compare(only=("sim_year/cnp", "sim_year/hybrid", "sim_region")))
     assert some == {"sim_year": (*YARDSTICKS, "cnp", "hybrid"), "sim_region": compare.ALWAYS}
     for wrong in ("sim_month", "sim_year/magic"):
         with pytest.raises(ValueError, match=f"only: got '{wrong}'"):
             compare.wanted(Compare(only=(wrong,)))
+    assert compare.wanted(Compare(methods=("cnp",)))["sim_year"] == (*YARDSTICKS, "cnp")
     with pytest.raises(ValueError, match=r"--data: got None, expected the folder that has mekong"):
         datasets.dataset("mekong_rice_cube_a", SMALL, folder=None)
 

@@ -53,6 +53,20 @@ def test_fills_an_unseen_region_without_any_training():
     assert 0.75 < inside.mean() < 0.98
 
 
+@pytest.mark.filterwarnings("default")  # orbax and its dependencies warn of their own future
+def test_what_was_adapted_is_kept_and_loads_with_nothing_else(tmp_path):
+    series, _ = world(0, 30)
+    start = networks.SequenceParams(networks.initial(jax.random.key(0), CNP), None, networks.PLAIN)
+    with pytest.raises(ValueError, match="moments of the radar: got none"):
+        networks.save(tmp_path / "net", CNP, start, series)
+    params = networks.adapt(start, series)
+    networks.save(tmp_path / "net", CNP, params, series)
+    told = networks.load(tmp_path / "net")(series, series.day)
+    expected = networks.fill(params, series, series.day, config=CNP)
+    for a, b in zip(told, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_pretrains_at_its_smallest(tmp_path):
     small = dataclasses.replace(CNP, train=dataclasses.replace(CNP.train, epochs=1, batches=2))
     config = Pretrain(

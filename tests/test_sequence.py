@@ -13,7 +13,14 @@ from sequence_worlds import CNP, DATES, SMALL, TCN_S1, world
 
 from s1jax import hiding, networks
 from s1jax.networks import BirnnConfig, MlpWindowConfig, hide, likelihood
-from s1jax.networks.dates import CHANNELS, channels, dates, moments, standardise
+from s1jax.networks.dates import (
+    CHANNELS,
+    channels,
+    dates,
+    moments,
+    region_moments,
+    standardise,
+)
 from s1jax.networks.disturb import disturbed
 from s1jax.types import NDVI, Estimate
 
@@ -133,6 +140,8 @@ def test_what_a_date_shows_of_one_orbit():
     np.testing.assert_allclose(by.mean[0, 0], value[..., 0][both].mean(), rtol=1e-5)
     np.testing.assert_allclose(by.std[2, 1], value[..., 1][both].std(), rtol=1e-4)
     np.testing.assert_array_equal(by.std[:, 2:], 1.0)
+    for a, b in zip(region_moments(series, chunk=4), by, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
     part = standardise(found, by)
     known = np.asarray(found.label) & (np.arange(DATES) % 2 == 0)
     x = np.asarray(channels(part, jnp.asarray(known)))

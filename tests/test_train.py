@@ -111,13 +111,14 @@ def test_batches_scale_with_the_data():
 
 
 def test_steps_bound_the_passes():
-    config = dataclasses.replace(CONFIG, steps=20)
-    assert train.passes(200, config) == 20 // (200 // 32)
-    assert train.passes(200, dataclasses.replace(config, steps=1)) == 1
-    assert train.passes(200, CONFIG) == CONFIG.epochs
-    state = _fit(config)
-    assert int(state.epoch) == 3
-    assert np.isnan(np.asarray(state.history)[3:]).all()
+    # 200 rows are 6 batches of 32
+    assert train.plan(200, CONFIG) == (CONFIG.epochs, 6)
+    assert train.plan(200, dataclasses.replace(CONFIG, steps=90)) == (15, 6)
+    assert train.plan(200, dataclasses.replace(CONFIG, steps=20)) == (10, 2)
+    assert train.plan(200, dataclasses.replace(CONFIG, steps=1)) == (1, 1)
+    state = _fit(dataclasses.replace(CONFIG, steps=20))
+    assert int(state.epoch) == 10
+    assert np.isnan(np.asarray(state.history)[10:]).all()
 
 
 def test_cosine_is_that_of_optax():

@@ -22,8 +22,8 @@ NOISE = 0.03
 """Standard deviation of a label about the latent NDVI beside which std is scaled, 1."""
 ELSEWHERE = 1.25
 """Factor by which bands grow where another region is predicted than the one learnt from, 1: what a
-network of Belgian fields needs on fields of Flanders (1.0 to 1.3; between simulated regions, which
-differ less, 1.0 to 1.15)."""
+network of one Belgian map needs on other fields of Flanders (1.0 to 1.3). Between simulated
+regions, which differ less, it is 1.0 to 1.15."""
 _DRAWS, _STEPS, _MOST, _WIDEST = 500, 30, 10.0, 1.0
 
 
@@ -49,7 +49,7 @@ def bands(
     becomes f std, noise 0.03 f. Labels alone cannot tell the error of the latent NDVI from their
     own; 0.03 is what parts them so that the truth of simulated regions lies in its band too.
     Labels of a pixel err together and few pixels tell little, so that 90 % must hold in nine of ten
-    bootstrap draws of the pixels (a split-conformal band with training-conditional validity). Below
+    bootstrap draws of the pixels; pixels of one field are counted as if they told apart. Below
     20 hidden labels f is 1.
 
     Args:
@@ -68,8 +68,10 @@ def bands(
         before.append(
             (error <= HALF_BAND * np.asarray(told.std))[asked].sum() / max(asked.sum(), 1)
         )
-    words = "90 %% band of validation labels as learnt, without and with NDVI: %.2f, %.2f; factors"
-    log.info(f"{words} %.2f, %.2f", *before, *(factor for factor, _ in found))
+    told = *before, *(factor for factor, _ in found)
+    log.info(
+        "labels inside std alone, without and with NDVI: %.2f, %.2f; widened %.2f, %.2f", *told
+    )
     std, noise = (elsewhere * np.array(part) for part in zip(*found, strict=True))
     return Bands(std, noise)
 

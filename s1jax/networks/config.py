@@ -109,8 +109,8 @@ class MlpWindowConfig(SequenceConfig):
 
 @dataclass(frozen=True)
 class BirnnConfig(SequenceConfig):
-    """Bidirectional recurrent network in the manner of SenRVM and BRIOS, with the inputs, the
-    hidden NDVI and the budget of `cnp`."""
+    """Bidirectional recurrent network in the manner of SenRVM and BRIOS, with the inputs and the
+    hidden NDVI of `cnp`; from random weights, in three times the steps."""
 
     net: Literal["tcn", "gru", "window"] = "gru"
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -76,13 +77,32 @@ def dates(series: Series) -> Dates:
 
 def moments(found: Dates) -> Moments:
     """Mean and standard deviation of each look and channel; 0 and 1 where none is seen."""
+    return _moments(_sums(found), found.radar.dtype)
+
+
+def region_moments(series: Series, *, chunk: int = 4096) -> Moments:
+    """`moments(dates(series))`, `chunk` pixels at a time: memory does not grow with the region."""
+    many = series._replace(day=None, place=None)
+    sums = np.zeros(())
+    for start in range(0, len(series.value), chunk):
+        part = jax.tree.map(lambda leaf, i=start: leaf[i : i + chunk], many)
+        found = dates(part._replace(day=series.day))
+        sums = sums + _sums(found)
+    return _moments(sums, found.radar.dtype)
+
+
+def _sums(found):
+    """Number of values, their sum and that of their squares, of each look and channel."""
     radar = np.asarray(found.radar, np.float64)
-    here = np.repeat(np.asarray(found.seen), 2, axis=-1)[:, :, None]
-    count = np.maximum(here.sum((0, 1)), 1)
-    mean = (radar * here).sum((0, 1)) / count
-    std = np.sqrt((((radar - mean) * here) ** 2).sum((0, 1)) / count)
-    std = np.where(std > 0.0, std, 1.0)
-    return Moments(*(jnp.asarray(x, found.radar.dtype) for x in (mean, std)))
+    here = np.repeat(np.asarray(found.seen), 2, axis=-1)[:, :, None] & np.ones(radar.shape, bool)
+    return np.stack([(here * power).sum((0, 1)) for power in (1.0, radar, radar**2)])
+
+
+def _moments(sums, dtype):
+    count, total, square = sums
+    mean = total / np.maximum(count, 1.0)
+    std = np.sqrt(np.maximum(square / np.maximum(count, 1.0) - mean**2, 0.0))
+    return Moments(*(jnp.asarray(x, dtype) for x in (mean, np.where(std > 0.0, std, 1.0))))
 
 
 def standardise(found: Dates, by: Moments) -> Dates:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from s1jax import train
@@ -55,7 +56,13 @@ def save(
     for name, channel in (("vv", VV), ("vh", VH)):
         seen = value[..., channel][valid[..., channel]]
         spans[name] = [float(x) for x in np.quantile(seen, [0.01, 0.5, 0.99])]
-    (kind,) = (kind for kind, (known, *_) in KINDS.items() if isinstance(config, known))
+    kinds = [kind for kind, (known, *_) in KINDS.items() if isinstance(config, known)]
+    if not kinds:
+        got = type(config).__name__
+        raise ValueError(f"config: got {got}, expected that of one of {(*KINDS,)}")
+    (kind,) = kinds
+    if kind == "sequence":
+        params = _whole(config, params)
     card = {
         "kind": kind,
         "config": dataclasses.asdict(config),
@@ -67,6 +74,16 @@ def save(
     }
     train.save(folder / "weights", params)
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def _whole(config: SequenceConfig, params: SequenceParams) -> SequenceParams:
+    """Parameters as arrays alone, also of weights that were only told of a region's radar."""
+    if params.moments is None:
+        raise ValueError("moments of the radar: got none, expected those that `adapt` tells")
+    history = params.history
+    if history is None:
+        history = np.full((config.train.epochs, 2), np.nan, params.moments.mean.dtype)
+    return jax.tree.map(jnp.asarray, params._replace(history=history))
 
 
 def _from_card(card: dict, kind: type) -> MlpConfig | SequenceConfig:

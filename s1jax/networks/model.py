@@ -16,8 +16,7 @@ from s1jax.networks.dates import (
     Dates,
     Moments,
     channels,
-    dates,
-    moments,
+    region_moments,
 )
 from s1jax.networks.likelihood import OUTPUTS, Beliefs, beliefs
 from s1jax.types import Key, Series
@@ -97,4 +96,4 @@ def adapt(params: SequenceParams, series: Series) -> SequenceParams:
 
     No label is looked at. Store the result: every tile of the region must be told by the same.
     """
-    return params._replace(moments=moments(dates(series)))
+    return params._replace(moments=region_moments(series))

@@ -19,12 +19,16 @@ METHODS = {
     "mlp_window": ("#332288", "D"),
     "boosting": ("#e69f00", "^"),
     "mogpr": ("#d55e00", "o"),
+    "mogpr_pixel": ("#d55e00", "x"),
     "tcn_s1": ("#44aa99", "s"),
     "birnn": ("#aa4499", "D"),
     "shipped": ("#88ccee", "P"),
     "cnp": ("#009e73", "^"),
+    "cnp_plain": ("#009e73", "x"),
     "hybrid": ("#cc79a7", "v"),
+    "switch": ("#cc79a7", "x"),
     "cropsar": ("#999933", "P"),
+    "cropsar_gan": ("#999933", "x"),
     "ensemble": ("#000000", "X"),
 }
 """Colour and marker of each method, the same in every figure; told apart by the marker too."""

@@ -1,6 +1,6 @@
 """Training: an epoch is one loop over on-device batches; validation loss decides everything."""
 
-from s1jax.train.config import TrainConfig, batch_size, passes
+from s1jax.train.config import TrainConfig, batch_size, plan
 from s1jax.train.epoch import Data, Loss, State, Variables, rows
 from s1jax.train.fit import fit, restore, save
 
@@ -12,7 +12,7 @@ __all__ = [
     "Variables",
     "batch_size",
     "fit",
-    "passes",
+    "plan",
     "restore",
     "rows",
     "save",

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+_CHOICES = 10
+"""Passes among which validation can choose, at least, where `steps` bounds them."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -25,7 +28,8 @@ class TrainConfig:
     epochs: int = 150
     """Passes over the training rows, at most."""
     steps: int | None = None
-    """Batches learnt from in all, at most, by fewer passes; at least one; none: any."""
+    """Batches learnt from in all, at most; none: any. Passes are fewer, and where less than ten
+    would be left cut short, each through other rows, so that validation can choose."""
     plateau_factor: float = 0.5
     """Learning rate factor after a plateau, 1."""
     plateau_patience: int = 10
@@ -42,8 +46,10 @@ def batch_size(rows: int, config: TrainConfig) -> int:
     return config.batch_rows if most >= config.batch_rows else 1 << max(most.bit_length() - 1, 0)
 
 
-def passes(rows: int, config: TrainConfig) -> int:
-    """Epochs of a training on so many rows: `epochs`, or as many as `steps` allows."""
+def plan(rows: int, config: TrainConfig) -> tuple[int, int]:
+    """Passes over so many rows, and batches of each."""
+    batches = rows // batch_size(rows, config)
     if config.steps is None:
-        return config.epochs
-    return max(1, min(config.epochs, config.steps // (rows // batch_size(rows, config))))
+        return config.epochs, batches
+    batches = min(batches, max(1, config.steps // _CHOICES))
+    return max(1, min(config.epochs, config.steps // batches)), batches

@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from s1jax.chunks import shape
 from s1jax.progress import bar
-from s1jax.train.config import TrainConfig, batch_size, passes
+from s1jax.train.config import TrainConfig, batch_size, plan
 from s1jax.train.epoch import Data, Loss, State, Variables, epoch, optimiser_of, rows, take
 from s1jax.types import Key
 
@@ -49,7 +49,8 @@ def fit(
         raise ValueError(
             f"{label}: got {n} training and {m} validation rows, expected some of each"
         )
-    batch, planned = batch_size(n, config), passes(n, config)
+    batch = batch_size(n, config)
+    planned, batches = plan(n, config)
     log.info("%s: %d rows in batches of %d, %d validation rows", label, n, batch, m)
     optimiser, plateau = optimiser_of(config)
     dtype = jax.tree.leaves(variables)[0].dtype
@@ -65,7 +66,7 @@ def fit(
             history=jnp.full((config.epochs, 2), jnp.nan, dtype),
         )
     training, validation = _padded(training), _padded(validation)
-    counts = tuple(jnp.asarray(count, jnp.int32) for count in (n // batch, planned, m))
+    counts = tuple(jnp.asarray(count, jnp.int32) for count in (batches, planned, m))
     manager = None if folder is None else manager_of(folder)
     first = 0
     if manager is not None and manager.latest_step() is not None:
@@ -78,7 +79,7 @@ def fit(
             log.info("%s: stopped before epoch %d, best %d", label, k, int(state.best_epoch))
             break
         key_order, key_drop = jax.random.split(jax.random.fold_in(key, k))
-        order = jnp.asarray(_order(key_order, n, batch))
+        order = jnp.asarray(_order(key_order, n, batch, batches))
         state = epoch(
             key_drop, state, training, validation, order, counts, loss=loss, config=config
         )
@@ -102,9 +103,8 @@ def _padded(data: Data) -> Data:
     return take(data, jnp.asarray(index))
 
 
-def _order(key: Key, n: int, batch: int) -> np.ndarray:
+def _order(key: Key, n: int, batch: int, batches: int) -> np.ndarray:
     """The rows of each batch of a pass, in an order drawn from the key."""
-    batches = n // batch
     drawn = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(n)
     order = np.zeros((shape(batches, most=1 << 40), batch), np.int32)
     order[:batches] = drawn[: batches * batch].reshape(batches, batch)
