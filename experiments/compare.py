@@ -2,10 +2,12 @@
 
 Command: python -m experiments.compare --data FOLDER          (the folder with the .nc files)
          python -m experiments.compare --only sim_blocks mekong_rice_points_2022/cnp
-Cost: COST
+Cost: on 2 cores, three seeds, without the patch models: 35 minutes for sim_blocks, 25 for the
+Mekong points, each beside another job; the whole has not been run in one go.
 What is there is not computed again: a method of a data set and seed is one file under --out, and
 the tables are written from all that are there, of this call or of earlier ones.
-Expected: EXPECTED
+Expected, T2b, R2 of the three seeds: sim_blocks against truth boosting .80, mogpr .68, cnp .90;
+mekong_rice_points_2022 against labels boosting .69, mogpr .15, ensemble .85.
 """
 
 import hashlib
