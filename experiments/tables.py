@@ -45,7 +45,8 @@ section names its source. R2 with the 95 % interval of a bootstrap over clusters
 small area share one calendar, so that `climatology` and `knn_space` are strong there and a high
 score says little about radar; the honest rice test is the unseen district of Mekong. The networks
 start from weights that learnt from simulated regions, their truth included: against the truth of a
-simulated scene they are at home; the real sets are where that is no help. px/s is of the moment it was taken.
+simulated scene they are at home; the real sets are where that is no help. px/s is of the moment it
+was taken.
 """
 
 

@@ -76,6 +76,8 @@ def test_pretrains_at_its_smallest(tmp_path):
     card = json.loads((tmp_path / "out" / "cnp.json").read_text())
     assert card["scores"]["pixels"] == 40
     assert np.isfinite(card["scores"]["validation_loss"])
+    assert 0 < card["scores"]["coverage90_some_ndvi"] <= 1
+    assert card["scores"]["r2_no_ndvi"] < 1
     params = pretrained(small, folder=tmp_path / "out")
     series, _ = world(0, 4)
     told = networks.fill(networks.adapt(params, series), series, series.day, config=small)
