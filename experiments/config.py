@@ -47,10 +47,10 @@ USUAL = (
     *(*YARDSTICKS, "mlp3", "mlp10", "boosting", "mogpr"),
     *("tcn_s1", "shipped", "cnp", "hybrid", "ensemble"),
 )
-"""Those that five minutes on two cores hold."""
+"""Those that run where none are named."""
 
 _TEN = TrainConfig(epochs=10)
-"""Of the 150 epochs a network may train, as many as fit into five minutes on two cores."""
+"""Of the 150 epochs a network may train, as many as end within minutes on two cores."""
 _TUNED = replace(CnpConfig().train, steps=200)
 """Likewise of the steps that pre-trained weights are tuned by."""
 _TCN_S1 = TcnS1Config(train=_TUNED)
@@ -90,7 +90,7 @@ class Config:
     """Training pixels, at most; none: all."""
     validation_pixels: int | None = 500
     """Validation pixels, at most; none: all."""
-    test_pixels: int | None = 5000
+    test_pixels: int | None = 3000
     """Test pixels, at most; none: all."""
     out: Path | None = None
     """Folder of the results; none: results/<name>-<utc>."""

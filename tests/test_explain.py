@@ -265,7 +265,7 @@ def test_a_single_date_sees_no_other():
         ({"tasks": ("T1",)}, r"permuted_tasks: got \['T2b'\], expected some of \('T1',\)"),
         ({"tasks": ("T1", "T2e"), "permuted_tasks": ("T2e",)}, "permuted_tasks: got"),
         ({"repeats": 1}, "repeats: got 1, expected at least 2"),
-        ({"most": 6}, "every: got 11, expected at least 13"),
+        ({"most": 6, "every": 11}, "every: got 11, expected at least 13"),
     ],
 )
 def test_what_cannot_be_told_is_refused_before_it_is_trained(options, words, tmp_path):

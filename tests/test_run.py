@@ -222,6 +222,6 @@ def test_readme_code_runs_and_its_two_commands_are_ci(tmp_path, monkeypatch):
     exec(code, names)
     assert names["estimate"].mean.shape == (10, 12)
     assert (np.asarray(names["estimate"].std) > 0).all()
-    unlabelled = text.split("## Without any label")[1].split("```python\n")[1].split("```")[0]
+    unlabelled = text.split("no label is needed")[1].split("```python\n")[1].split("```")[0]
     exec(unlabelled, names)
     assert names["estimate"].mean.shape == (30, 12)
