@@ -17,7 +17,7 @@ import numpy as np
 import experiments
 from s1jax import train
 from s1jax.networks import MlpConfig, rows
-from s1jax.networks.mlp import module
+from s1jax.networks.mlp import module, squares
 from s1jax.types import Key, Series
 
 ROOT = Path(__file__).parents[2]
@@ -91,12 +91,7 @@ def of_stored(config: MlpConfig) -> train.Loss:
     net = module(config)
 
     def loss(key, variables, data):
-        x, target = data.rows
-        tree = {"params": variables.params, "batch_stats": variables.batch_stats}
-        if key is None:
-            return (net.apply(tree, x, training=False) - target) ** 2, variables.batch_stats
-        y, new = net.apply(tree, x, training=True, rngs={"dropout": key}, mutable=["batch_stats"])
-        return (y - target) ** 2, new.get("batch_stats", variables.batch_stats)
+        return squares(net, key, variables, *data.rows)
 
     return loss
 

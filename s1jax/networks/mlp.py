@@ -54,13 +54,18 @@ def _loss(config: MlpConfig) -> train.Loss:
         stack, normaliser = data.stack
         x = standardise(normaliser, inputs(config, stack, data.rows))
         target = (data.rows.ndvi - normaliser.ndvi_mean) / normaliser.ndvi_std
-        tree = {"params": variables.params, "batch_stats": variables.batch_stats}
-        if key is None:
-            return (net.apply(tree, x, training=False) - target) ** 2, variables.batch_stats
-        y, new = net.apply(tree, x, training=True, rngs={"dropout": key}, mutable=["batch_stats"])
-        return (y - target) ** 2, new.get("batch_stats", variables.batch_stats)
+        return squares(net, key, variables, x, target)
 
     return loss
+
+
+def squares(net: MLP, key: Key | None, variables: train.Variables, x, target):
+    """Squared error of each row, and new batch statistics; without a key it evaluates."""
+    tree = {"params": variables.params, "batch_stats": variables.batch_stats}
+    if key is None:
+        return (net.apply(tree, x, training=False) - target) ** 2, variables.batch_stats
+    y, new = net.apply(tree, x, training=True, rngs={"dropout": key}, mutable=["batch_stats"])
+    return (y - target) ** 2, new.get("batch_stats", variables.batch_stats)
 
 
 def initial(key: Key, config: MlpConfig, dtype) -> train.Variables:
