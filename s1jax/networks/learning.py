@@ -5,6 +5,7 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from s1jax import train
 from s1jax.chunks import shape
@@ -12,7 +13,7 @@ from s1jax.networks.config import SequenceConfig
 from s1jax.networks.dates import Dates, scaled
 from s1jax.networks.disturb import disturbed
 from s1jax.networks.hide import hidden
-from s1jax.networks.likelihood import log_density, log_truth
+from s1jax.networks.likelihood import Beliefs, log_density, log_truth
 from s1jax.networks.model import noise, tell
 from s1jax.types import Key
 
@@ -34,12 +35,7 @@ def _loss(config: SequenceConfig) -> train.Loss:
         if key is not None:
             part = disturbed(k_disturb, part, gain=config.gain, bias=config.bias)
         told = tell(config, variables, part, known)
-        label = part.label.T
-        shown = label & known.T if config.ndvi else jnp.zeros_like(label)
-        weight = jnp.where(label & ~shown, 1.0, 0.0) + jnp.where(shown, _CONTEXT, 0.0)
-        weight = weight.astype(part.ndvi.dtype)
-        density = log_density(told, noise(variables), scaled(part.ndvi.T))
-        each = -jnp.where(label, density, 0.0) * weight
+        each, weight, _ = weighed(told, noise(variables), part, known & config.ndvi)
         total = each.sum(0) / jnp.maximum(weight.sum(0), 1.0)
         if part.truth is not None:
             true = jnp.isfinite(part.truth.T)
@@ -48,6 +44,26 @@ def _loss(config: SequenceConfig) -> train.Loss:
         return total, variables.batch_stats
 
     return loss
+
+
+def weighed(
+    told: Beliefs, clean: Float[Array, ""], part: Dates, known: Bool[Array, "pixel time"]
+) -> tuple[Float[Array, "time pixel"], Float[Array, "time pixel"], Bool[Array, "time pixel"]]:
+    """-log p of each label times its weight, the weights (1 hidden, 0.1 shown, 0 where there is no
+    label), and which labels were hidden.
+
+    Args:
+      told: by the network.
+      clean: noise of a clean label, scaled.
+      part: the pixels.
+      known: NDVI that the network saw.
+    """
+    label = part.label.T
+    shown = label & known.T
+    weight = jnp.where(label & ~shown, 1.0, 0.0) + jnp.where(shown, _CONTEXT, 0.0)
+    weight = weight.astype(part.ndvi.dtype)
+    density = log_density(told, clean, scaled(part.ndvi.T))
+    return -jnp.where(label, density, 0.0) * weight, weight, label & ~shown
 
 
 def take(stack: Dates, pixel) -> Dates:

@@ -12,13 +12,11 @@ from s1jax.chunks import shape
 from s1jax.networks.cropsar_config import CropsarConfig
 from s1jax.networks.dates import ORBITS, Dates, channels, scaled
 from s1jax.networks.hide import hidden
-from s1jax.networks.learning import take
-from s1jax.networks.likelihood import OUTPUTS, Beliefs, beliefs, log_density
+from s1jax.networks.learning import take, weighed
+from s1jax.networks.likelihood import OUTPUTS, Beliefs, beliefs
 from s1jax.networks.model import noise
 from s1jax.types import Key
 
-_CONTEXT = 0.1
-"""Weight of a label that the network may see, beside 1 of a hidden one."""
 _OWN = slice(3 * ORBITS, 3 * ORBITS + 2)
 """Of the numbers of a date with one look: NDVI and is it known, which no other pixel may see."""
 _COLUMNS = 3 * ORBITS + 4
@@ -141,14 +139,9 @@ def loss(config: CropsarConfig) -> train.Loss:
         known = part.label & ~hidden(k_hide, *part.label.shape)
         own = generator(variables)
         told = tell(config, own, part, known)
-        label = part.label.T
-        shown = label & known.T if config.ndvi else jnp.zeros_like(label)
-        weight = jnp.where(label & ~shown, 1.0, 0.0) + jnp.where(shown, _CONTEXT, 0.0)
-        density = log_density(told, noise(own), scaled(part.ndvi.T))
-        each = -jnp.where(label, density, 0.0) * weight.astype(density.dtype)
-        total = each.reshape(len(label), rows, -1).sum((0, 2)) / stack.labels
+        each, _, asked = weighed(told, noise(own), part, known & config.ndvi)
+        total = each.reshape(len(each), rows, -1).sum((0, 2)) / stack.labels
         if key is not None and config.model == "GAN":
-            asked = label & ~shown
             played = _played(config, variables.params, told.mean, scaled(part.ndvi.T), asked)
             total = total + config.adversarial * played
         return total, variables.batch_stats
