@@ -23,7 +23,7 @@ import tyro
 
 from experiments import datasets, protocol, scoring
 from experiments.config import METHODS, Config, complete
-from experiments.datasets import REAL, SIMULATED, Dataset
+from experiments.datasets import SIMULATED, Dataset, real
 from experiments.methods import methods
 from experiments.outcome_files import (
     ABOUT,
@@ -58,7 +58,7 @@ class Compare:
     """Every method on every data set, resumable."""
 
     data: Path | None = None
-    """Folder with the real data sets (.nc); none: the simulated ones alone."""
+    """Folder with real data sets (.nc, any); none: the simulated ones alone."""
     out: Path = Path("results/compare")
     """Folder of what each method scored, DATASET/seed-N/METHOD.json, and of the tables."""
     only: tuple[str, ...] = ()
@@ -97,17 +97,17 @@ def wanted(config: Compare) -> dict[str, tuple[str, ...]]:
       ValueError: an unknown name in `only`.
     """
     every = METHODS if config.methods == ("all",) else config.methods
-    names = (*SIMULATED, *(REAL if config.data is not None else ()))
+    names = (*SIMULATED, *real(config.data))
     every = tuple(dict.fromkeys((*YARDSTICKS, *every)))
     if not config.only:
         return dict.fromkeys(names, every)
     out: dict[str, tuple[str, ...]] = {}
     for item in config.only:
         name, _, method = item.partition("/")
-        if name not in (*SIMULATED, *REAL) or (method and method not in METHODS):
+        if name not in names or (method and method not in METHODS):
             raise ValueError(
-                f"only: got {item!r}, expected DATASET or DATASET/METHOD of "
-                f"{(*SIMULATED, *REAL)} and {METHODS}"
+                f"only: got {item!r}, expected DATASET or DATASET/METHOD of {names} and {METHODS} "
+                f"(--data: {config.data})"
             )
         # without a yardstick nothing can be said of a method
         some = (*out.get(name, YARDSTICKS), method) if method else every
@@ -194,8 +194,6 @@ def main(config: Compare) -> Path:
     """The folder with what was compared."""
     logging.getLogger("s1jax").setLevel(logging.WARNING)
     asked = wanted(config)
-    for name in asked:
-        datasets.check(name, config.data)
     for name, names in asked.items():
         started = time.perf_counter()
         found = datasets.dataset(name, config.config, folder=config.data)
@@ -203,7 +201,9 @@ def main(config: Compare) -> Path:
             compute(config, found, names, seed)
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
         jax.clear_caches()
-    there = [name for name in (*SIMULATED, *REAL) if (config.out / name / ABOUT).is_file()]
+    known = sorted(path.parent.name for path in config.out.glob(f"*/{ABOUT}"))
+    there = [*(name for name in SIMULATED if name in known)]
+    there += [name for name in known if name not in SIMULATED]
     compared = [gathered(config, name) for name in there]
     write_tables(config.out, compared, readme=config.readme, results=config.results)
     return config.out

@@ -25,18 +25,6 @@ SIMULATED = {
     "sim_blocks_800": "as sim_blocks, buffer 800 m",
 }
 """Name and what is tested."""
-REAL = {
-    "mekong_rice_points_2022": "district",
-    "mekong_rice_cube_a": "blocks",
-    "mekong_rice_cube_b": "blocks",
-    "mekong_rice_cube_c": "blocks",
-    "belgium_raw_cube_b_20m": "blocks",
-    "belgium_raw_cube_b_10m": "blocks",
-    "belgium_monthly_cube": "blocks",
-    "flanders_fields_dekad_2021": "blocks",
-    "france_fields_month_2022": "blocks",
-}
-"""Name of the file and its split."""
 _BLOCKS = 4
 """Blocks of a simulated scene in each direction."""
 _OTHER = {
@@ -65,43 +53,47 @@ class Dataset(NamedTuple):
     """What is asked: T2e, which costs every method a second fit, not of every simulated one."""
 
 
-def check(name: str, folder: Path | None) -> None:
-    """Refuse a data set that is not there, before anything is computed.
+def real(folder: Path | None) -> tuple[str, ...]:
+    """Names of the data sets (.nc) of a folder, in order; of no folder none.
 
     Raises:
-      ValueError: unknown, or a real one without a folder that has it.
+      ValueError: there are none in the folder, or one is named as a simulated one.
     """
-    if name in SIMULATED:
-        return
-    if name not in REAL:
-        raise ValueError(f"data set: got {name!r}, expected one of {(*SIMULATED, *REAL)}")
-    if folder is None or not (folder / f"{name}.nc").is_file():
-        raise ValueError(f"--data: got {folder}, expected the folder that has {name}.nc")
+    if folder is None:
+        return ()
+    names = tuple(sorted(path.stem for path in folder.glob("*.nc")))
+    if not names:
+        raise ValueError(f"--data: got {folder}, expected a folder with data sets (.nc)")
+    if taken := set(names) & set(SIMULATED):
+        raise ValueError(f"--data: got {sorted(taken)}, expected other names than the simulated")
+    return names
 
 
 def dataset(name: str, config: Config, *, folder: Path | None) -> Dataset:
     """The data set of a name, its split limited to the pixels that `config` allows.
 
     Args:
-      name: of `SIMULATED` or `REAL`.
+      name: of `SIMULATED` or of `real(folder)`. A real one with two districts or more has each
+        left out in turn, another is split by its blocks.
       config: scene and numbers of pixels.
       folder: of the real data sets.
 
     Raises:
-      ValueError: what `check` raises.
+      ValueError: unknown.
     """
-    check(name, folder)
     if name in SIMULATED:
         return _simulated(name, config)
+    if name not in real(folder):
+        raise ValueError(f"data set: got {name!r}, expected one of {(*SIMULATED, *real(folder))}")
     path = folder / f"{name}.nc"
-    chosen = replace(config, cube=str(path), split=REAL[name])
-    ds, _ = run.load(chosen)
+    ds, _ = run.load(replace(config, cube=str(path)))
     data, _ = run.to_data(ds)
+    elsewhere = data.district is not None and len(np.unique(data.district)) > 1
+    chosen = replace(config, cube=str(path), split="district" if elsewhere else "blocks")
     with xr.open_dataset(path, engine="h5netcdf") as opened:
         words = str(opened.attrs.get("source", "source not told"))
         words += f" (licence: {opened.attrs.get('license', 'not told')})"
     side_by_side = min(ds.sizes["y"], ds.sizes["x"]) > 1
-    elsewhere = REAL[name] == "district"
 
     def _split(seed: int) -> Split:
         return run.split_of(chosen, data, seed)

@@ -52,12 +52,14 @@ def table(rows: Rows, *, against: str, claim: bool = False) -> str:
     if not rows:
         raise ValueError(f"against: found no row scored against {against!r}, expected at least one")
     tasks = distinct(rows, "task")
-    lines = [["method", *(f"{task} R2" for task in tasks), "90 % band covers", "px/s"]]
+    lines = [["method", *(f"{task} R2" for task in tasks), "MAE", "90 % band covers", "px/s"]]
     lines.append([":--", *("--:" for _ in lines[0][1:])])
     for method in distinct(rows, "method"):
         of = {row["task"]: row for row in rows if row["method"] == method}
         cells = [_r2_cell(of[task], claim) if task in of else "–" for task in tasks]
-        lines.append([f"`{method}`", *cells, _covered([*of.values()]), _speed([*of.values()])])
+        mine = [*of.values()]
+        cells += [_ends(mine, "mae", ".3f"), _ends(mine, "coverage90"), _speed(mine)]
+        lines.append([f"`{method}`", *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -73,7 +75,7 @@ def console_table(rows: Rows) -> str:
             of = {row["task"]: row for row in part if row["method"] == method}
             cells = [f"{of[task]['r2']:.3f}" if task in of else "-" for task in tasks]
             fit = max(row["fit_s"] for row in of.values())
-            covered = _covered([*of.values()]).replace("–", "-")
+            covered = _ends([*of.values()], "coverage90").replace("–", "-")
             lines.append([method, *cells, covered, f"{fit:.1f}", _speed([*of.values()])])
         width = [max(len(line[i]) for line in lines) for i in range(len(head))]
         for line in lines:
@@ -213,7 +215,7 @@ def _side_by_side(rows: Rows) -> Table:
         cells = [
             "–" if row is None else _r2_cell(row, False).replace(" ", "\n", 1) for row in found
         ]
-        body.append([method, *cells, _covered(mine), _speed(mine)])
+        body.append([method, *cells, _ends(mine, "coverage90"), _speed(mine)])
     groups = [("", 1), *((task, len(sides)) for task, sides in pairs.items()), ("", 2)]
     header = ["method", *(side for _, side in columns), "90 % band\ncovers", "px/s"]
     return Table(header, body, groups, "R2 [95 % interval]; coverage: range over tasks")
@@ -240,9 +242,9 @@ def _r2_cell(row: Mapping, claim: bool) -> str:
     return "{} [{:.2f}, {:.2f}]".format(r2, *row["ci95"]["r2"])
 
 
-def _covered(rows: Sequence[Mapping]) -> str:
-    """Least and most coverage over the tasks; one number where they print alike."""
-    ends = [f"{end([row['coverage90'] for row in rows]):.2f}" for end in (min, max)]
+def _ends(rows: Sequence[Mapping], score: str, form: str = ".2f") -> str:
+    """Least and most of a score over the tasks; one number where they print alike."""
+    ends = [format(end([row[score] for row in rows]), form) for end in (min, max)]
     return "–".join(dict.fromkeys(ends))
 
 

@@ -77,15 +77,21 @@ def _clear_of(place: np.ndarray, chosen: np.ndarray, others: np.ndarray, metres:
     return chosen[distance >= metres]
 
 
-def _deal(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """0, 1 or 2 (training, validation, test) for each group, in the shares 10 : 2 : 4."""
-    names = rng.permutation(np.unique(groups))
+def _deal(groups: np.ndarray, seed: int) -> np.ndarray:
+    """0, 1 or 2 (training, validation, test) for each group, in the shares 10 : 2 : 4.
+
+    Seeds in a row test other groups until all have been tested (0 to 3 in these shares), so that
+    what they find together rests on as many clusters as there are.
+    """
+    names = np.unique(groups)
     if names.size < 3:
         raise ValueError(
             f"blocks: got {names.size} with pixels, expected at least 3 to train, decide, test"
         )
     test = max(1, round(names.size * SHARES[2] / 16))
     validation = max(1, round(names.size * SHARES[1] / 16))
+    deal, turn = divmod(seed, names.size // test)
+    names = np.roll(np.random.default_rng(deal).permutation(names), -turn * test)
     role = np.zeros(names.max() + 1, int)
     role[names[:test]], role[names[test : test + validation]] = 2, 1
     return role[groups]
@@ -119,7 +125,7 @@ def blocks(
             f"pixels: got {place.shape[0]} for {block.max() + 1} blocks, "
             "expected at least one in each and 16 in all"
         )
-    role = _deal(block, np.random.default_rng(seed))
+    role = _deal(block, seed)
     training, validation, test = (np.flatnonzero(role == r) for r in range(3))
     validation = _clear_of(place, validation, test, buffer)
     training = _clear_of(place, training, np.concatenate([test, validation]), buffer)

@@ -124,8 +124,22 @@ def test_what_is_wanted():
         with pytest.raises(ValueError, match=f"only: got '{wrong}'"):
             compare.wanted(Compare(only=(wrong,)))
     assert compare.wanted(Compare(methods=("cnp",)))["sim_year"] == (*YARDSTICKS, "cnp")
-    with pytest.raises(ValueError, match=r"--data: got None, expected the folder that has mekong"):
+    with pytest.raises(ValueError, match=r"data set: got 'mekong_rice_cube_a', expected one of"):
         datasets.dataset("mekong_rice_cube_a", SMALL, folder=None)
+
+
+def test_a_folder_tells_its_data_sets(tmp_path):
+    assert datasets.real(None) == ()
+    with pytest.raises(ValueError, match=r"--data: got .*, expected a folder with data sets"):
+        datasets.real(tmp_path)
+    for name in ("paddy", "a_field"):
+        (tmp_path / f"{name}.nc").touch()
+    assert datasets.real(tmp_path) == ("a_field", "paddy")
+    asked = compare.wanted(Compare(data=tmp_path, methods=("cnp",)))
+    assert tuple(asked) == (*datasets.SIMULATED, "a_field", "paddy")
+    (tmp_path / "sim_year.nc").touch()
+    with pytest.raises(ValueError, match=r"got \['sim_year'\], expected other names"):
+        datasets.real(tmp_path)
 
 
 def test_other_region_is_tested_and_never_learnt_from():

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from s1jax.nets import GRU, TCN, Window
+from s1jax.nets import GRU, MLP, TCN, Window
+from s1jax.nets.dropout import dropout, kept
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(9, 3, 5))
@@ -107,3 +108,36 @@ def test_bfloat16_is_near():
     assert rough.dtype == jnp.float32
     np.testing.assert_allclose(rough, exact, atol=0.05)
     assert (rough != exact).any()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.2, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(rate):
+    x = jnp.ones((301, 1003))
+    y = np.asarray(dropout(KEY, rate, x))
+    share = kept(rate) / 256
+    assert abs(share - (1 - rate)) <= 0.5 / 256
+    np.testing.assert_allclose(np.unique(y), [0, 1 / share] if rate else [1], rtol=1e-6)
+    error = np.sqrt(share * (1 - share) / y.size)
+    assert abs((y > 0).mean() - share) <= 4 * error
+    # units that share a word are dropped apart: no more alike than others
+    if 0 < rate < 0.9:
+        z = (y > 0).reshape(-1)[: 4 * (y.size // 4)].reshape(-1, 4).astype(float)
+        assert np.abs(np.corrcoef(z.T) - np.eye(4)).max() < 0.02
+
+
+def test_dropout_refuses_a_share_of_all():
+    for rate in (1.0, 1.5, -0.1):
+        with pytest.raises(ValueError, match="dropout: got"):
+            dropout(KEY, rate, jnp.ones(4))
+
+
+def test_dropout_only_in_training():
+    net = MLP((8, 8), dropout=(0.5, 0.5))
+    x = jnp.asarray(X[0], jnp.float32)
+    tree = net.init(KEY, x, training=False)
+    quiet = net.apply(tree, x, training=False)
+    chex.assert_trees_all_equal(quiet, net.apply(tree, x, training=False))
+    keys = [{"dropout": jax.random.key(k)} for k in (0, 0, 1)]
+    first, again, other = (net.apply(tree, x, training=True, rngs=rngs) for rngs in keys)
+    chex.assert_trees_all_equal(first, again)
+    assert (np.asarray(first) != np.asarray(other)).any()

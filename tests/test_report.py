@@ -91,11 +91,11 @@ def test_metrics_refuse_other_fields(tmp_path):
 
 def test_table_has_a_line_a_method_and_its_numbers(rows):
     lines = report.table(rows, against="labels").splitlines()
-    assert lines[0] == "| method | T1 R2 | T2a R2 | 90 % band covers | px/s |"
+    assert lines[0] == "| method | T1 R2 | T2a R2 | MAE | 90 % band covers | px/s |"
     assert lines[2:] == [
-        "| `climatology` | -0.10 [-0.15, -0.06] | 0.20 [0.15, 0.24] | 0.88 | 12,346 |",
-        "| `mogpr` | 0.61 [0.56, 0.65] | 0.71 [0.66, 0.75] | 0.88–0.91 | 6,672 |",
-        "| `linear` | – | 0.44 [0.39, 0.48] | 0.88 | 12,346 |",
+        "| `climatology` | -0.10 [-0.15, -0.06] | 0.20 [0.15, 0.24] | 0.070 | 0.88 | 12,346 |",
+        "| `mogpr` | 0.61 [0.56, 0.65] | 0.71 [0.66, 0.75] | 0.070 | 0.88–0.91 | 6,672 |",
+        "| `linear` | – | 0.44 [0.39, 0.48] | 0.070 | 0.88 | 12,346 |",
     ]
     assert "0.55" in report.table(rows, against="truth")
     with pytest.raises(ValueError, match="truth"):

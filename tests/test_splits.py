@@ -58,6 +58,14 @@ def test_points_on_a_line_have_blocks_too():
     assert min(len(pixels) for pixels in fold[:3]) > 0
 
 
+def test_seeds_in_a_row_test_every_block():
+    place = _grid(32, 32, 20.0)
+    tested = [set(splits.blocks(place, None, seed=s).folds[0].cluster) for s in range(8)]
+    for deal in (tested[:4], tested[4:]):
+        assert len(set.union(*deal)) == sum(map(len, deal)) == 16
+    assert tested[0] != tested[4]
+
+
 def test_district_leaves_each_out_and_shares_no_cell():
     rng = np.random.default_rng(0)
     place = np.concatenate([rng.uniform(0, 5e3, (80, 2)), rng.uniform(4e4, 4.5e4, (40, 2))])

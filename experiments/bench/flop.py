@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from experiments.bench import timing
+from s1jax.gp import over_pixels
 from s1jax.networks import Dates, SequenceConfig, SequenceParams
 from s1jax.networks.dates import CHANNELS
 from s1jax.networks.likelihood import OUTPUTS
 from s1jax.networks.model import tell
-from s1jax.networks.sequence import _many
+from s1jax.networks.sequence import _many, lanes
 from s1jax.types import Series
 
 
@@ -58,16 +59,22 @@ def forward(
       params: what it has learnt.
       part: pixels, their radar standardised; a whole number of chunks.
     """
-    run = jax.jit(lambda variables, part: tell(config, variables, part, part.label))
+
+    @jax.jit
+    def _chunk(variables, pixels):
+        def _one(pixel):
+            some = Dates(part.day, *jax.tree.map(lambda leaf: leaf[None], pixel))
+            return jax.tree.map(lambda leaf: leaf[:, 0], tell(config, variables, some, some.label))
+
+        return over_pixels(_one, pixels, lanes=lanes(pixels))
+
     chunks = [
-        Dates(
-            part.day, *(leaf if leaf is None else leaf[k : k + config.chunk] for leaf in part[1:])
-        )
+        jax.tree.map(lambda leaf, k=k: leaf[k : k + config.chunk], part[1:])
         for k in range(0, len(part.label), config.chunk)
     ]
 
     def _run():
-        return jax.block_until_ready([run(params.variables, chunk) for chunk in chunks])
+        return jax.block_until_ready([_chunk(params.variables, chunk) for chunk in chunks])
 
     return _run
 

@@ -3,6 +3,8 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from s1jax.nets.dropout import dropout
+
 
 class MLP(nn.Module):
     """Fully connected network with one output per row.
@@ -34,8 +36,8 @@ class MLP(nn.Module):
                     h
                 )
             h = nn.relu(h)
-            if rate > 0:
-                h = nn.Dropout(rate, deterministic=not training)(h)
+            if rate > 0 and training:
+                h = dropout(self.make_rng("dropout"), rate, h)
             if self.residual:
                 h = h + (x if x.shape[-1] == width else nn.Dense(width, param_dtype=dtype)(x))
             x = h
