@@ -77,7 +77,7 @@ def temporal(values: Float[Array, "time"], *, pad_mode: str = "edge") -> Tempora
 
 
 def table(
-    names: tuple[str, ...], vv_db: Temporal, vh_db: Temporal, *, classic: bool = False
+    names: tuple[str, ...], vv_db: Temporal, vh_db: Temporal, *, of_db: bool = False
 ) -> Float[Array, "*n feature"]:
     """The features `names` as columns, in their order.
 
@@ -88,13 +88,13 @@ def table(
       names: `DOCUMENT_3`, `DOCUMENT_10`, `BOTH_NEIGHBOURS`, or any other choice of their names.
       vv_db: VV backscatter, dB.
       vh_db: VH backscatter, dB.
-      classic: compute the four indices on dB values, as if they were powers. It has no physical
+      of_db: compute the four indices on dB values, as if they were powers. It has no physical
         meaning and is kept to reproduce published baselines.
 
     Raises:
       ValueError: an unknown name.
     """
-    if classic:
+    if of_db:
         vv, vh = vv_db.current, vh_db.current
     else:
         vv, vh = from_db(vv_db.current), from_db(vh_db.current)

@@ -13,9 +13,9 @@ from s1jax.types import Series
 RNG = np.random.default_rng(0)
 
 
-def _oracle(vv, vh, *, classic):
+def _oracle(vv, vh, *, of_db):
     """The ten features on (time, pixel) stacks, in float64 NumPy."""
-    power = (lambda x: x) if classic else (lambda x: 10 ** (x / 10))
+    power = (lambda x: x) if of_db else (lambda x: 10 ** (x / 10))
     before = [np.pad(x, ((1, 1), (0, 0)), mode="edge")[:-2] for x in (vv, vh)]
     a, b = power(vv), power(vh)
     columns = [vv, vh, 4 * b / (a + b), *before]
@@ -23,13 +23,13 @@ def _oracle(vv, vh, *, classic):
     return np.stack(columns, -1)
 
 
-@pytest.mark.parametrize("classic", [False, True])
-def test_ten_features_by_name_and_order(classic, float64):
+@pytest.mark.parametrize("of_db", [False, True])
+def test_ten_features_by_name_and_order(of_db, float64):
     vv, vh = RNG.normal(-11, 2, (7, 5)), RNG.normal(-18, 2, (7, 5))
     pads = [jax.vmap(features.temporal, 1, 1)(jnp.asarray(x)) for x in (vv, vh)]
-    found = features.table(features.DOCUMENT_10, *pads, classic=classic)
-    np.testing.assert_allclose(found, _oracle(vv, vh, classic=classic), rtol=1e-12)
-    three = features.table(features.DOCUMENT_3, *pads, classic=classic)
+    found = features.table(features.DOCUMENT_10, *pads, of_db=of_db)
+    np.testing.assert_allclose(found, _oracle(vv, vh, of_db=of_db), rtol=1e-12)
+    three = features.table(features.DOCUMENT_3, *pads, of_db=of_db)
     np.testing.assert_array_equal(three, found[..., :3])
 
 
@@ -63,7 +63,7 @@ def test_unknown_feature_is_named():
 def test_rvi_of_power_stays_in_range_and_of_db_does_not():
     vv, vh = features.temporal(jnp.array([-8.0, 3.0])), features.temporal(jnp.array([-15.0, -2.9]))
     right = features.table(("rvi",), vv, vh)
-    wrong = features.table(("rvi",), vv, vh, classic=True)
+    wrong = features.table(("rvi",), vv, vh, of_db=True)
     assert ((right >= 0) & (right <= 4)).all()
     assert (jnp.abs(wrong) > 4).any()
 

@@ -11,7 +11,7 @@ import pytest
 
 from s1jax import features, networks
 from s1jax.networks.mlp import initial, module
-from s1jax.networks.rows import inputs, labelled, moments, standardise, without_gaps
+from s1jax.networks.rows import Rows, balanced, inputs, labelled, moments, standardise, without_gaps
 from s1jax.train import TrainConfig
 from s1jax.types import Series
 
@@ -175,8 +175,8 @@ def test_dropout_and_batch_statistics_only_in_training():
     assert (c != d).any()
 
 
-def test_classic_cannot_leave_mean_plus_minus_std():
-    config = dataclasses.replace(CONFIG, classic=True)
+def test_tanh_cannot_leave_mean_plus_minus_std():
+    config = dataclasses.replace(CONFIG, tanh=True)
     estimator = networks.mlp(config)
     params = estimator.fit(jax.random.key(0), _series(0)[0], _series(1)[0])
     series, ndvi = _series(2)
@@ -186,6 +186,38 @@ def test_classic_cannot_leave_mean_plus_minus_std():
     assert mean.min() >= low - 1e-5
     assert mean.max() <= high + 1e-5
     assert ndvi.max() > high + 0.1
+
+
+def test_balanced_rows_are_as_many_of_every_range():
+    rng = np.random.default_rng(0)
+    ndvi = np.concatenate([rng.uniform(0.0, 0.25, 5000), rng.uniform(0.75, 1.0, 50), [0.0, 1.0]])
+    index = jnp.arange(ndvi.size)
+    drawn = balanced(jax.random.key(0), Rows(index, index, jnp.asarray(ndvi)), 4)
+    np.testing.assert_array_equal(drawn.ndvi, jnp.asarray(ndvi)[drawn.pixel])
+    high = np.asarray(drawn.ndvi) > 0.5
+    assert high.size == ndvi.size
+    assert abs(high.mean() - 0.5) < 4 * 0.5 / np.sqrt(high.size)
+    assert np.unique(drawn.pixel[high]).size > 45
+    same = balanced(jax.random.key(0), Rows(index, index, jnp.full(index.shape, 0.3)), 4)
+    np.testing.assert_allclose(same.ndvi, 0.3)
+
+
+def test_balanced_training_favours_what_is_rare():
+    # VH tells NDVI with an error: least squares of few high labels leans towards the many low ones
+    series, ndvi = _series(0)
+    rare = series.valid.copy()
+    rare[..., -1] &= (ndvi < 0.5) | (np.random.default_rng(1).random(ndvi.shape) < 0.05)
+    noise = np.random.default_rng(2).normal(0, 2.0, ndvi.shape).astype(np.float32)
+    value = series.value.copy()
+    value[..., 1] += noise
+    training = series._replace(value=value, valid=rare)
+    means = []
+    for ranges in (0, 8):
+        estimator = networks.mlp(dataclasses.replace(CONFIG, balanced=ranges))
+        params = estimator.fit(jax.random.key(0), training, training)
+        mean = np.asarray(estimator.predict(params, training, training.day).mean)
+        means.append(mean[ndvi > 0.6].mean())
+    assert means[1] > means[0] + 0.02
 
 
 def test_no_label_on_a_date_with_radar_is_told():

@@ -147,7 +147,7 @@ def in_torch(
             "hidden": config.hidden,
             "dropout": config.dropout,
             "batch_norm": config.batch_norm,
-            "tanh": config.classic,
+            "tanh": config.tanh,
         },
         "training": {
             "batch_rows": train.batch_size(len(x), config.train),

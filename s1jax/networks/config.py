@@ -21,8 +21,12 @@ class MlpConfig:
     """Normalise each hidden layer over the batch."""
     residual: bool = False
     """Add each hidden layer's input to its output."""
-    classic: bool = False
-    """Reproduce the faults of the published baseline: indices of dB values, Tanh on a z-score."""
+    of_db: bool = False
+    """Compute the indices from dB as if it were power, to reproduce a fault of published work."""
+    tanh: bool = False
+    """Squash the output by Tanh, which cannot leave mean +- 1 std of NDVI: the same."""
+    balanced: int = 0
+    """Ranges of NDVI of equal width that rows are drawn from equally often; 0: every row once."""
     pad_mode: str = "edge"
     """What stands before the first and after the last date, a mode of `jnp.pad`."""
     chunk: int = 1024

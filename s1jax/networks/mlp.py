@@ -16,6 +16,7 @@ from s1jax.nets import MLP
 from s1jax.networks.config import MlpConfig
 from s1jax.networks.rows import (
     Normaliser,
+    balanced,
     columns,
     inputs,
     labelled,
@@ -30,7 +31,7 @@ _stacked = jax.jit(without_gaps, static_argnames="pad_mode")
 
 def module(config: MlpConfig) -> MLP:
     """The network of a configuration."""
-    return MLP(config.hidden, config.dropout, config.batch_norm, config.residual, config.classic)
+    return MLP(config.hidden, config.dropout, config.batch_norm, config.residual, config.tanh)
 
 
 class MlpParams(NamedTuple):
@@ -120,7 +121,10 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
                 "pixels, expected some of each"
             )
         checkpoints = None if folder is None else folder / _fingerprint(key, config, parts)
-        key_init, key_train = jax.random.split(key)
+        key_init, key_train, key_rows = jax.random.split(key, 3)
+        if config.balanced:
+            drawn = balanced(key_rows, parts[0].rows, config.balanced)
+            parts[0] = parts[0]._replace(rows=drawn)
         normaliser = moments(config, *parts[0])
         variables = initial(key_init, config, parts[0].rows.ndvi.dtype)
         data = (part._replace(stack=(part.stack, normaliser)) for part in parts)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from s1jax import features
 from s1jax.networks.config import MlpConfig
-from s1jax.types import NDVI, VH, VV, Series
+from s1jax.types import NDVI, VH, VV, Key, Series
 
 
 class Normaliser(NamedTuple):
@@ -55,7 +55,7 @@ def columns(
     config: MlpConfig, vv_db: features.Temporal, vh_db: features.Temporal
 ) -> Float[Array, "*n feature"]:
     """The features that a configuration names."""
-    return features.table(config.features, vv_db, vh_db, classic=config.classic)
+    return features.table(config.features, vv_db, vh_db, of_db=config.of_db)
 
 
 def inputs(config: MlpConfig, stack: Stack, rows: Rows) -> Float[Array, "row feature"]:
@@ -72,6 +72,23 @@ def labelled(series: Series, usable: Bool[Array | np.ndarray, "pixel time"]) -> 
     pixel, time = np.nonzero(np.asarray(series.valid[..., NDVI]) & np.asarray(usable))
     ndvi = np.asarray(series.value)[pixel, time, NDVI]
     return Rows(*(jnp.asarray(x) for x in (pixel.astype(np.int32), time.astype(np.int32), ndvi)))
+
+
+def balanced(key: Key, rows: Rows, ranges: int) -> Rows:
+    """As many rows, drawn again with replacement: each of so many ranges of NDVI, equally wide from
+    the lowest to the highest label, as often as any other that holds some."""
+    ndvi = np.asarray(rows.ndvi, np.float64)
+    low, high = ndvi.min(), ndvi.max()
+    width = max(high - low, 1e-9) / ranges
+    level = np.minimum((ndvi - low) // width, ranges - 1).astype(np.int64)
+    count = np.bincount(level, minlength=ranges)
+    order, first = np.argsort(level, kind="stable"), np.cumsum(count) - count
+    key_level, key_row = jax.random.split(key)
+    held = np.flatnonzero(count)
+    drawn = held[np.asarray(jax.random.randint(key_level, ndvi.shape, 0, held.size))]
+    share = np.asarray(jax.random.uniform(key_row, ndvi.shape), np.float64)
+    within = np.minimum((share * count[drawn]).astype(np.int64), count[drawn] - 1)
+    return jax.tree.map(lambda x: x[order[first[drawn] + within]], rows)
 
 
 def moments(config: MlpConfig, stack: Stack, rows: Rows) -> Normaliser:
