@@ -8,6 +8,9 @@ from jaxtyping import Array, Bool, Float
 
 from s1jax.indices import from_db, to_db
 
+Statistic = Literal["mean", "median", "max", "mean_db"]
+"""What a composite is of its values: for "mean_db", given and returned in dB, the mean of powers."""
+
 YEAR = 365.25
 """Mean length of the Julian year, days."""
 _REGULAR = 1.4
@@ -57,12 +60,12 @@ def composite(
     valid: Bool[Array, "time"],
     edges: Float[Array, "edge"],
     *,
-    statistic: Literal["mean", "median", "mean_db"] = "mean",
+    statistic: Statistic = "mean",
 ) -> tuple[Float[Array, "period"], Bool[Array, "period"], Float[Array, "period"]]:
     """One value per period of one channel of one pixel: (value, valid, mean day).
 
-    The mean over the valid days inside [edge_p, edge_p+1), their median, or for "mean_db" the mean
-    of linear powers given and returned in dB, 10 log10 mean 10^(value / 10).
+    The mean over the valid days inside [edge_p, edge_p+1), their median or highest, or for
+    "mean_db" the mean of linear powers given and returned in dB, 10 log10 mean 10^(value / 10).
 
     Args:
       day: days since 1970-01-01, in any order.
@@ -81,21 +84,68 @@ def composite(
     member = (period[None, :] == every[:, None]) & valid[None, :]
     count = member.sum(axis=-1)
     some = count > 0
-
-    def _mean(x: Float[Array, "time"]) -> Float[Array, "period"]:
-        total = jnp.where(member, x[None, :], 0.0).sum(axis=-1)
-        return total / jnp.maximum(count, 1).astype(x.dtype)
-
     clear = jnp.where(valid, value, 0.0)
-    if statistic == "mean":
-        made = _mean(clear)
-    elif statistic == "mean_db":
-        made = to_db(jnp.where(some, _mean(from_db(clear)), 1.0))
-    else:
+    if statistic == "median":
         made = _median(clear, jnp.where(member.any(axis=0), period, every.size), count)
+    else:
+        made = _made(member, clear, statistic)
     within = day - edges[:-1][jnp.clip(period, 0, every.size - 1)]
-    mean_day = edges[:-1] + jnp.where(some, _mean(within), jnp.diff(edges) / 2)
+    mean_day = edges[:-1] + jnp.where(some, _mean(member, within[None]), jnp.diff(edges) / 2)
     return jnp.where(some, made, 0.0), some, mean_day
+
+
+def around(
+    day: Float[Array, "time"],
+    value: Float[Array, "time"],
+    valid: Bool[Array, "time"],
+    centre: Float[Array, "window"],
+    within: Float[Array, ""],
+    *,
+    statistic: Statistic = "mean",
+) -> tuple[Float[Array, "window"], Bool[Array, "window"], Float[Array, "window"]]:
+    """As `composite`, of the valid days no farther than `within` from each centre.
+
+    Windows may overlap, as those around the days of another sensor do.
+
+    Args:
+      day: days since 1970-01-01, in any order.
+      value: observations, in the unit of the channel (dB for "mean_db"); anything where not valid.
+      valid: True where observed.
+      centre: days since 1970-01-01, in any order.
+      within: half the length of a window, days; a day just so far away is inside.
+      statistic: see `composite`.
+
+    Returns:
+      As `composite`; the mean day is the centre where no day was valid.
+    """
+    away = day[None, :] - centre[:, None]
+    member = (jnp.abs(away) <= within) & valid[None, :]
+    some = member.any(axis=-1)
+    clear = jnp.where(valid, value, 0.0)
+    if statistic == "median":
+        ordered = jnp.sort(jnp.where(member, clear[None, :], jnp.inf), axis=-1)
+        count = member.sum(axis=-1)
+        ends = jnp.stack([(count - 1) // 2, count // 2], axis=-1)
+        made = jnp.take_along_axis(ordered, jnp.maximum(ends, 0), axis=-1).mean(axis=-1)
+    else:
+        made = _made(member, clear, statistic)
+    return jnp.where(some, made, 0.0), some, centre + _mean(member, away)
+
+
+def _mean(member, x):
+    """Mean of the members of each row; 0 without any."""
+    total = jnp.where(member, x, 0.0).sum(axis=-1)
+    return total / jnp.maximum(member.sum(axis=-1), 1).astype(x.dtype)
+
+
+def _made(member, value, statistic):
+    """A statistic, no median, of the members of each row."""
+    if statistic == "max":
+        return jnp.where(member, value[None, :], -jnp.inf).max(axis=-1)
+    if statistic == "mean_db":
+        power = _mean(member, from_db(value)[None, :])
+        return to_db(jnp.where(member.any(axis=-1), power, 1.0))
+    return _mean(member, value[None, :])
 
 
 def _median(value, group, count):

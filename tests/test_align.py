@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1jax.align import composite, is_regular, period_edges
+from s1jax.align import around, composite, is_regular, period_edges
 
 TIME = 12
 EDGES = np.array([0.0, 12.0, 24.0, 36.0])
@@ -33,7 +33,7 @@ def _expected(day, value, valid, statistic):
     return made.reindex(periods).to_numpy(), group.day.mean().reindex(periods).to_numpy()
 
 
-@pytest.mark.parametrize("statistic", ["mean", "median", "mean_db"])
+@pytest.mark.parametrize("statistic", ["mean", "median", "max", "mean_db"])
 @pytest.mark.parametrize("seed", range(6))
 def test_composite_equals_pandas(statistic, seed, x64):
     dtype = np.float64 if x64 else np.float32
@@ -71,7 +71,7 @@ def test_true_mean_day_survives_float32_today():
     assert float(mean_day[0]) == 20_005.5
 
 
-STATISTIC = st.sampled_from(["mean", "median", "mean_db"])
+STATISTIC = st.sampled_from(["mean", "median", "max", "mean_db"])
 
 
 def _composite(day, value, valid, statistic):
@@ -122,6 +122,43 @@ def test_masked_equals_dropped_and_invalid_values_never_count():
     dropped = _composite(day[valid], value[valid], np.ones(valid.sum(), bool), "median")
     for one, other in zip(masked, dropped, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median", "max", "mean_db"])
+@pytest.mark.parametrize("seed", range(4))
+def test_around_is_the_loop_over_windows(statistic, seed, float64):
+    day, value, valid = _planted(seed)
+    centre, within = np.array([3.0, 5.0, 20.0, 90.0]), 6.0
+    as_arrays = (jnp.asarray(x) for x in (day, np.where(valid, value, np.nan), valid, centre))
+    made, some, mean_day = around(*as_arrays, jnp.asarray(within), statistic=statistic)
+    for k, at in enumerate(centre):
+        inside = valid & (np.abs(day - at) <= within)
+        assert bool(some[k]) == inside.any()
+        if not inside.any():
+            assert float(made[k]) == 0.0
+            assert float(mean_day[k]) == at
+            continue
+        x = value[inside]
+        expected = {"mean": np.mean, "median": np.median, "max": np.max}.get(
+            statistic, lambda x: 10 * np.log10(np.mean(10 ** (x / 10)))
+        )(x)
+        assert float(made[k]) == pytest.approx(expected, abs=1e-10)
+        assert float(mean_day[k]) == pytest.approx(day[inside].mean(), abs=1e-10)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 9999), statistic=STATISTIC)
+def test_windows_that_are_the_periods_make_their_composites(seed, statistic):
+    day, value, valid = _planted(seed)
+    day = day + 0.5  # no day is on an edge, which would be in two windows
+    periods = _composite(day, value, valid, statistic)
+    as_arrays = (jnp.asarray(x, jnp.float32) for x in (day, value))
+    centre = jnp.asarray((EDGES[:-1] + EDGES[1:]) / 2, jnp.float32)
+    windows = around(
+        *as_arrays, jnp.asarray(valid), centre, jnp.float32(6.0), statistic=statistic
+    )
+    for one, other in zip(windows, periods, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
 
 
 def test_period_edges():

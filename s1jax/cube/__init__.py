@@ -6,7 +6,7 @@ from s1jax.cube.dates import from_days, to_days
 from s1jax.cube.funnel import funnel
 from s1jax.cube.names import channels
 from s1jax.cube.open import open_cube
-from s1jax.cube.periods import align_cube
+from s1jax.cube.periods import align_cube, pair_cube
 from s1jax.cube.product import fill_product, source_flag, write
 from s1jax.cube.smooth import despeckle
 

@@ -1,7 +1,8 @@
-"""A cube on one grid of days: its own where regular, else composites of periods, orbit by orbit."""
+"""A cube on one grid of days: its own where regular, else composites, orbit by orbit."""
 
 import logging
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,17 +10,25 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from s1jax.align import composite, is_regular, period_edges
+from s1jax.align import around, composite, is_regular, period_edges
 from s1jax.chunks import map_pixels
 from s1jax.cube.dates import from_days, to_days
 from s1jax.cube.names import channels, sentinel1
 
 log = logging.getLogger("s1jax")
 _CHUNK = 16_384
+_TABLE = 16_777_216
+"""Entries of the (pixel, window, day) tables of a chunk, about."""
 
 
 def align_cube(
-    ds: xr.Dataset, *, start: str | np.datetime64 | None = None, step: float | int = 12.0
+    ds: xr.Dataset,
+    *,
+    start: str | np.datetime64 | None = None,
+    step: float | int = 12.0,
+    window: float | int | None = None,
+    radar: Literal["mean_db", "median"] = "mean_db",
+    ndvi: Literal["median", "mean", "max"] = "median",
 ) -> xr.Dataset:
     """The cube on one regular grid of days, with the true mean day of each sensor.
 
@@ -27,51 +36,117 @@ def align_cube(
     becomes composites of `step` days: mean VV and VH in linear power for each orbit (VV, VH for the
     first non-zero track, VV_2, VH_2 for the second, ...), median NDVI, t the centre of the period.
     Days of the mean observation over all pixels are in the coordinates `s1_day` and `s2_day` (t).
+    The whole cube is read into memory.
 
     Args:
       ds: cube of `open_cube`.
       start: beginning of the first period; that of the cube's first day where None.
       step: length of a period, days.
+      window: days around the centre of a period, half of them to either side, that its composite is
+        made of: longer than `step` and windows overlap. The period itself where None.
+      radar: statistic of VV and VH: mean of linear powers, or median.
+      ndvi: statistic of NDVI.
+
+    Raises:
+      ValueError: `step` or `window` is not positive.
     """
+    if window is not None and not window > 0:
+        raise ValueError(f"window: got {window} days, expected > 0")
     day = to_days(ds["t"].values)
     tracks = _tracks(ds)
-    if start is None and len(tracks) == 1 and is_regular(day) and _same_dates(ds):
+    own = start is None and window is None and len(tracks) == 1
+    if own and is_regular(day) and _same_dates(ds):
         log.info("aligned: its own %d dates are regular and of one orbit", day.size)
         return ds if "s1_day" in ds.coords else _with_own_days(ds)
     begin = None if start is None else float(to_days(pd.DatetimeIndex([start]).values)[0])
     edges = period_edges(day, start=begin, step=step)
-    made, days = {}, {"s1_day": [], "s2_day": []}
-    for orbit, track in enumerate(tracks, start=1):
-        rows = np.ones(day.size, bool) if track is None else _track(ds) == track
-        for name in sentinel1(ds):
-            base, _, own = name.partition("_")
-            suffix = own or ("" if orbit == 1 else str(orbit))
-            key = f"{base}_{suffix}" if suffix else base
-            value, mean_day = _composites(ds[name], day, rows, edges, "mean_db")
-            made[key] = value
-            days["s1_day"].append(mean_day)
-    every = np.ones(day.size, bool)
-    made["S2ndvi"], mean_day = _composites(ds["S2ndvi"], day, every, edges, "median")
-    days["s2_day"].append(mean_day)
-    centre = from_days((edges[:-1] + edges[1:]) / 2)
-    kept = (*channels(ds), "t")
-    dropped = [name for name, v in ds.variables.items() if "t" in v.dims and name not in kept]
-    out = ds.drop_dims("t").assign_coords(t=centre)
-    for name, value in made.items():
-        attrs = ds[name if name in ds else name.partition("_")[0]].attrs
-        out[name] = (("t", "y", "x"), value, attrs)
-    out = out.assign_coords({name: _mean_day(rows) for name, rows in days.items()})
+    centre = (edges[:-1] + edges[1:]) / 2
+    if window is None:
+        between = partial(_periods, day, edges)
+    else:
+        between = partial(_windows, day, centre, window / 2)
+    out = _composites(ds, centre, between, radar, ndvi)
     log.info(
-        "aligned: %d dates to %d periods of %g days from %s, %d orbit(s)%s", day.size, centre.size,
-        step, np.datetime_as_string(from_days(edges[:1]))[0][:10], len(tracks),
-        f"; left behind: {', '.join(map(str, dropped))}" if dropped else "",
+        "aligned: %d dates to %d periods of %g days from %s%s, %d orbit(s)%s", day.size,
+        centre.size, step, np.datetime_as_string(from_days(edges[:1]))[0][:10],
+        "" if window is None else f", each of {window:g} days around its centre", len(tracks),
+        _left_behind(ds, out),
     )  # fmt: skip
     return out
 
 
+def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
+    """The cube on the days of Sentinel-2, with what Sentinel-1 saw within so many days of each.
+
+    VV and VH are the mean in linear power for each orbit, as of `align_cube`, of the passes no more
+    than `within` days away, NaN where there is none; S2ndvi is as it was. Sentinel-1 passes that
+    are near no Sentinel-2 day are left behind, and counted in the log. `s1_day` and `s2_day` (t)
+    are the mean days over all pixels. The whole cube is read into memory.
+
+    Args:
+      ds: cube of `open_cube`, of acquisitions.
+      within: most days between the two sensors.
+
+    Raises:
+      ValueError: `within` is negative, or no date has NDVI.
+    """
+    if not within >= 0:
+        raise ValueError(f"within: got {within} days, expected >= 0")
+    day = to_days(ds["t"].values)
+    seen = np.isfinite(ds["S2ndvi"].values).any(axis=(1, 2))
+    if not seen.any():
+        raise ValueError("S2ndvi: got no date with a value, expected days to pair with")
+    out = _composites(ds, day[seen], partial(_windows, day, day[seen], within), "mean_db", None)
+    own = ds["S2ndvi"].transpose("t", "y", "x")
+    out["S2ndvi"] = (("t", "y", "x"), own.values[seen], own.attrs)
+    out = out.assign_coords(s2_day=("t", out["t"].values))
+    passes = day[np.logical_or.reduce([_any(ds, name) for name in sentinel1(ds)])]
+    far = (np.abs(passes[:, None] - day[seen]).min(axis=1) > within).sum()
+    log.info(
+        "paired: %d days of Sentinel-2 with Sentinel-1 within %g days; %d of %d radar days are "
+        "near none%s", seen.sum(), within, far, passes.size, _left_behind(ds, out),
+    )  # fmt: skip
+    return out
+
+
+def _composites(ds, centre, between, radar, ndvi):
+    """The cube on the days `centre`, made by `between`; `ndvi` None: without S2ndvi."""
+    tracks = _tracks(ds)
+    made, days = {}, {"s1_day": [], "s2_day": []}
+    for orbit, track in enumerate(tracks, start=1):
+        rows = np.ones(ds.sizes["t"], bool) if track is None else _track(ds) == track
+        for name in sentinel1(ds):
+            base, _, own = name.partition("_")
+            suffix = own or ("" if orbit == 1 else str(orbit))
+            key = f"{base}_{suffix}" if suffix else base
+            value, mean_day = _of_variable(ds[name], rows, between, radar)
+            made[key] = value
+            days["s1_day"].append(mean_day)
+    if ndvi is not None:
+        every = np.ones(ds.sizes["t"], bool)
+        made["S2ndvi"], mean_day = _of_variable(ds["S2ndvi"], every, between, ndvi)
+        days["s2_day"].append(mean_day)
+    out = ds.drop_dims("t").assign_coords(t=from_days(centre))
+    for name, value in made.items():
+        attrs = ds[name if name in ds else name.partition("_")[0]].attrs
+        out[name] = (("t", "y", "x"), value, attrs)
+    return out.assign_coords({name: _mean_day(rows) for name, rows in days.items() if rows})
+
+
+def _left_behind(ds, out):
+    kept = (*channels(ds), "t")
+    dropped = [n for n, v in ds.variables.items() if "t" in v.dims and n not in (*kept, *out)]
+    return f"; left behind: {', '.join(map(str, dropped))}" if dropped else ""
+
+
+def _any(ds, name):
+    """Dates on which a variable has any value."""
+    return np.isfinite(ds[name].transpose("t", "y", "x").values).any(axis=(1, 2))
+
+
 def _same_dates(ds):
     """Whether most dates with NDVI have Sentinel-1 too, as composites do."""
-    seen = [np.isfinite(ds[name].values).any((1, 2)) for name in ("VV", "S2ndvi")]
+    seen = [_any(ds, name) for name in ("VV", "S2ndvi")]
     return (seen[0] & seen[1]).sum() > 0.5 * seen[1].sum()
 
 
@@ -97,23 +172,41 @@ def _pixels(day, value, valid, edges, statistic):
     return jax.vmap(one, in_axes=(None, 0, 0, None))(day, value, valid, edges)
 
 
-def _composites(variable, day, rows, edges, statistic):
-    """(period, y, x) composites, NaN where none, and the mean day (period, pixel)."""
+@partial(jax.jit, static_argnames="statistic")
+def _pixels_around(day, value, valid, centre, within, statistic):
+    """`around` of many pixels."""
+    one = partial(around, statistic=statistic)
+    return jax.vmap(one, in_axes=(None, 0, 0, None, None))(day, value, valid, centre, within)
+
+
+def _periods(day, edges, arrays, statistic, label):
+    # in float32 days are good to three minutes, which is enough for a period
+    on, at = jnp.asarray(day, float), jnp.asarray(edges, float)
+    return map_pixels(
+        lambda part: _pixels(on, *part, at, statistic), arrays, chunk=_CHUNK, label=label
+    )
+
+
+def _windows(day, centre, within, arrays, statistic, label):
+    # days of the centres' size, so that a pass just `within` away is inside in float32 too
+    first = np.floor(day.min())
+    on, at = jnp.asarray(day - first, float), jnp.asarray(centre - first, float)
+    reach = jnp.asarray(within + 1e-4, on.dtype)
+    chunk = max(1, min(_CHUNK, _TABLE // (day.size * centre.size)))
+    made, some, mean_day = map_pixels(
+        lambda part: _pixels_around(on, *part, at, reach, statistic),
+        arrays, chunk=chunk, label=label,
+    )  # fmt: skip
+    return made, some, np.asarray(mean_day, np.float64) + first
+
+
+def _of_variable(variable, rows, between, statistic):
+    """(window, y, x) composites, NaN where none, and the mean day (window, pixel)."""
     value = variable.transpose("y", "x", "t").values
     shape = value.shape[:2]
     value = value.reshape(-1, value.shape[-1])
-    # in float32 days are good to three minutes, which is enough for a period
-    on, between = jnp.asarray(day, float), jnp.asarray(edges, float)
-
-    def _of(arrays):
-        return _pixels(on, *arrays, between, statistic)
-
-    made, some, mean_day = map_pixels(
-        _of,
-        (np.nan_to_num(value), np.isfinite(value) & rows),
-        chunk=_CHUNK,
-        label=f"{variable.name} periods",
-    )
+    arrays = (np.nan_to_num(value), np.isfinite(value) & rows)
+    made, some, mean_day = between(arrays, statistic, f"{variable.name} composites")
     made = np.where(some, made, np.float32(np.nan)).T.reshape(-1, *shape)
     return made, np.where(some, mean_day.astype(np.float64), np.nan).T
 
@@ -131,7 +224,7 @@ def _with_own_days(ds):
     """The cube with s1_day, s2_day equal to t where the sensor saw anything."""
 
     def _days(names):
-        seen = np.logical_or.reduce([np.isfinite(ds[n].values).any(axis=(1, 2)) for n in names])
+        seen = np.logical_or.reduce([_any(ds, name) for name in names])
         return ("t", np.where(seen, ds["t"].values, np.datetime64("NaT", "ns")))
 
     return ds.assign_coords(s1_day=_days(sentinel1(ds)), s2_day=_days(["S2ndvi"]))
