@@ -22,6 +22,7 @@ __all__ = [
     "funnel",
     "observed_pixels",
     "open_cube",
+    "pair_cube",
     "place",
     "source_flag",
     "to_days",
