@@ -139,14 +139,45 @@ def from_scene(scene, *, pixel_m: float | int = 50.0) -> xr.Dataset:
             "class": (grid, np.asarray(scene.kind)),
             "tertiary": (grid, np.asarray(scene.block), {"long_name": "tertiary irrigation block"}),
         },
+        coords={"t": from_days(np.asarray(scene.day)), **_near_demak(height, width, pixel_m)},
+        attrs={"crs": "EPSG:32749", "source": "s1jax.simulate"},
+    )
+    return with_grid_mapping(ds)
+
+
+def from_acquisitions(found, *, pixel_m: float | int = 50.0) -> xr.Dataset:
+    """Cube of simulated acquisitions, as `from_scene`; `s1_track` (t) tells the orbits, 0: none.
+
+    Args:
+      found: `s1jax.simulate.Acquisitions`.
+      pixel_m: size of a pixel, metres.
+    """
+    cube = ("t", "y", "x")
+    height, width = found.mask.shape
+    ds = xr.Dataset(
+        {
+            "VV": (cube, found.vv_db, {"units": "dB"}),
+            "VH": (cube, found.vh_db, {"units": "dB"}),
+            "S2ndvi": (cube, found.ndvi, {"units": "1"}),
+            "truth": (cube, found.truth, {"units": "1", "long_name": "true NDVI"}),
+            "mask": (("y", "x"), found.mask, {"long_name": "paddy"}),
+        },
         coords={
-            "t": from_days(np.asarray(scene.day)),
-            "y": ("y", 9_230_000.0 - pixel_m * (np.arange(height) + 0.5), {"units": "m"}),
-            "x": ("x", 460_000.0 + pixel_m * (np.arange(width) + 0.5), {"units": "m"}),
+            "t": from_days(found.day),
+            "s1_track": ("t", found.track),
+            **_near_demak(height, width, pixel_m),
         },
         attrs={"crs": "EPSG:32749", "source": "s1jax.simulate"},
     )
     return with_grid_mapping(ds)
+
+
+def _near_demak(height, width, pixel_m):
+    """Centres of pixels, y descending, metres of EPSG:32749."""
+    return {
+        "y": ("y", 9_230_000.0 - pixel_m * (np.arange(height) + 0.5), {"units": "m"}),
+        "x": ("x", 460_000.0 + pixel_m * (np.arange(width) + 0.5), {"units": "m"}),
+    }
 
 
 def _second_orbit(scene):

@@ -1,10 +1,12 @@
 """Simulated Demak: calendar -> leaf area -> NDVI and backscatter -> clouds, speckle, composites.
 
-`scene(key, SceneConfig())` gives a cube with its truth. Below it are pure functions that can be
-used alone: `landscape` and `weather` draw the country, `field_state` says how a field stands on any
-day, `truth` gives the NDVI of any day, `s1_image` and `s2_image` one acquisition each.
+`scene(key, SceneConfig())` gives a cube with its truth, `acquisitions` the images it is made of.
+Below them are pure functions that can be used alone: `landscape` and `weather` draw the country,
+`field_state` says how a field stands on any day, `truth` gives the NDVI of any day, `s1_image` and
+`s2_image` one acquisition each.
 """
 
+from s1jax.simulate.acquisitions import Acquisitions, acquisitions
 from s1jax.simulate.climate import Passes, Weather, passes, weather, wetness
 from s1jax.simulate.clouds import Sky, power_law_field, sky
 from s1jax.simulate.composite import Scene, scene
@@ -21,6 +23,7 @@ __all__ = [
     "START",
     "TREE",
     "URBAN",
+    "Acquisitions",
     "Crop",
     "Field",
     "FieldState",
@@ -30,6 +33,7 @@ __all__ = [
     "SceneConfig",
     "Sky",
     "Weather",
+    "acquisitions",
     "backscatter",
     "crop_state",
     "field_state",
