@@ -105,7 +105,11 @@ def scene(config: SceneConfig, key: int) -> Data:
     """A simulated scene, its blocks numbered 4 x 4."""
     found = simulate.scene(jax.random.key(key), config)
     ds = cube.despeckle(cube.open_cube(cube.from_scene(found, pixel_m=config.pixel_m)))
-    data, _ = run.to_data(ds)
+    return in_blocks(run.to_data(ds)[0])
+
+
+def in_blocks(data: Data) -> Data:
+    """The data with its extent numbered in 4 x 4 blocks."""
     place = np.asarray(data.series.place, np.float64)
     size = np.ptp(place, axis=0) / _BLOCKS * (1.0 + 1e-9)
     row, column = np.floor((place - place.min(0)) / size).astype(int).T
