@@ -40,8 +40,8 @@ def windows(
     *,
     ndvi: Statistic = "median",
 ) -> Series:
-    """A Series on the days `centre`: radar (mean in linear power) and NDVI of what is `valid` so many
-    days around each, as of `cube.pair_cube` and of `cube.align_cube(window=)`.
+    """A Series on the days `centre`: mean radar (in linear power) and NDVI of what is `valid` so
+    many days around each, as of `cube.pair_cube` and of `cube.align_cube(window=)`.
 
     Args:
       series: acquisitions.

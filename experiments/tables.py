@@ -85,7 +85,7 @@ def write_tables(
     text = [HEAD.format(seeds=seeds), "## What is won\n", claims(known)]
     text += ["## What was promised\n", promised(known, rows)]
     for one in known:
-        notes = [f"Split: {one.split}"]
+        notes = [f"Split: {_tested(one)}"]
         text.append(dataset_section(one.name, one.words, rows[one.name], notes))
         if any(any(day.values()) for days in one.days.values() for day in days):
             text += [f"Seasons of {one.name}: errors in days\n", seasons(one)]
@@ -107,11 +107,12 @@ def _main(known: Sequence[Compared], rows: dict[str, Rows]) -> str:
             sides = {row["against"] for row in rows[one.name]}
             side = _SHOWN[one.name] if _SHOWN[one.name] in sides else "labels"
             lines.append(
-                f"**{one.name}**: {one.split}; R2 against {side} [95 % interval], mean over seeds "
-                f"{', '.join(map(str, one.seeds))}."
+                f"**{one.name}**: {_tested(one)}; R2 against {side} [95 % interval], mean over "
+                f"seeds {', '.join(map(str, one.seeds))}; MAE and coverage over the tasks."
             )
             lines.append(table(rows[one.name], against=side).strip())
-    lines += ["Best network beside the best of all others:", claims(known).strip()]
+    shown = [one for one in known if one.name in _SHOWN]
+    lines += ["Best network beside the best of all others:", claims(shown).strip(), counted(known)]
     alt = "R2 by task and method with 95 % intervals"
     lines.append(f'<img src="docs/overview.png" width="900" alt="{alt}">')
     return "\n\n".join(lines) + "\n"
@@ -120,6 +121,18 @@ def _main(known: Sequence[Compared], rows: dict[str, Rows]) -> str:
 def clusters(outcomes: Sequence[Outcome]) -> int:
     """Number of clusters that several seeds have tested together."""
     return np.unique(np.concatenate([outcome.cluster for outcome in outcomes])).size
+
+
+def _indicative(one: Compared, count: int) -> bool:
+    """Whether a data set is too small, or its blocks too near, to claim anything of it."""
+    return count < FEWEST or "not independent" in one.split
+
+
+def _tested(one: Compared) -> str:
+    """Its split, and how many clusters the seeds have tested together."""
+    count = max(clusters(outcomes) for outcomes in one.outcomes.values())
+    few = ", indicative" if _indicative(one, count) else ""
+    return f"{one.split}; {count} test clusters over the seeds{few}"
 
 
 def claims(known: Sequence[Compared]) -> str:
@@ -141,12 +154,19 @@ def claims(known: Sequence[Compared]) -> str:
             gain, (low, high) = scoring.difference(mine, other, task)
             count = clusters(mine)
             verdict = "won" if high < 0 else "lost" if low > 0 else "open"
-            few = count < FEWEST or "not independent" in one.split
-            verdict = f"({verdict}: indicative)" if few else verdict
+            verdict = f"({verdict}: indicative)" if _indicative(one, count) else verdict
             cells = [f"`{pair[0]}`", f"{_r2(mine):.2f}", f"`{pair[1]}`", f"{_r2(other):.2f}"]
             cells += [f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]", str(count), verdict]
             lines.append([one.name, task, against, *cells])
     return _markdown(lines)
+
+
+def counted(known: Sequence[Compared]) -> str:
+    """How often `claims` says what, in a sentence."""
+    verdicts = [line.rsplit("|", 2)[1].strip() for line in claims(known).splitlines()[2:]]
+    counts = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
+    words = ", ".join(f"{count} {verdict.strip('()')}" for verdict, count in counts.items())
+    return f"Over all {len(known)} data sets, tasks and sides ({len(verdicts)}): {words}."
 
 
 def promised(known: Sequence[Compared], rows: dict[str, Rows]) -> str:

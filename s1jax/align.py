@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from s1jax.indices import from_db, to_db
 
 Statistic = Literal["mean", "median", "max", "mean_db"]
-"""What a composite is of its values: for "mean_db", given and returned in dB, the mean of powers."""
+"""What a composite is of its values; "mean_db": the mean of powers given and returned in dB."""
 
 YEAR = 365.25
 """Mean length of the Julian year, days."""

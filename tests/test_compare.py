@@ -84,6 +84,11 @@ def test_a_claim_needs_clusters_and_an_interval():
     assert "| open |" in same
 
 
+def test_claims_are_counted():
+    text = tables.counted([_compared(ERRORS), _compared(ERRORS, clusters=4)])
+    assert text == "Over all 2 data sets, tasks and sides (2): 1 won: indicative, 1 won."
+
+
 def test_promises_stand_beside_what_was_measured():
     one = _compared(ERRORS)
     rows = {"sim_blocks": tables.scoring.rows(one.outcomes)}

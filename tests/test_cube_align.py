@@ -38,7 +38,7 @@ def _acquisitions(seed=0):
 
 
 def _expected(ds, name, track, inside, statistic):
-    rows = inside & ((TRACK == track) if track else np.ones(DAYS.size, bool))
+    rows = inside & ((track == TRACK) if track else np.ones(DAYS.size, bool))
     value = ds[name].values[rows].astype(float)
     out = np.full(value.shape[1:], np.nan)
     for place in np.ndindex(out.shape):
@@ -65,7 +65,7 @@ def test_composites_are_those_of_the_loop(radar, ndvi, window):
     np.testing.assert_array_equal(made.t.values, (START + pd.to_timedelta(centre, "D")).values)
     for k, at in enumerate(centre):
         if window is None:
-            inside = (DAYS >= at - 6) & (DAYS < at + 6)
+            inside = (at - 6 <= DAYS) & (at + 6 > DAYS)
         else:
             inside = np.abs(DAYS - at) <= window / 2
         pairs = (("VV", "VV", 3), ("VV_2", "VV", 7), ("VH_2", "VH", 7))

@@ -1,0 +1,170 @@
+"""What each change is worth: worlds of one landscape, cases that differ as they say, resumption."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from experiments import steps, why
+from experiments.steps import CLEAN, EXPORTED, Case, Options, World
+from experiments.why import Why
+from s1jax import plots
+from s1jax.features import DOCUMENT_10
+from s1jax.simulate import SceneConfig
+from s1jax.train import TrainConfig
+from s1jax.types import NDVI
+
+SCENE = SceneConfig(height=32, width=32)
+SHORT = TrainConfig(epochs=1, batches=2)
+
+
+@pytest.fixture(scope="module")
+def options():
+    given = Options()
+    networks = ("baseline", "mlp10", "window", "series", "cnp", "anew")
+    short = {name: replace(getattr(given, name), train=SHORT) for name in networks}
+    return replace(given, **short, epochs=(1,), batches=(64,), rates=(0.01,))
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    names = (EXPORTED, World("harmonised"), CLEAN, CLEAN._replace(aligned=True))
+    return {world: steps.seen(SCENE, world) for world in names}
+
+
+def _labels(data):
+    return np.asarray(data.series.value)[..., NDVI], np.asarray(data.series.valid)[..., NDVI]
+
+
+def test_worlds_are_one_landscape(worlds):
+    first, *others = worlds.values()
+    for other in others:
+        assert steps.same_pixels(first.series, other.series)
+        np.testing.assert_array_equal(first.truth, other.truth)
+        np.testing.assert_array_equal(first.block, other.block)
+    assert len(np.unique(first.block)) == 16
+    moved = first.series._replace(day=first.series.day + 1)
+    assert not steps.same_pixels(first.series, moved)
+
+
+def test_labels_are_worse_the_more_is_left_in(worlds):
+    error = {}
+    for world, data in worlds.items():
+        label, valid = _labels(data)
+        error[world] = np.sqrt(np.mean((label - data.truth)[valid] ** 2))
+    assert error[CLEAN] < 0.15 < error[World("harmonised")] < error[EXPORTED]
+    # alignment changes the radar alone
+    near, far = worlds[CLEAN._replace(aligned=True)], worlds[CLEAN]
+    for one, other in zip(_labels(near), _labels(far), strict=True):
+        np.testing.assert_array_equal(one, other)
+    both = near.series.valid[..., 0] & far.series.valid[..., 0]
+    assert (near.series.value[..., 0] != far.series.value[..., 0])[both].mean() > 0.3
+
+
+def test_averaged_radar_is_the_filtered_one(worlds):
+    plain = worlds[CLEAN].series
+    mean = steps.seen(SCENE, CLEAN._replace(averaged=True)).series
+    np.testing.assert_array_equal(mean.value[..., :NDVI], plain.smooth)
+    np.testing.assert_array_equal(mean.value[..., NDVI], plain.value[..., NDVI])
+
+
+def test_each_step_changes_one_thing(options):
+    ladder = steps.ladder(options)
+    assert len({case.name for case in ladder}) == len(ladder) == 13
+
+    def _network(case):
+        return case.estimator.args[0]
+
+    for before, case in pairwise(ladder[:8]):
+        changes = [before.world != case.world, before.tested != case.tested]
+        one, other = _network(before), _network(case)
+        changes += [
+            getattr(one, name) != getattr(other, name)
+            for name in ("of_db", "tanh", "features", "hidden", "train", "balanced")
+        ]
+        assert sum(changes) == 1, case.name
+    base = ladder[1]
+    for case in steps.alone(options)[:8]:
+        one, other = _network(base), _network(case)
+        changes = [base.world != case.world]
+        changes += [
+            getattr(one, name) != getattr(other, name)
+            for name in ("of_db", "tanh", "features", "hidden", "train", "balanced")
+        ]
+        assert sum(changes) == 1, case.name
+    assert _network(ladder[6]).features == DOCUMENT_10
+    assert [case.ndvi for case in ladder].index(True) == 11
+
+
+def test_the_document_tests_what_it_trained_on(worlds):
+    data = worlds[CLEAN]
+    case = Case("x", CLEAN, None)
+    (fold,) = steps.split_of(data, case, (60, 20, 40), seed=0).folds
+    assert not set(fold.training) & set(fold.test)
+    assert (fold.training.size, fold.test.size) == (60, 40)
+    same = steps.split_of(data, case._replace(tested="training rows"), (60, 20, 40), seed=0)
+    np.testing.assert_array_equal(same.folds[0].training, same.folds[0].test)
+    whole = steps.split_of(data, case._replace(whole=True), (60, 20, 40), seed=0)
+    assert whole.folds[0].training.size > 60
+
+
+def test_a_name_stands_for_what_is_computed(options):
+    config = Why(options=options, scene=SCENE)
+    ladder = steps.ladder(options)
+    names = [why.name_of(config, case) for case in ladder]
+    assert len(set(names)) == len(names)
+    assert why.name_of(config, ladder[1]._replace(name="other")) == names[1]
+    assert why.name_of(replace(config, pixels=(9, 9, 9)), ladder[1]) != names[1]
+    # the ladder's third case and the first change alone are one computation
+    assert names[2] == why.name_of(config, steps.alone(options)[1])
+
+
+@pytest.mark.timeout(600)
+def test_runs_at_its_smallest_and_goes_on(tmp_path, options, capsys, monkeypatch):
+    monkeypatch.setitem(why.TABLES, "ladder", lambda o: steps.ladder(o)[:4])
+    monkeypatch.setitem(why.TABLES, "alone", lambda o: steps.alone(o)[1:3])
+    config = Why(
+        out=tmp_path, only=("ladder", "alone"), seeds=(0, 1), scene=SCENE, pixels=(40, 20, 30),
+        options=options,
+    )  # fmt: skip
+    why.main(config)
+    first = capsys.readouterr().out
+    assert first.count(", seed 0: ") == 5
+    content = json.loads((tmp_path / "why.json").read_text())
+    rows = content["tables"]["ladder"]
+    assert [row["name"] for row in rows] == [case.name for case in steps.ladder(options)[:4]]
+    assert "T1 truth difference" not in rows[0]
+    assert "T1 truth difference" not in rows[1]  # other pixels were tested before
+    less, low, high = rows[2]["T1 truth difference"]
+    assert less == pytest.approx(rows[2]["T1 truth rmse"] - rows[1]["T1 truth rmse"], abs=1e-9)
+    assert low <= less <= high
+    assert rows[2]["clusters"] == 8
+    assert (tmp_path / "why.png").stat().st_size > 1000
+    table = (tmp_path / "table.md").read_text()
+    assert "| masked, harmonised labels | clean | blocks |" in table
+    lost = sorted((tmp_path / "cases").iterdir())[0]
+    before = json.loads(lost.read_text())["rows"][0]["clusters"]
+    lost.unlink()
+    why.main(config)
+    assert capsys.readouterr().out.count("T1/truth") == 1
+    np.testing.assert_allclose(
+        json.loads(lost.read_text())["rows"][0]["clusters"]["n"], before["n"]
+    )
+    with pytest.raises(ValueError, match=r"only: got \['stairs'\]"):
+        why.main(replace(config, only=("stairs",)))
+
+
+def test_figure_of_the_steps():
+    ladder = [
+        {"name": "a", "labels": (0.2, 0.1, 0.3), "truth": (-2.0, -2.2, -1.8)},
+        {"name": "b", "labels": None, "truth": (0.5, 0.4, 0.6)},
+    ]
+    alone = [{"name": "c", "difference": (-0.1, -0.2, 0.0)}]
+    left, right = plots.steps(ladder, alone).axes
+    assert [t.get_text() for t in left.get_yticklabels()] == ["a", "b"]
+    assert [t.get_text() for t in right.get_yticklabels()] == ["c"]
+    assert any("-2.0" in text.get_text() for text in left.texts)
+    with pytest.raises(ValueError, match="ladder: got no step"):
+        plots.steps([], alone)
