@@ -1,0 +1,117 @@
+"""Export Sentinel-1 and cloud-free Sentinel-2 NDVI of a region from Google Earth Engine.
+
+NOT RUN by this project's tests: it needs an Earth Engine account. Read docs/export.md first; open
+what it exports with `s1jax.open_cube(("s1.tif", "s2.tif"))`, then look at it with
+`python -m experiments.doctor`.
+
+Command: python docs/export_earth_engine.py      (after `pip install earthengine-api`)
+"""
+
+import ee
+
+PROJECT = "your-project"
+REGION = (110.51, -7.11, 111.04, -6.71)
+"""West, south, east, north, degrees."""
+FIRST, LAST = "2023-11-01", "2025-10-31"
+"""First and last day that is wanted; both are exported."""
+CRS, METRES = "EPSG:32749", 20
+"""One projected grid for both sensors."""
+ORBIT = "DESCENDING"
+"""One direction at a time: the other looks from another side, a few dB apart."""
+CLEAR = 0.60
+"""Least Cloud Score+ of a pixel that is kept, 1."""
+NODATA = -9999
+
+
+def main() -> None:
+    """Start two tasks that write s1.tif and s2.tif to Google Drive."""
+    ee.Initialize(project=PROJECT)
+    region = ee.Geometry.Rectangle(REGION, None, False)
+    # filterDate leaves its end out: without the added day the last one would be missing
+    span = ee.DateRange(FIRST, ee.Date(LAST).advance(1, "day"))
+    for name, images in (("s1", radar(region, span)), ("s2", optical(region, span))):
+        # a fill of its own: masked pixels would else become 0 or -inf, by the kind of the export
+        image = images.toBands().unmask(NODATA).toFloat()
+        image = image.rename(ee.List(images.aggregate_array("names")).flatten())
+        task = ee.batch.Export.image.toDrive(
+            image=image,
+            description=name,
+            fileNamePrefix=name,
+            region=region,
+            crs=CRS,
+            scale=METRES,
+            maxPixels=int(1e10),
+            formatOptions={"noData": NODATA},
+        )
+        task.start()
+        print(f"{name}: task {task.id} started")
+
+
+def radar(region: ee.Geometry, span: ee.DateRange) -> ee.ImageCollection:
+    """VV and VH of each day in dB, bands named VV_dB_YYYYMMDD and VH_dB_YYYYMMDD.
+
+    The mean of the images of a day (frames of one pass) in linear power, at METRES: the catalogue's
+    10 m pixels are averaged, not picked, so that speckle falls.
+    """
+    images = (
+        ee.ImageCollection("COPERNICUS/S1_GRD_FLOAT")  # linear power, not dB
+        .filterBounds(region)
+        .filterDate(span.start(), span.end())
+        .filter(ee.Filter.eq("instrumentMode", "IW"))
+        .filter(ee.Filter.eq("orbitProperties_pass", ORBIT))
+        .select(["VV", "VH"])
+    )
+
+    def _day(date):
+        day = ee.Date(date)
+        power = _averaged(images.filterDate(day, day.advance(1, "day")))
+        stamp = day.format("YYYYMMdd")
+        names = ee.List([ee.String("VV_dB_").cat(stamp), ee.String("VH_dB_").cat(stamp)])
+        return power.log10().multiply(10).set("names", names)
+
+    return ee.ImageCollection(_days(images).map(_day))
+
+
+def optical(region: ee.Geometry, span: ee.DateRange) -> ee.ImageCollection:
+    """NDVI of each day with any clear pixel in it, bands named NDVI_YYYYMMDD.
+
+    Surface reflectance with the offset of processing baseline 04.00 taken out (S2_SR_HARMONIZED),
+    cloud and shadow masked by Cloud Score+.
+    """
+    images = (
+        ee.ImageCollection("COPERNICUS/S2_SR_HARMONIZED")
+        .filterBounds(region)
+        .filterDate(span.start(), span.end())
+        .linkCollection(ee.ImageCollection("GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"), ["cs_cdf"])
+    )
+
+    def _clear(image):
+        ndvi = image.normalizedDifference(["B8", "B4"]).rename("NDVI")
+        kept = ndvi.updateMask(image.select("cs_cdf").gte(CLEAR))
+        return kept.copyProperties(image, ["system:time_start"])
+
+    clear = images.map(_clear)
+
+    def _day(date):
+        day = ee.Date(date)
+        ndvi = _averaged(clear.filterDate(day, day.advance(1, "day")))
+        names = ee.List([ee.String("NDVI_").cat(day.format("YYYYMMdd"))])
+        return ndvi.set("names", names)
+
+    return ee.ImageCollection(_days(images).map(_day))
+
+
+def _averaged(images: ee.ImageCollection) -> ee.Image:
+    """Mean of the images of a day, and of the 10 m pixels inside each of METRES."""
+    first = images.first().select(0).projection()
+    return images.mean().setDefaultProjection(first).reduceResolution(ee.Reducer.mean(), True, 64)
+
+
+def _days(images: ee.ImageCollection) -> ee.List:
+    """The days on which there is an image, each once."""
+    dates = images.aggregate_array("system:time_start")
+    return dates.map(lambda t: ee.Date(t).format("YYYY-MM-dd")).distinct()
+
+
+if __name__ == "__main__":
+    main()
