@@ -12,7 +12,7 @@ import xarray as xr
 from affine import Affine
 
 from s1jax import cube
-from s1jax.cube.geotiff import period_numbers
+from s1jax.cube.period_files import period_numbers
 
 PERIODS, HEIGHT, WIDTH = 62, 8, 10
 NO_S2 = [6, 11, 12, 33, 34, 36, 38, 40]

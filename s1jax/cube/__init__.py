@@ -1,6 +1,13 @@
 """Labelled cubes: open, repair, align, despeckle, to and from Series, write; dates and CRS."""
 
-from s1jax.cube.convert import at_pixels, from_acquisitions, from_scene, observed_pixels, to_raster, to_series
+from s1jax.cube.convert import (
+    at_pixels,
+    from_acquisitions,
+    from_scene,
+    observed_pixels,
+    to_raster,
+    to_series,
+)
 from s1jax.cube.crs import crs, place
 from s1jax.cube.dates import from_days, to_days
 from s1jax.cube.funnel import funnel

@@ -3,108 +3,115 @@
 import numpy as np
 import xarray as xr
 
-from s1jax.cube.names import channels, sentinel1
+from s1jax.cube.facts import Facts, facts_of, undeclared_integer
+from s1jax.cube.names import present, sentinel1
+from s1jax.cube.notes import DECLARED
 
 _DB = {"db", "decibel", "decibels"}
 _LINEAR = {"linear", "1", "power", "linear power", "m2/m2", "m2 m-2", "m^2/m^2"}
 _NODATA = ("nodata", "nodatavals", "missing_value", "_FillValue")
+_WHOLE = {"S2ndvi": (-9999.0, -32768.0)}
+"""Fills of whole numbers without scale: as NDVI they would be -1 and less."""
 
 
 def clean(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     """The cube with NaN where missing, VV and VH in dB, S2ndvi in [-1, 1]; and what was said.
 
     Missing become: +-inf; values of a declared nodata; a plane (one variable on one date) that is
-    one constant over all its pixels; and pixels exactly 0 in all bands at once.
+    one constant over all its pixels; and pixels exactly 0 in all bands at once, where there are two
+    bands or more. NDVI in whole numbers without a scale is divided by 10,000.
+
+    A cube in chunks stays so: one pass over it collects counts and extremes of every date, and the
+    repairs are made when a chunk is asked for.
 
     Raises:
-      ValueError: units contradict the values, NDVI outside [-1, 1], or a variable without values.
+      ValueError: units contradict the values, NDVI outside [-1, 1], whole numbers of unknown scale,
+        or a variable without values.
     """
-    ds, said = _fills(ds)
-    for name in channels(ds):
-        if not np.isfinite(ds[name].values).any():
+    names = present(ds)
+    fills = {name: _declared_fills(ds[name]) for name in names}
+    whole = {name for name in names if undeclared_integer(ds[name])}
+    assumed = {name: _WHOLE.get(name, ()) if name in whole else () for name in names}
+    values, facts = facts_of(ds, {name: fills[name] + assumed[name] for name in names})
+    said = _said_fills(facts, fills, ds["t"].values)
+    for name in names:
+        if not facts[name].count.any():
             raise ValueError(f"{name}: got no value (all NaN, fill or constant), expected some")
-    ds, converted = _backscatter(ds)
-    return _check_ndvi(ds), said + converted
+    units, changed = _units(ds, facts, said), {}
+    for name in names:
+        value = values.pop(name)
+        constant = xr.DataArray(facts[name].constant, dims="t")
+        if facts[name].constant.any():
+            value = value.where(~constant)
+        if name == "S2ndvi":
+            value, unit = _ndvi(value, facts[name], name in whole, said), "1"
+        else:
+            value, unit = value if units[name] == "dB" else _decibels(value), "dB"
+        changed[name] = ds[name].copy(data=value.transpose(*ds[name].dims).data)
+        attrs = {k: v for k, v in ds[name].attrs.items() if k not in _NODATA}
+        changed[name].attrs = attrs | {"units": unit}
+        changed[name].encoding = {}
+    return ds.assign(changed), said
 
 
-def _fills(ds):
-    said, values = [], {}
-    for name in channels(ds):
-        # a copy: the caller's Dataset stays as it is
-        value = np.array(ds[name].values, dtype=np.float32)
-        infinite = np.isinf(value)
-        if infinite.any():
-            said.append(f"{name}: {infinite.sum():,} values of +-inf are missing")
-            value[infinite] = np.nan
-        for key in _NODATA:
-            for fill in np.atleast_1d(ds[name].attrs.get(key, np.nan)).astype(np.float32):
-                filled = value == fill
-                if filled.any():
-                    said.append(f"{name}: {filled.sum():,} values of nodata {fill:g} are missing")
-                    value[filled] = np.nan
-        values[name] = value
-    dead = np.logical_and.reduce([value == 0 for value in values.values()])
-    for name, value in values.items():
-        planes = _constant_planes(value)
-        if planes.any():
-            days = ", ".join(np.datetime_as_string(ds["t"].values[planes], unit="D"))
-            said.append(f"{name}: {planes.sum()} constant plane(s) are missing: {days}")
-        value[planes] = np.nan
-        dead[planes] = False
-        value[dead] = np.nan
-    if dead.any():
-        said.append(f"{dead.sum():,} pixels x days are exactly 0 in all bands: missing")
-    replaced = {name: ds[name].copy(data=value) for name, value in values.items()}
-    for variable in replaced.values():
-        for key in _NODATA:
-            variable.attrs.pop(key, None)
-    return ds.assign(replaced), said
+def _declared_fills(variable):
+    fills = (np.atleast_1d(variable.attrs.get(key, np.nan)) for key in _NODATA)
+    known = [float(fill) for of in fills for fill in of if fill is not None and np.isfinite(fill)]
+    return tuple(dict.fromkeys(known))
 
 
-def _constant_planes(value):
-    """Dates on which all values are one: at least 2, and half of the pixels that ever have any."""
-    finite = np.isfinite(value)
-    count = finite.sum(axis=(1, 2))
-    least = max(2, finite.any(axis=0).sum() / 2)
-    low = np.where(finite, value, np.inf).min(axis=(1, 2), initial=np.inf)
-    high = np.where(finite, value, -np.inf).max(axis=(1, 2), initial=-np.inf)
-    return (count >= least) & (low == high)
+def _said_fills(facts, fills, t):
+    said = []
+    for name, of in facts.items():
+        if of.infinite:
+            said.append(f"{name}: {of.infinite:,} values of +-inf are missing")
+        for fill, count in of.filled.items():
+            line = f"{name}: {count:,} values of nodata {fill:g} are missing"
+            if count:
+                declared = fill in fills[name]
+                said.append(DECLARED + line if declared else f"{line}, though not declared")
+        if of.constant.any():
+            days = ", ".join(np.datetime_as_string(t[of.constant], unit="D"))
+            said.append(f"{name}: {of.constant.sum()} constant plane(s) are missing: {days}")
+    # where every band is a constant plane, that has been said
+    constant = np.logical_and.reduce([of.constant for of in facts.values()])
+    dead = next(iter(facts.values())).dead[~constant].sum()
+    if dead:
+        said.append(f"{dead:,} pixels x days are exactly 0 in all bands: missing")
+    return said
 
 
-def _backscatter(ds):
-    """VV, VH in dB, by what is declared, else by the sign of the median."""
-    said, changed = [], {}
+def _units(ds, facts, said):
+    """dB or linear of VV, VH: what is declared, else the sign of most values."""
     names = sentinel1(ds)
     unit = {name: _declared(ds[name]) for name in names}
     unknown = [name for name in names if unit[name] is None]
-    guess = {name: "dB" if np.nanmedian(ds[name].values) < 0 else "linear" for name in unknown}
+    part = {name: facts[name].negative / facts[name].count.sum() for name in names}
+    guess = {name: "dB" if part[name] > 0.5 else "linear" for name in unknown}
     if len(set(guess.values())) > 1:
         raise ValueError(
             f"units: got none, values look like {guess}, expected the attribute `units`"
         )
+    for name in names:
+        of = facts[name]
+        found = f"values in [{of.low:g}, {of.high:g}]"
+        if name in guess and undeclared_integer(ds[name]):
+            raise ValueError(f"{name}: got whole numbers, {found}, expected scale_factor or units")
+        if unit[name] == "dB" and of.positive > 0.5 * of.count.sum():
+            raise ValueError(f"{name}: got {found}, expected dB as declared")
+        negative = part[name]
+        if (unit[name] == "linear" and negative > 0) or (name in guess and 0.01 < negative <= 0.5):
+            got, declared = f"{found}, {negative:.1%} negative", unit[name] or "none declared"
+            raise ValueError(f"{name}: got {got}, expected linear power >= 0 (units: {declared})")
     for name, guessed in guess.items():
         said.append(f"{name}: no units declared; by its median it is {guessed}")
     for name in names:
-        value = ds[name].values
-        finite = np.isfinite(value)
-        low, high = value[finite].min(), value[finite].max()
-        if unit[name] == "dB" and np.median(value[finite]) > 0:
-            raise ValueError(f"{name}: got values in [{low:g}, {high:g}], expected dB as declared")
-        negative = (value[finite] < 0).mean()
-        if (unit[name] == "linear" and negative > 0) or (name in guess and 0.01 < negative < 0.5):
-            got = f"values in [{low:g}, {high:g}], {negative:.1%} negative"
-            declared = unit[name] or "none declared"
-            raise ValueError(f"{name}: got {got}, expected linear power >= 0 (units: {declared})")
         if (unit[name] or guess[name]) == "linear":
-            positive = finite & (value > 0)
-            if (finite & ~positive).any():
-                lost = (finite & ~positive).sum()
+            if lost := facts[name].count.sum() - facts[name].positive:
                 said.append(f"{name}: {lost:,} powers not above 0 are missing")
-            value = 10 * np.log10(np.where(positive, value, np.float32(1)))
-            value = np.where(positive, value, np.float32(np.nan))
-            said.append(f"{name}: linear power converted to dB")
-        changed[name] = ds[name].copy(data=value).assign_attrs(units="dB")
-    return ds.assign(changed), said
+            how = "" if name in guess else DECLARED
+            said.append(f"{how}{name}: linear power converted to dB")
+    return {name: unit[name] or guess[name] for name in names}
 
 
 def _declared(variable):
@@ -118,9 +125,19 @@ def _declared(variable):
     raise ValueError(f"{variable.name}: units: got {units!r}, expected dB or linear (1, m2/m2)")
 
 
-def _check_ndvi(ds):
-    value = ds["S2ndvi"].values
-    low, high = np.nanmin(value), np.nanmax(value)
+def _decibels(power):
+    positive = power > 0
+    return (10 * np.log10(power.where(positive, np.float32(1)))).where(positive)
+
+
+def _ndvi(value: xr.DataArray, of: Facts, whole: bool, said: list[str]):
+    low, high = of.low, of.high
+    if whole and high > 2:
+        if high <= 1000 or max(-low, high) > 10_000:
+            got = f"whole numbers in [{low:g}, {high:g}]"
+            raise ValueError(f"S2ndvi: got {got}, expected scale_factor, or at most 10,000")
+        said.append("S2ndvi: whole numbers without a scale: divided by 10,000")
+        return value / np.float32(10_000)
     if low < -1 - 1e-5 or high > 1 + 1e-5:
         hint = ""
         if high > 2:
@@ -128,4 +145,4 @@ def _check_ndvi(ds):
         elif low <= -99:
             hint = "; is the lowest an undeclared nodata value?"
         raise ValueError(f"S2ndvi: got [{low:g}, {high:g}], expected [-1, 1]{hint}")
-    return ds.assign(S2ndvi=ds["S2ndvi"].assign_attrs(units="1"))
+    return value

@@ -26,12 +26,14 @@ def to_series(ds: xr.Dataset) -> tuple[Series, Int[np.ndarray, "pixel"]]:
 
     NumPy arrays in JAX's default precision: day (time,) in days since 1970-01-01, value and valid
     (pixel, time, channel) with 0 where not valid, place (pixel, 2) in metres or None, and smooth
-    and wide (pixel, time, radar) where `despeckle` made them, else None.
+    and wide (pixel, time, radar) where `despeckle` made them, else None. A cube in chunks is read
+    into memory here.
 
     Raises:
       ValueError: no pixel is left, or some radar values are without their filtered ones.
     """
     dtype = jnp.zeros(0).dtype
+    ds = ds.compute()
     pixel = observed_pixels(ds)
     if pixel.size == 0:
         size = ds.sizes["y"] * ds.sizes["x"]

@@ -7,7 +7,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from s1jax.cube.names import sentinel1
-from s1jax.cube.read import DAY
+from s1jax.cube.numbered import DAY, with_all
 from s1jax.indices import from_db, to_db
 
 
@@ -23,13 +23,17 @@ def from_days(day: Float[np.ndarray, "time"]) -> np.ndarray:
     return second.astype("datetime64[s]").astype("datetime64[ns]")
 
 
-def tidy_dates(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+def tidy_dates(ds: xr.Dataset, *, complete: bool = True) -> tuple[xr.Dataset, list[str]]:
     """The cube on ascending dates, each once, with no period left out, and what was said.
 
     Planes of one date (and one Sentinel-1 track) are averaged, backscatter in linear power. Dates
     on the first of each month, or on days 1, 11, 21, are composites' first days: `t` is moved to
     their centres. Where most gaps are one step of at least 5 days and all are multiples of it, the
-    dates left out are put in as missing.
+    dates left out are put in as missing. A cube in chunks stays so.
+
+    Args:
+      ds: cube whose `t` is datetime64[ns].
+      complete: whether such steps of days are completed; months and dekads always are.
 
     Raises:
       ValueError: a date is missing (NaT).
@@ -43,27 +47,15 @@ def tidy_dates(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     ds, averaged = _average_duplicates(ds)
     expected, end, kind = _periods(pd.DatetimeIndex(ds["t"].values))
     absent = expected.difference(ds.indexes["t"])
-    if len(absent):
+    if len(absent) and (complete or end is not None):
         days = ", ".join(absent.strftime("%Y-%m-%d"))
         said.append(f"{len(absent)} {kind} left out of the file are missing on their dates: {days}")
-        fill = {name: 0 for name in ("s1_track",) if name in ds.variables}
-        tracks = {name: ds[name].dtype for name in fill}
-        ds = ds.reindex(t=expected, fill_value={**_missing(ds), **fill})
-        ds = ds.assign_coords({name: ds[name].astype(dtype) for name, dtype in tracks.items()})
+        ds = with_all(ds, expected)
     if end is not None:
         centre = expected + (end - expected) / 2
         ds = ds.assign_coords(t=centre.to_numpy().astype("datetime64[ns]"))
         said.append(f"t was the first day of {kind}: moved to their centres")
     return ds, said + averaged
-
-
-def _missing(ds):
-    """What stands for a missing value, per variable on t: the dtype's own where it has one."""
-    return {
-        name: np.array("", variable.dtype) if variable.dtype.kind in "US" else np.nan
-        for name, variable in ds.variables.items()
-        if "t" in variable.dims and variable.dtype.kind not in "mM"
-    }
 
 
 def _periods(t):
@@ -108,22 +100,39 @@ def _average_duplicates(ds):
     for name, variable in ds.data_vars.items():
         if variable.dims[:1] != ("t",) or variable.dtype.kind != "f":
             continue
-        value = np.array(merged[name].values)
-        for k, r in enumerate(rows):
-            if len(r) > 1:
-                value[k] = _mean(variable.values[r], power=name in radar)
-        merged = merged.assign({name: merged[name].copy(data=value)})
+        value = _one_each(variable.drop_vars([*variable.coords]), rows, power=name in radar)
+        merged = merged.assign({name: merged[name].copy(data=value.data)})
     said = [f"{len(t) - len(rows)} duplicate dates averaged"] if len(rows) < len(t) else []
     both = len(rows) - len(np.unique(t))
     return merged, said + ([f"{both} dates have two Sentinel-1 tracks: kept apart"] if both else [])
 
 
+def _one_each(variable, rows, *, power):
+    """One plane for each group of rows; chunks stay chunks."""
+    first, pieces, done = [r[0] for r in rows], [], 0
+    for k, r in enumerate(rows):
+        if len(r) > 1:
+            several = variable.isel(t=r)
+            mean = xr.apply_ufunc(
+                _mean,
+                several if several.chunks is None else several.chunk(t=-1),
+                kwargs={"power": power},
+                input_core_dims=[["t"]],
+                dask="parallelized",
+                output_dtypes=[variable.dtype],
+            )
+            pieces += [variable.isel(t=first[done:k]), mean.expand_dims("t")]
+            done = k + 1
+    pieces.append(variable.isel(t=first[done:]))
+    return xr.concat([piece for piece in pieces if piece.sizes["t"]], "t")
+
+
 def _mean(value, *, power):
-    """Mean over the first axis of what is there, in linear power where `power`."""
+    """Mean over the last axis of what is there, in linear power where `power`."""
     there = np.isfinite(value)
-    count = there.sum(axis=0)
+    count = there.sum(axis=-1)
     known = np.where(there, value, value.dtype.type(0))
     known = np.where(there, np.asarray(from_db(jnp.asarray(known))), 0) if power else known
-    mean = known.sum(axis=0) / np.maximum(count, 1)
+    mean = known.sum(axis=-1) / np.maximum(count, 1)
     mean = np.asarray(to_db(jnp.asarray(np.where(count > 0, mean, 1)))) if power else mean
-    return np.where(count > 0, mean, np.nan)
+    return np.where(count > 0, mean, np.nan).astype(value.dtype)

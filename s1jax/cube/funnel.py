@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from s1jax.cube.names import sentinel1
+from s1jax.cube.names import channels, sentinel1
 
 
 def funnel(ds: xr.Dataset) -> str:
@@ -12,38 +12,44 @@ def funnel(ds: xr.Dataset) -> str:
     A value is one pixel on one day; S1 means VV and VH of at least one orbit. Counts after the
     first are inside the mask.
     """
-    shape = (ds.sizes["y"], ds.sizes["x"])
-    inside = ds["mask"].values if "mask" in ds.variables else np.ones(shape, bool)
-    radar = [np.isfinite(ds[name].values) for name in sentinel1(ds)]
-    s1 = np.logical_or.reduce([vv & vh for vv, vh in zip(radar[::2], radar[1::2], strict=True)])
-    ndvi = np.isfinite(ds["S2ndvi"].values)
-    s1, ndvi = s1[:, inside], ndvi[:, inside]
+    wanted = np.ones((ds.sizes["y"], ds.sizes["x"]), bool)
+    inside = ds["mask"].transpose("y", "x").values if "mask" in ds.variables else wanted
+    bare = ds[channels(ds)].drop_vars([*ds.coords])
+    radar = [bare[name].notnull() for name in sentinel1(ds)]
+    s1 = radar[0] & radar[1]
+    for vv, vh in zip(radar[2::2], radar[3::2], strict=True):
+        s1 = s1 | (vv & vh)
+    seen = {"s1": s1, "ndvi": bare["S2ndvi"].notnull()}
+    seen = {name: there & xr.DataArray(inside, dims=("y", "x")) for name, there in seen.items()}
+    seen["both"] = seen["s1"] & seen["ndvi"]
+    counts = {}
+    for name, there in seen.items():
+        counts[f"{name} pixels"] = there.any("t").sum()
+        counts[f"{name} days"] = there.any(("y", "x")).sum()
+        counts[f"{name} values"] = there.sum()
+    # of a cube in chunks, all in one pass
+    found = {key: int(value) for key, value in xr.Dataset(counts).compute().items()}
+    dates, pixels = ds.sizes["t"], int(inside.sum())
     lines = [
-        _row("pixels", [inside.size, inside.sum()], *_either(s1, ndvi, axis=0)),
-        _row("days", [ds.sizes["t"]], *_either(s1, ndvi, axis=1)),
-        _row("values", [inside.size * ds.sizes["t"], s1.size], s1, ndvi, s1 & ndvi),
+        _row("pixels", [inside.size, pixels], found),
+        _row("days", [dates], found),
+        _row("values", [inside.size * dates, pixels * dates], found),
     ]
     lines.append(f"gone: {inside.size - inside.sum():,} pixels outside the mask")
-    for name, there in (("S1", s1), ("NDVI", ndvi)):
-        days = there.any(axis=1)
-        pixels = there.any(axis=0)
-        seen = there[days][:, pixels]
-        part = 0.0 if seen.size == 0 else 1 - seen.mean()
+    for name, key in (("S1", "s1"), ("NDVI", "ndvi")):
+        days, some = found[f"{key} days"], found[f"{key} pixels"]
+        part = 0.0 if days * some == 0 else 1 - found[f"{key} values"] / (days * some)
         lines.append(
-            f"gone: {name}: {(~days).sum()} day(s) without any, {(~pixels).sum():,} pixel(s) "
+            f"gone: {name}: {dates - days} day(s) without any, {pixels - some:,} pixel(s) "
             f"without any, {part:.1%} of the rest (cloud, edge of a scene)"
         )
     return "\n".join(lines)
 
 
-def _either(s1, ndvi, axis):
-    return [there.any(axis=axis) for there in (s1, ndvi, s1 & ndvi)]
-
-
-def _row(what, totals, s1, ndvi, both):
+def _row(what, totals, found):
     """Line of counts; the shares are of the last total."""
-    parts = [f"{int(n):,} {name}" for n, name in zip(totals, ("total", "in mask"), strict=False)]
-    for name, there in (("S1", s1), ("NDVI", ndvi), ("both", both)):
-        count = int(there.sum())
-        parts.append(f"{count:,} with {name} ({count / max(int(totals[-1]), 1):.1%})")
+    parts = [f"{n:,} {name}" for n, name in zip(totals, ("total", "in mask"), strict=False)]
+    for name, key in (("S1", "s1"), ("NDVI", "ndvi"), ("both", "both")):
+        count = found[f"{key} {what}"]
+        parts.append(f"{count:,} with {name} ({count / max(totals[-1], 1):.1%})")
     return f"{what}: " + ", ".join(parts)

@@ -6,9 +6,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
-from s1jax.cube.crs import crs, is_points, longitude_latitude
-from s1jax.cube.geotiff import SUFFIXES, read_image, require_geo
-from s1jax.cube.read import read_dataset
+from s1jax.cube.crs import is_points, longitude_latitude
+from s1jax.cube.geotiff import SUFFIXES, read_bands, read_header, require_geo
+from s1jax.cube.grid import as_cube, needed_crs, north_up, step
+from s1jax.cube.notes import ASKED
+from s1jax.cube.stored import read_dataset
 
 
 def with_mask(
@@ -31,7 +33,7 @@ def with_mask(
         raise ValueError(f"mask: got no pixel of {wanted.size}, expected some inside {mask}")
     ds = ds.drop_vars("mask", errors="ignore")
     attrs = {"long_name": "pixels that are wanted"}
-    said = [f"mask keeps {wanted.sum():,} of {wanted.size:,} pixels ({wanted.mean():.2%})"]
+    said = [f"{ASKED}mask keeps {wanted.sum():,} of {wanted.size:,} pixels ({wanted.mean():.2%})"]
     return ds.assign(mask=(("y", "x"), wanted, attrs)), said if mask is not None else []
 
 
@@ -64,33 +66,33 @@ def _on_grid(ds, variable, where):
     for name in ("y", "x"):
         if name in ds.coords and name in variable.coords:
             apart = np.abs(ds[name].values - variable[name].values).max()
-            if apart > 1e-3 * abs(_step(ds[name].values)):
+            if apart > 1e-3 * abs(step(ds[name].values)):
                 raise ValueError(f"{where}: mask: got {name} {apart:g} apart, expected the cube's")
     return variable
 
 
 def _raster(ds, path):
     """The nearest pixel of the file; outside of it, and its nodata, count as not wanted."""
-    image = read_image(path)
+    head = read_header(path)
     from rasterio.warp import reproject
 
-    if not image.crs:
+    if not head.crs:
         raise ValueError(f"{path}: CRS: got none, expected one")
-    band = image.band[0]
-    wanted = (band != 0) & ~np.isnan(band.astype(float)) & (band != image.nodata[0])
-    right, down, transform = _north_up(ds)
+    (band,) = read_bands(path, [0])
+    wanted = (band != 0) & ~np.isnan(band.astype(float)) & (band != head.nodata[0])
+    right, down, transform = north_up(ds)
     inside = np.zeros((down.size, right.size), np.uint8)
     reproject(
         wanted.astype(np.uint8),
         inside,
-        src_transform=_affine(image.transform),
-        src_crs=image.crs,
-        dst_transform=transform,
-        dst_crs=_needed_crs(ds).to_wkt(),
+        src_transform=_affine(head.transform),
+        src_crs=head.crs,
+        dst_transform=_affine(transform),
+        dst_crs=needed_crs(ds, "place the mask").to_wkt(),
         src_nodata=0,
         dst_nodata=0,
     )
-    return _as_cube(ds, inside == 1)
+    return as_cube(ds, inside == 1)
 
 
 def _vector(ds, path):
@@ -107,44 +109,19 @@ def _vector(ds, path):
     if is_points(ds):
         area = polygons.to_crs("EPSG:4326").geometry.union_all()
         return shapely.contains_xy(area, *longitude_latitude(ds))
-    return _rasterize(ds, polygons.to_crs(_needed_crs(ds)).geometry)
+    return _rasterize(ds, polygons.to_crs(needed_crs(ds, "place the mask")).geometry)
 
 
 def _rasterize(ds, polygons):
     """True where the centre of a pixel is inside a polygon."""
     from rasterio.features import geometry_mask
 
-    right, down, transform = _north_up(ds)
-    return _as_cube(ds, geometry_mask(polygons, (down.size, right.size), transform, invert=True))
-
-
-def _north_up(ds):
-    """(x ascending, y descending, affine transform): the grid as GDAL wants it."""
-    x, y = np.sort(ds["x"].values.astype(float)), np.sort(ds["y"].values.astype(float))[::-1]
-    # one row or one column alone has no spacing: its pixel is square
-    dx, dy = _step(x) or -_step(y), _step(y) or -_step(x)
-    return x, y, _affine((dx, 0, x[0] - dx / 2, 0, dy, y[0] - dy / 2))
-
-
-def _as_cube(ds, image):
-    """An image, north up, in the order of the cube's rows and columns."""
-    image = image if ds["y"].values[0] >= ds["y"].values[-1] else image[::-1]
-    return image if ds["x"].values[0] <= ds["x"].values[-1] else image[:, ::-1]
+    right, down, transform = north_up(ds)
+    shape = (down.size, right.size)
+    return as_cube(ds, geometry_mask(polygons, shape, _affine(transform), invert=True))
 
 
 def _affine(transform):
     from affine import Affine
 
     return Affine(*transform)
-
-
-def _step(centre):
-    """Signed size of a pixel along one axis, from the ends."""
-    return (centre[-1] - centre[0]) / max(centre.size - 1, 1)
-
-
-def _needed_crs(ds):
-    system = crs(ds)
-    if system is None:
-        raise ValueError("CRS of the cube: got none, expected one to place the mask")
-    return system

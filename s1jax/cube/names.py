@@ -1,15 +1,20 @@
 """What the variables and dimensions of a cube are called, and what they came as."""
 
 import re
+from collections.abc import Collection
 
 import xarray as xr
 
+from s1jax.cube.notes import NAMED
+
 VARIABLES = {
-    "VV": ("vv", "sigma0_vv", "gamma0_vv"),
-    "VH": ("vh", "sigma0_vh", "gamma0_vh"),
-    "S2ndvi": ("s2ndvi", "ndvi", "s2_ndvi"),
+    "VV": ("vv", "sigma0_vv", "gamma0_vv", "vv_sigma0", "vv_gamma0", "s1_vv", "s1vv"),
+    "VH": ("vh", "sigma0_vh", "gamma0_vh", "vh_sigma0", "vh_gamma0", "s1_vh", "s1vh"),
+    "S2ndvi": ("s2ndvi", "ndvi", "s2_ndvi", "ndvi_s2"),
 }
-"""The three variables of a cube and the names they are also known by, in any case of letters."""
+"""The three variables of a cube and the names they are also known by, in any case of letters.
+
+A radar name may end in _db, which declares its unit."""
 
 DIMENSIONS = {
     "t": ("time", "date", "index"),
@@ -18,11 +23,19 @@ DIMENSIONS = {
 }
 """The three dimensions of a cube and the names they are also known by, in any case of letters."""
 
+BANDS = ("bands", "band")
+"""Dimension of named bands; without names and beside no other time it is the time."""
+
+LOOKS = ("smooth", "wide")
+"""Suffixes of the speckle-filtered variables that stand beside a radar variable."""
+
 
 def variable_of(name: str) -> str | None:
     """VV, VH or S2ndvi, whichever `name` is an alias of; None where it is none."""
     for variable, aliases in VARIABLES.items():
-        if name == variable or name.lower() in aliases:
+        lower = name.lower()
+        radar = lower.removesuffix("_db") if variable != "S2ndvi" else lower
+        if name == variable or radar in aliases:
             return variable
     return None
 
@@ -43,38 +56,100 @@ def channels(ds: xr.Dataset) -> list[str]:
     return [*sentinel1(ds), "S2ndvi"]
 
 
-LOOKS = ("smooth", "wide")
-"""Suffixes of the speckle-filtered variables that stand beside a radar variable."""
+def present(ds: xr.Dataset) -> list[str]:
+    """Those of `channels` that the cube has: one sensor's file lacks the other's."""
+    return [name for name in channels(ds) if name in ds.data_vars]
 
 
-def standard_names(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+def standard_names(
+    ds: xr.Dataset, *, needed: Collection[str] = tuple(VARIABLES)
+) -> tuple[xr.Dataset, list[str]]:
     """The cube with dims (t, y, x) and variables VV, VH, S2ndvi by those names, and what was said.
+
+    Args:
+      ds: any Dataset.
+      needed: variables that must be there; the others may.
 
     Raises:
       ValueError: a dimension or a variable is missing, twice there, or has other dimensions.
     """
-    said = []
-    for name, aliases in DIMENSIONS.items():
-        found = [str(dim) for dim in ds.dims if dim == name or str(dim).lower() in aliases]
+    ds, said = _bands_apart(ds)
+    for name, found in _dimensions(ds).items():
         if name not in found and len(found) == 1:
             ds = ds.rename({found[0]: name})
-            said.append(f"dimension {found[0]} is taken as {name}")
+            system = ""
             if found[0].lower() in ("lat", "latitude") and "crs" not in ds.attrs:
-                ds = ds.assign_attrs(crs="EPSG:4326")
+                ds, system = ds.assign_attrs(crs="EPSG:4326"), ", CRS EPSG:4326 unless it has one"
+            said.append(f"{NAMED}dimension {found[0]} is taken as {name}{system}")
         elif name not in found:
             raise ValueError(f"dimension {name}: got {sorted(map(str, ds.dims))}, expected t, y, x")
+    stray = [name for name in BANDS if name in ds.coords and ds[name].ndim == 0]
+    if stray:
+        ds = ds.drop_vars(stray)
+        said.append(f"{NAMED}coordinate {', '.join(stray)} of one value is left out")
     for name in VARIABLES:
-        found = [str(key) for key in ds.data_vars if variable_of(str(key)) == name]
-        if name not in found and len(found) == 1:
-            ds = ds.rename({found[0]: name})
-            said.append(f"variable {found[0]} is taken as {name}")
-        elif name not in found:
-            got = found or sorted(map(str, ds.data_vars))
-            raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
-        if set(ds[name].dims) != {"t", "y", "x"}:
-            raise ValueError(f"{name}: got dims {ds[name].dims}, expected ('t', 'y', 'x')")
+        ds, renamed = _variable(ds, name, needed)
+        said += renamed
+    if not any(name in ds.data_vars for name in VARIABLES):
+        got = sorted(map(str, ds.data_vars))
+        raise ValueError(f"variables: got {got}, expected one of {', '.join(VARIABLES)}")
     for name in map(str, ds.data_vars):
         pair = name.replace("VV_", "VH_") if name.startswith("VV_") else name.replace("VH_", "VV_")
         if name[:3] in ("VV_", "VH_") and pair not in ds.data_vars:
             raise ValueError(f"{name}: got no {pair}, expected both polarisations of an orbit")
     return ds.transpose("t", "y", "x", ...), said
+
+
+def stored_chunks(ds: xr.Dataset, chunks: dict) -> dict:
+    """Sizes of chunks of (t, y, x) by the names that the dimensions have in `ds`."""
+    stored = {name: found[0] for name, found in _dimensions(ds).items() if len(found) == 1}
+    return {stored.get(name, name): size for name, size in chunks.items()}
+
+
+def _dimensions(ds):
+    """Names in `ds` that each of t, y, x may have."""
+    found = {
+        name: [str(dim) for dim in ds.dims if dim == name or str(dim).lower() in aliases]
+        for name, aliases in DIMENSIONS.items()
+    }
+    # planes piled up without a time: GDAL counts them as bands
+    return found | {"t": found["t"] or [name for name in BANDS if name in ds.dims]}
+
+
+def _variable(ds, name, needed):
+    """`name` under that name, whichever of its aliases it came as."""
+    found = [str(key) for key in ds.data_vars if variable_of(str(key)) == name]
+    said = []
+    if name not in found and len(found) == 1:
+        ds = ds.rename({found[0]: name})
+        said.append(f"{NAMED}variable {found[0]} is taken as {name}")
+        if found[0].lower().endswith("_db") and not ds[name].attrs.get("units"):
+            ds = ds.assign({name: ds[name].assign_attrs(units="dB")})
+            said[-1] += ", in dB"
+    elif name not in found and (found or name in needed):
+        got = found or sorted(map(str, ds.data_vars))
+        raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
+    if name in ds.data_vars and set(ds[name].dims) != {"t", "y", "x"}:
+        raise ValueError(f"{name}: got dims {ds[name].dims}, expected ('t', 'y', 'x')")
+    return ds, said
+
+
+def _bands_apart(ds):
+    """Each named band of a variable on `bands` as a variable of its own."""
+    for name, variable in ds.data_vars.items():
+        dim = next((d for d in BANDS if d in variable.dims), None)
+        if dim is None or dim not in ds.coords or ds[dim].dtype.kind not in "USOT":
+            continue
+        labels = [str(label) for label in ds[dim].values]
+        apart = {label: variable.isel({dim: k}, drop=True) for k, label in enumerate(labels)}
+        for band in apart.values():
+            # declared of all bands at once, units are wrong of radar or of NDVI
+            band.attrs.pop("units", None)
+        if len(apart) < len(labels):
+            raise ValueError(f"{dim}: got {labels}, expected each name once")
+        rest = ds.drop_vars([name, dim])
+        clash = sorted(set(apart) & set(map(str, rest.variables)))
+        if clash:
+            raise ValueError(f"{dim}: got {clash} as bands and as variables, expected one of each")
+        return rest.assign(apart), [f"{NAMED}dimension {dim} is taken apart into {labels}"]
+    return ds, []

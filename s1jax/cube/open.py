@@ -1,6 +1,8 @@
 """The door: any file the field keeps its cubes in, checked, repaired, and every repair said."""
 
 import logging
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,73 +13,124 @@ from s1jax.cube.clean import clean
 from s1jax.cube.crs import with_grid_mapping
 from s1jax.cube.dates import tidy_dates
 from s1jax.cube.funnel import funnel
+from s1jax.cube.join import joined
 from s1jax.cube.mask import with_mask
-from s1jax.cube.names import standard_names
+from s1jax.cube.match import matched
+from s1jax.cube.notes import ASKED, repairs
 from s1jax.cube.periods import align_cube
-from s1jax.cube.read import read
+from s1jax.cube.planes import Chunks
+from s1jax.cube.read import Part, Source, parts
 
 log = logging.getLogger("s1jax")
 
 
 def open_cube(
-    path_or_glob: str | Path | xr.Dataset,
+    path_or_glob: Source | Sequence[Source],
     *,
     start: str | np.datetime64 | None = None,
     step: float | int | None = None,
     mask: str | Path | xr.DataArray | None = None,
+    match: str | None = None,
+    chunks: Chunks = None,
+    repair: bool = True,
 ) -> xr.Dataset:
     """Cube (t, y, x) of VV, VH in dB and S2ndvi, float32, missing values NaN, t ascending.
 
-    t is the centre of a composite's period, or the day of an acquisition. Every repair is logged
-    and kept in attrs["s1jax_repairs"], the count of what is left in attrs["s1jax_funnel"].
+    t is the centre of a composite's period, or the day of an acquisition; sensors that come with
+    dates of their own are on the union of them. Rows go up or down, and the CRS stays, as in the
+    input. Every line of what was done is logged and kept in attrs["s1jax_repairs"], the count of
+    what is left in attrs["s1jax_funnel"].
+
+    An input in chunks (of dask), or `chunks`, stays in chunks: passes over the input collect what
+    has to be known of the whole, and all repairs are made when a chunk is asked for. Only `start`
+    and `step` with an input that has dates read it all (`align_cube`), and say so.
 
     Args:
-      path_or_glob: NetCDF, Zarr, a folder or glob of GeoTIFFs `period_NN.tif` with the bands VV,
-        VH, NDVI by description or position; or a Dataset in memory.
-      start: beginning of period 1, a date; with `step` it dates numbered GeoTIFFs (period p is
+      path_or_glob: NetCDF or Zarr; a folder or glob of GeoTIFFs `period_NN.tif` with the bands VV,
+        VH, NDVI by description or position, or of sits' GeoTIFFs of one band and date each; one
+        GeoTIFF whose bands are described as VV_P01 or VV_2023-11-07; a CSV, or a folder of two, of
+        places; a Dataset, or a DataArray with the dimension `bands`. Or a list of those, a file for
+        each sensor.
+      start: beginning of period 1, a date; with `step` it dates numbered planes (period p is
         centred on start + step (p - 1/2)) and puts dated planes into such periods.
       step: length of a period, days.
       mask: vector file in any CRS, raster, or file or DataArray with a `mask` on the cube's grid.
+      match: "s1" or "s2": sensors on two grids are reprojected onto that one's (`matched`); they
+        are refused where None.
+      chunks: sizes of chunks along t, y, x as xarray takes them; None: files are read into memory.
+        Needs the extra `dask`.
+      repair: False refuses an input that needs a repair: values or dates changed, lost or guessed
+        without being declared in it or asked for here.
 
     Raises:
       ValueError: names the variable, what was found and what was expected.
-      ImportError: a GeoTIFF or a mask file needs the extra `geo`.
+      ImportError: a GeoTIFF, a mask file or `match` needs the extra `geo`, `chunks` `dask`.
     """
-    if (start is None) != (step is None):
-        raise ValueError(f"start and step: got {start=}, {step=}, expected both or neither")
-    begin = None if start is None else _date(start)
-    if step is not None and not step > 0:
-        raise ValueError(f"step: got {step}, expected days > 0")
-    if isinstance(path_or_glob, xr.Dataset):
-        ds, said = standard_names(path_or_glob)
-        numbered = False
-    else:
-        ds, said, numbered = read(path_or_glob, start=begin, step=step)
-    ds = with_grid_mapping(ds)
-    ds, cleaned = clean(ds)
-    said += cleaned
-    if not numbered:
-        ds, dated = tidy_dates(ds)
-        said += dated
-    if begin is not None and not numbered:
-        early = int((ds["t"].values < begin).sum())
-        dates = ds.sizes["t"] - early
-        ds = align_cube(ds, start=begin, step=step)
-        periods = f"{ds.sizes['t']} periods of {step:g} days from {start}"
-        said.append(f"{dates} dates put into {periods}; {early} before it left out")
+    begin = _checked(start, step, match, chunks)
+    found = parts(path_or_glob, start=begin, step=step, chunks=chunks)
+    said = [line for part in found for line in part.said]
+    found = [_tidy(part, alone=len(found) == 1) for part in found]
+    said += [line for part in found for line in part.said]
+    cubes, told = [part.ds for part in found], []
+    if match is not None:
+        cubes, told = matched(cubes, match)
+    ds, together = joined(cubes)
+    said += told + together
+    if not all(part.numbered for part in found):
+        if len(found) > 1:
+            ds, dated = tidy_dates(ds)
+            said += dated
+        if begin is not None:
+            ds, dated = _in_periods(ds, begin, step)
+            said += dated
     ds, masked = with_mask(ds, mask)
     said += masked
-    for line in said:
+    unasked = repairs(said)
+    if unasked and not repair:
+        listed = "\n".join(unasked)
+        raise ValueError(f"repairs: got {len(unasked)} to make, expected none:\n{listed}")
+    counts = funnel(ds)
+    for line in [*said, counts]:
         log.info("%s", line)
     earlier = ds.attrs.get("s1jax_repairs", "")
-    counts = funnel(ds)
-    log.info("%s", counts)
-    repairs = "\n".join([*filter(None, [earlier]), *said])
-    return ds.assign_attrs(s1jax_repairs=repairs, s1jax_funnel=counts)
+    lines = "\n".join([*filter(None, [earlier]), *said])
+    return ds.assign_attrs(s1jax_repairs=lines, s1jax_funnel=counts)
 
 
-def _date(start):
+def _checked(start, step, match, chunks):
+    """Beginning of period 1; the other options are looked at."""
+    if (start is None) != (step is None):
+        raise ValueError(f"start and step: got {start=}, {step=}, expected both or neither")
+    if step is not None and not step > 0:
+        raise ValueError(f"step: got {step}, expected days > 0")
+    if match not in (None, "s1", "s2"):
+        raise ValueError(f"match: got {match!r}, expected 's1', 's2' or None")
+    if chunks is not None and find_spec("dask") is None:
+        raise ImportError("chunks needs the extra `dask`: pip install 's1jax[dask]'")
+    if start is None:
+        return None
     try:
         return pd.Timestamp(start).to_datetime64().astype("datetime64[ns]")
     except ValueError as error:
         raise ValueError(f"start: got {start!r}, expected a date such as 2023-11-01") from error
+
+
+def _tidy(part: Part, *, alone: bool) -> Part:
+    """The part with its values and dates in order; and what was said of that only."""
+    ds, said = clean(with_grid_mapping(part.ds))
+    if not part.numbered:
+        # of several sensors, regular days are told once all their dates are together
+        ds, dated = tidy_dates(ds, complete=alone)
+        said += dated
+    return Part(ds, said, part.numbered)
+
+
+def _in_periods(ds, begin, step):
+    """Dated planes in periods of their own."""
+    if ds.chunks:
+        log.info("periods of %g days: the cube in chunks is read into memory", step)
+    early, before = int((ds["t"].values < begin).sum()), ds.sizes["t"]
+    ds = align_cube(ds, start=begin, step=step)
+    day = np.datetime_as_string(begin, unit="D")
+    periods = f"{ds.sizes['t']} periods of {step:g} days from {day}"
+    return ds, [f"{ASKED}{before - early} dates put into {periods}; {early} before it left out"]

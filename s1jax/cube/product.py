@@ -114,6 +114,8 @@ def fill_product(
 def write(ds: xr.Dataset, path: str | Path, *, tile: int | None = None) -> None:
     """The cube in a file: NetCDF (.nc, deflated) or Zarr (.zarr), CRS and coordinates as they are.
 
+    A cube in chunks is written chunk by chunk.
+
     Args:
       ds: the cube.
       path: .nc or .zarr; replaced where it exists.
@@ -141,6 +143,10 @@ def write(ds: xr.Dataset, path: str | Path, *, tile: int | None = None) -> None:
                 min(tile, size) if dim in ("y", "x") else size
                 for dim, size in variable.sizes.items()
             )
+        if path.suffix == ".zarr" and variable.chunks is not None:
+            # a task writes whole chunks of the store, and those are of one size
+            of = variable.encoding.get("chunks", tuple(map(max, variable.chunks)))
+            variable = variable.chunk(dict(zip(variable.dims, of, strict=True)))
         out[name] = variable
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".nc":

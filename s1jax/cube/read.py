@@ -1,113 +1,166 @@
-"""Files as they are, before anything is repaired: NetCDF, Zarr, GeoTIFFs of numbered periods."""
+"""Inputs as they are, before anything is repaired: files of any door, tables, Datasets."""
 
 import glob
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from s1jax.cube import geotiff
-from s1jax.cube.names import standard_names
+from s1jax.cube import csv_pair, geotiff, period_files, sits, stack
+from s1jax.cube.join import joined
+from s1jax.cube.names import BANDS, VARIABLES, present, standard_names
+from s1jax.cube.notes import NAMED
+from s1jax.cube.numbered import DAY, with_dates
+from s1jax.cube.planes import Chunks
+from s1jax.cube.stored import is_zarr, read_dataset
 
-DAY = np.timedelta64(86_400_000_000_000, "ns")
-"""One day on the time axis of a cube."""
+__all__ = ["DAY", "Part", "Source", "files_of", "parts", "read", "read_dataset"]
+
+Source = str | Path | xr.Dataset | xr.DataArray
+"""What one part of a cube may come as."""
+
+
+class Part(NamedTuple):
+    """All variables of a cube, or those of one sensor."""
+
+    ds: xr.Dataset
+    """(t, y, x), standard names, dated."""
+    said: list[str]
+    numbered: bool
+    """Its planes were numbered, and dated by `start` and `step`."""
 
 
 def files_of(path_or_glob: str | Path) -> list[Path]:
-    """The files a path, a folder of GeoTIFFs or a glob stands for, in order of name.
+    """The files a path, a folder or a glob stands for, in order of name.
+
+    Of a folder: its GeoTIFFs named period_NN, else all of them, else its CSVs.
 
     Raises:
       ValueError: there is none.
     """
     path = Path(path_or_glob).expanduser()
-    if path.is_dir() and path.suffix != ".zarr" and not (path / "zarr.json").exists():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in geotiff.SUFFIXES)
-        if not files:
-            raise ValueError(f"{path}: got a folder without .tif files, expected period_NN.tif")
+    if path.is_dir() and not is_zarr(path) and path.suffix != ".zarr":
+        inside = sorted(path.iterdir())
+        images = [p for p in inside if p.suffix.lower() in geotiff.SUFFIXES]
         # a mask may lie beside the periods
-        files = [p for p in files if geotiff.PERIOD.search(p.stem)] or files
-    else:
-        files = [path] if path.exists() else [Path(p) for p in sorted(glob.glob(str(path)))]
-        if not files:
-            raise ValueError(f"{path}: got no such file, expected NetCDF, Zarr or GeoTIFFs")
+        periods = [p for p in images if period_files.PERIOD.search(p.stem)]
+        tables = [p for p in inside if p.suffix.lower() == csv_pair.SUFFIX]
+        if not images and not tables:
+            got = "a folder without .tif or .csv files"
+            raise ValueError(f"{path}: got {got}, expected period_NN.tif, or files of sits")
+        return periods or images or tables
+    files = [path] if path.exists() else [Path(p) for p in sorted(glob.glob(str(path)))]
+    if not files:
+        raise ValueError(f"{path}: got no such file, expected NetCDF, Zarr, GeoTIFFs or CSVs")
     return files
 
 
 def read(
-    path_or_glob: str | Path, *, start: np.datetime64 | None, step: float | int | None
+    path_or_glob: str | Path,
+    *,
+    start: np.datetime64 | None,
+    step: float | int | None,
+    chunks: Chunks = None,
 ) -> tuple[xr.Dataset, list[str], bool]:
     """The cube in the files, (t, y, x) with VV, VH, S2ndvi as they are stored.
 
     With it come what was said and whether its planes were numbered and dated by `start`, `step`.
 
-    `t` is as stored; for GeoTIFFs, and for a file without dates, the centre of the numbered period.
+    `t` is as stored; for GeoTIFFs of periods, and for a file without dates, the centre of the
+    numbered period. Sensors with dates of their own are joined on the union of them.
 
     Args:
-      path_or_glob: NetCDF or Zarr; folder or glob of GeoTIFFs.
+      path_or_glob: as of `parts`.
       start: beginning of period 1; needed where the files hold no dates.
       step: length of a period, days; as `start`.
+      chunks: sizes of chunks; in memory where None.
 
     Raises:
-      ValueError: unreadable file, missing variable or dimension, no date.
+      ValueError: unreadable file, missing variable or dimension, no date, or sensors on two grids.
     """
-    files = files_of(path_or_glob)
-    if files[0].suffix.lower() in geotiff.SUFFIXES:
-        numbers = geotiff.period_numbers(files)
-        ds, said = geotiff.read_periods(files, numbers)
-        centre = _numbered(ds["t"].values, start, step, str(path_or_glob))
-        return ds.assign_coords(t=centre), said, True
-    if len(files) != 1:
-        raise ValueError(f"{path_or_glob}: got {len(files)} files, expected one NetCDF or Zarr")
-    ds, said = read_dataset(files[0])
-    ds, renamed = standard_names(ds)
-    said += renamed
-    if "t" not in ds.coords or not np.issubdtype(ds["t"].dtype, np.datetime64):
-        centre = _numbered(np.arange(1, ds.sizes["t"] + 1), start, step, str(files[0]))
-        said.append("no dates in the file: its planes are numbered periods")
-        return ds.assign_coords(t=centre), said, True
-    return ds.assign_coords(t=ds["t"].astype("datetime64[ns]")), said, False
+    found = parts(path_or_glob, start=start, step=step, chunks=chunks)
+    ds, said = joined([part.ds for part in found])
+    said = [line for part in found for line in part.said] + said
+    return ds, said, all(part.numbered for part in found)
 
 
-def read_dataset(path: Path) -> tuple[xr.Dataset, list[str]]:
-    """The Dataset of a NetCDF or Zarr store, in memory, and how many values its fills took.
+def parts(
+    source: Source | Iterable[Source],
+    *,
+    start: np.datetime64 | None,
+    step: float | int | None,
+    chunks: Chunks = None,
+) -> list[Part]:
+    """What the input is made of: one part, or one for each sensor; together VV, VH and S2ndvi.
+
+    Args:
+      source: NetCDF or Zarr; folder or glob of GeoTIFFs of periods, or of sits; one GeoTIFF of many
+        dates; CSV; a Dataset, a DataArray with named bands; or several of those, a part each (CSVs
+        are one).
+      start: beginning of period 1; needed where there are no dates.
+      step: length of a period, days; as `start`.
+      chunks: sizes of chunks; files stay in memory, and Datasets as they are, where None.
 
     Raises:
-      ValueError: the file cannot be read.
+      ValueError: unreadable input, missing variable or dimension, or no date.
     """
-    zarr = path.is_dir()
-    try:
-        options = {"engine": "zarr", "consolidated": None} if zarr else {"engine": _engine(path)}
-        with xr.open_dataset(path, decode_coords="all", **options) as stored:
-            ds = stored.load()
-        said = []
-        fills = {
-            name: ds[name].encoding["_FillValue"]
-            for name in ds.data_vars
-            if ds[name].dtype.kind == "f"
-            and not np.isnan(ds[name].encoding.get("_FillValue", np.nan))
-        }
-        if fills:
-            with xr.open_dataset(path, decode_cf=False, **options) as raw:
-                for name, fill in fills.items():
-                    count = int((raw[name] == fill).sum())
-                    if count:
-                        said.append(f"{name}: {count:,} values of nodata {fill:g} are missing")
-    except (OSError, KeyError, TypeError) as error:
-        kind = "Zarr store" if zarr else "NetCDF file"
-        raise ValueError(f"{path}: cannot be read, expected a {kind} ({error})") from error
-    return ds, said
+    alone = isinstance(source, Source)
+    sources = [source] if alone else [*source]
+    if all(isinstance(s, str | Path) and Path(s).suffix.lower() == ".csv" for s in sources):
+        files = [path for s in sources for path in files_of(s)]
+        read_as = [_Raw(*csv_pair.read_tables(files), str(files[0]))]
+    else:
+        read_as = [raw for s in sources for raw in _raw(s, chunks)]
+    found = []
+    for raw in read_as:
+        needed = tuple(VARIABLES) if len(read_as) == 1 else ()
+        ds, named = standard_names(raw.ds, needed=needed)
+        ds, told, numbered = with_dates(ds, start, step, raw.where)
+        if chunks is not None and not ds.chunks:
+            sizes = chunks if isinstance(chunks, dict) else dict.fromkeys(("t", "y", "x"), chunks)
+            ds = ds.chunk({dim: size for dim, size in sizes.items() if dim in ds.dims})
+        found.append(Part(ds, [*raw.said, *named, *told], numbered))
+    got = sorted(str(name) for part in found for name in present(part.ds))
+    for name in VARIABLES:
+        if name not in got:
+            raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
+    return found
 
 
-def _engine(path: Path) -> str:
-    """What reads the file: classic NetCDF begins with CDF, NetCDF-4 is HDF5."""
-    with path.open("rb") as file:
-        return "scipy" if file.read(3) == b"CDF" else "h5netcdf"
+class _Raw(NamedTuple):
+    """A Dataset under any names."""
+
+    ds: xr.Dataset
+    said: list[str]
+    where: str
 
 
-def _numbered(number, start, step, where):
-    """Centre of period p, start + step (p - 1) + step / 2."""
-    if start is None or step is None:
-        got = f"start={start}, step={step}"
-        raise ValueError(f"{where}: no date in the files; got {got}, expected a date and days")
-    offset = (number.astype(float) - 0.5) * float(step) * DAY.astype(float)
-    return start.astype("datetime64[ns]") + np.round(offset).astype("timedelta64[ns]")
+def _raw(source, chunks):
+    """The Datasets in one source."""
+    if isinstance(source, xr.Dataset):
+        return [_Raw(source, [], "Dataset")]
+    if isinstance(source, xr.DataArray):
+        bands = set(BANDS) & set(source.dims)
+        ds = source.to_dataset(name="cube" if bands or source.name is None else source.name)
+        return [_Raw(ds.assign_attrs({k: source.attrs[k] for k in {"crs"} & {*source.attrs}}), [],
+                     "DataArray")]  # fmt: skip
+    files = files_of(source)
+    suffix = files[0].suffix.lower()
+    if suffix == csv_pair.SUFFIX:
+        return [_Raw(*csv_pair.read_tables(files), str(source))]
+    if suffix not in geotiff.SUFFIXES:
+        return [_Raw(*read_dataset(path, chunks), str(path)) for path in files]
+    if any(sits.is_sits(path) for path in files):
+        cubes, said = sits.read_sits(files, chunks)
+        return [_Raw(ds, [] if k else said, str(source)) for k, ds in enumerate(cubes)]
+    if not period_files.PERIOD.search(files[0].stem) or len(files) == 1:
+        stacks = [path for path in files if stack.is_stack(geotiff.read_header(path))]
+        if stacks:
+            found = [_Raw(*stack.read_stack(path, chunks), str(path)) for path in stacks]
+            aside = [path.name for path in files if path not in stacks]
+            if aside:
+                found[0].said.append(f"{NAMED}files without dates are left aside: {aside}")
+            return found
+    return [_Raw(*period_files.read_periods(files, chunks), str(source))]

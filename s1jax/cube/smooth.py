@@ -23,8 +23,9 @@ def despeckle(ds: xr.Dataset, *, sizes: tuple[int, ...] = (3, 7)) -> xr.Dataset:
 
     Each is the mean over neighbours (`speckle.mean`) of its variable inside `mask`, where there is
     one, and NaN outside; older ones are replaced. It is made of the whole cube, so do this
-    before the cube is cut into tiles. A single row or column has no neighbours that could be
-    trusted to be near: such a cube, of points say, is returned as it is, and the log says so.
+    before the cube is cut into tiles; one in chunks is read into memory. A single row or column has
+    no neighbours that could be trusted to be near: such a cube, of points say, is returned as it
+    is, and the log says so.
 
     Args:
       ds: aligned cube (`align_cube`); its orbits are filtered apart.

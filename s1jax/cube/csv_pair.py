@@ -1,0 +1,142 @@
+"""Places in tables: one row a place and date, VV and VH in one file and NDVI in another."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from s1jax.cube.names import VARIABLES, variable_of
+from s1jax.cube.notes import ASKED
+
+SUFFIX = ".csv"
+_TIME = ("index", "date", "time", "t")
+_IDENTITY = ("location_id", "sample_id", "id")
+_DEGREES = {"latitude": "lat", "longitude": "lon", "lat": "lat", "lon": "lon"}
+
+
+def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[str]]:
+    """Dataset (t, y, x = 1) of places on y, t every date of any table, NaN where it has no row.
+
+    On y are lat, lon, label where the tables have them, and the name of the place, `location_id`.
+    A row belongs to a place by its location_id, sample_id or id, else by latitude and longitude.
+
+    Raises:
+      ValueError: unreadable table, a column is missing or not numbers, a variable is in two tables,
+        a place has two rows of one date, or tables disagree about a place.
+    """
+    tables = {path: _table(path) for path in files}
+    key = _key(tables)
+    places = pd.concat([table[key] for table in tables.values()]).drop_duplicates(key)
+    index = _index(places, key)
+    t = pd.DatetimeIndex(sorted(set().union(*(table["t"] for table in tables.values()))))
+    values = {}
+    for path, table in tables.items():
+        row, column = index.get_indexer(_index(table, key)), t.get_indexer(table["t"])
+        twice = pd.DataFrame({"row": row, "t": column}).duplicated()
+        if twice.any():
+            place = table.loc[twice.to_numpy(), [*key, "t"]].iloc[0].to_dict()
+            raise ValueError(f"{path}: got {int(twice.sum())} rows twice, as {place}, expected one")
+        for name in (n for n in VARIABLES if n in table):
+            if name in values:
+                raise ValueError(f"{name}: got it in two of {_list(files)}, expected it in one")
+            value = np.full((len(t), len(index), 1), np.nan, np.float32)
+            value[column, row, 0] = table[name]
+            values[name] = (("t", "y", "x"), value)
+    on_y = {
+        name: ("y", found)
+        for name in ("lat", "lon", "label")
+        if (found := _of_place(tables, key, index, name)) is not None
+    }
+    if key[0] == "place":
+        on_y["location_id"] = ("y", index.to_numpy().astype(str))
+    coords = {"t": t.to_numpy().astype("datetime64[ns]"), "y": np.arange(len(index)), "x": [0]}
+    return xr.Dataset({**values, **on_y}, coords), _counts(tables, key, index, t)
+
+
+def _table(path):
+    """Columns t, place, lat, lon, label, VV, VH, S2ndvi, whichever there are."""
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read, expected CSV ({error})") from error
+    names, given = {}, [str(column) for column in table.columns]
+    lower = {column.lower(): column for column in reversed(given)}
+    for wanted, aliases in {"t": _TIME, "place": _IDENTITY}.items():
+        found = next((lower[alias] for alias in aliases if alias in lower), None)
+        names |= {found: wanted} if found else {}
+    names |= {lower[k]: v for k, v in _DEGREES.items() if k in lower}
+    names |= {lower["label"]: "label"} if "label" in lower else {}
+    bands = {column: variable_of(column) for column in given if variable_of(column)}
+    if "t" not in names.values() or not bands or len(set(bands.values())) < len(bands):
+        raise ValueError(
+            f"{path}: got columns {given}, expected Index and one of VV, VH, NDVI each"
+        )
+    table = table.rename(columns=names | bands)[[*names.values(), *bands.values()]]
+    for column in {"lat", "lon", *bands.values()} & set(table):
+        if table[column].dtype.kind not in "iuf":
+            got = table[column].iloc[pd.to_numeric(table[column], errors="coerce").isna().argmax()]
+            raise ValueError(f"{path}: {column}: got {got!r}, expected numbers")
+    try:
+        dates = pd.to_datetime(table["t"].astype(str), format="ISO8601")
+    except ValueError as error:
+        got = f"{table['t'].iloc[0]!r} ..."
+        raise ValueError(f"{path}: Index: got {got}, expected dates as 2023-11-07") from error
+    return table.assign(t=dates)
+
+
+def _key(tables):
+    """Columns that tell places apart in all tables."""
+    for key in (["place"], ["lat", "lon"]):
+        if all(set(key) <= set(table) for table in tables.values()):
+            return key
+    got = {path.name: sorted(table) for path, table in tables.items()}
+    raise ValueError(f"places: got {got}, expected location_id or latitude and longitude in each")
+
+
+def _index(table, key):
+    """Places of the rows of a table; degrees to a centimetre, so that text does not part them."""
+    if len(key) == 1:
+        return pd.Index(table[key[0]])
+    return pd.MultiIndex.from_frame(table[key].round(7))
+
+
+def _of_place(tables, key, index, name):
+    """What all tables say of each place; None where none has that column."""
+    known = None
+    for path, table in tables.items():
+        if name not in table:
+            continue
+        of = pd.Series(table[name].to_numpy(), _index(table, key)).dropna()
+        spread = of.groupby(level=list(range(of.index.nlevels)), sort=False)
+        own = spread.first()
+        split = spread.max() - spread.min() > 1e-6 if name != "label" else spread.nunique() > 1
+        if split.any():
+            raise ValueError(f"{path}: {name}: got several of place {split.idxmax()}, expected one")
+        if known is not None:
+            other = known.reindex(own.index)
+            differs = (other - own).abs() > 1e-6 if name != "label" else other != own
+            differs &= other.notna()
+            if differs.any():
+                place = differs.idxmax()
+                got, expected = own[place], other[place]
+                raise ValueError(f"{path}: {name} of place {place}: {got=}, {expected=}")
+        known = own if known is None else known.combine_first(own)
+    if known is None:
+        return None
+    found = known.reindex(index).to_numpy()
+    return found if found.dtype.kind in "iuf" else np.where(pd.isna(found), "", found).astype(str)
+
+
+def _counts(tables, key, index, t):
+    """What the outer join put together."""
+    said = [f"{ASKED}{len(tables)} tables joined: {len(index)} places, {len(t)} dates"]
+    for path, table in tables.items():
+        lacks = len(index) - _index(table, key).nunique(), len(t) - table["t"].nunique()
+        if any(lacks):
+            said.append(f"{ASKED}{path.name} is without {lacks[0]} places and {lacks[1]} dates")
+    return said
+
+
+def _list(files):
+    return [path.name for path in files]

@@ -1,0 +1,118 @@
+"""Counts and extremes of every date of a cube: all that its repair needs to know of the whole."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Int
+
+_PLANE = ("y", "x")
+
+
+class Facts(NamedTuple):
+    """Of one variable; from `count` on without its fills, dead pixels and constant planes.
+
+    A plane is constant where all its values are one: at least 2, and half of the pixels that ever
+    have any. A pixel is dead on a date where it is exactly 0 in all bands, of two or more.
+    """
+
+    infinite: int
+    """Values of +-inf."""
+    filled: dict[float, int]
+    """Values of each declared fill."""
+    constant: Bool[np.ndarray, "time"]
+    dead: Int[np.ndarray, "time"]
+    """Dead pixels, the same of all variables."""
+    count: Int[np.ndarray, "time"]
+    """Values."""
+    low: float
+    high: float
+    negative: int
+    """Values below 0 ..."""
+    positive: int
+    """... and above."""
+
+
+def facts_of(
+    ds: xr.Dataset, fills: Mapping[str, tuple[float, ...]]
+) -> tuple[dict[str, xr.DataArray], dict[str, Facts]]:
+    """Each variable of `fills`, float32, NaN where missing or dead; and its facts.
+
+    Constant planes are still among the values. Of a cube in chunks the values stay in chunks, and
+    the facts of all variables are computed in one pass.
+
+    Args:
+      ds: cube (t, y, x).
+      fills: values that are missing, of each variable.
+    """
+    values, lazy = {}, {}
+    for name, of in fills.items():
+        value = ds[name].drop_vars([c for c in ds[name].coords if c != "t"])
+        missing = np.isinf(value)
+        lazy[f"{name} infinite"] = missing.sum()
+        for fill in of:
+            hit = value == (np.asarray(fill, value.dtype) if value.dtype.kind == "f" else fill)
+            lazy[f"{name} fill {fill!r}"] = hit.sum()
+            missing = missing | hit
+        # missing first: a fill may be too large for float32
+        values[name] = value.where(~missing).astype(np.float32)
+        lazy |= _extremes(values[name], f"{name} with dead")
+        lazy[f"{name} seen"] = values[name].notnull().any("t").sum()
+    dead = _dead([*values.values()])
+    lazy["dead"] = xr.zeros_like(ds["t"], dtype=int) if dead is None else dead.sum(_PLANE)
+    for name in fills:
+        if dead is not None:
+            values[name] = values[name].where(~dead)
+        lazy |= _extremes(values[name], name)
+        lazy[f"{name} negative"] = (values[name] < 0).sum(_PLANE)
+        lazy[f"{name} positive"] = (values[name] > 0).sum(_PLANE)
+    computed = xr.Dataset({key: v.drop_vars(list(v.coords)) for key, v in lazy.items()}).compute()
+    found = {key: np.asarray(value.values) for key, value in computed.items()}
+    return values, {name: _facts(found, name, of) for name, of in fills.items()}
+
+
+def undeclared_integer(variable: xr.DataArray) -> bool:
+    """Whether values are stored as whole numbers of two bytes or more without a scale."""
+    scaled = variable.encoding.get("scale_factor", 1) != 1
+    dtype = np.dtype(variable.encoding.get("dtype", variable.dtype))
+    whole = variable.dtype if variable.dtype.kind in "iu" else dtype
+    return whole.kind in "iu" and whole.itemsize >= 2 and not scaled
+
+
+def _dead(values):
+    """Where all bands are exactly 0; None where that says nothing."""
+    if len(values) < 2:
+        return None
+    dead = values[0] == 0
+    for value in values[1:]:
+        dead = dead & (value == 0)
+    return dead
+
+
+def _extremes(value, key):
+    there = value.notnull()
+    return {
+        f"{key} count": there.sum(_PLANE),
+        f"{key} low": value.where(there, np.float32(np.inf)).min(_PLANE, skipna=False),
+        f"{key} high": value.where(there, np.float32(-np.inf)).max(_PLANE, skipna=False),
+    }
+
+
+def _facts(found, name, fills):
+    plane = {key: found[f"{name} with dead {key}"] for key in ("count", "low", "high")}
+    least = max(2, found[f"{name} seen"] / 2)
+    constant = (plane["count"] >= least) & (plane["low"] == plane["high"])
+    kept = ~constant
+    count = np.where(kept, found[f"{name} count"], 0)
+    return Facts(
+        infinite=int(found[f"{name} infinite"]),
+        filled={fill: int(found[f"{name} fill {fill!r}"]) for fill in fills},
+        constant=constant,
+        dead=found["dead"],
+        count=count,
+        low=float(found[f"{name} low"][kept].min(initial=np.inf)),
+        high=float(found[f"{name} high"][kept].max(initial=-np.inf)),
+        negative=int(found[f"{name} negative"][kept].sum()),
+        positive=int(found[f"{name} positive"][kept].sum()),
+    )

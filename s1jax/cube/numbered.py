@@ -1,0 +1,98 @@
+"""Dates of planes: their own, in text or as numbers, or those of numbered periods."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from s1jax.cube.notes import ASKED, NAMED
+
+DAY = np.timedelta64(86_400_000_000_000, "ns")
+"""One day on the time axis of a cube."""
+
+
+def with_dates(
+    ds: xr.Dataset, start: np.datetime64 | None, step: float | int | None, where: str
+) -> tuple[xr.Dataset, list[str], bool]:
+    """The cube with datetime64[ns] on `t`, what was said, and whether its planes were numbered.
+
+    Dates in text (ISO 8601) or as numbers like 20231107 are read as dates. Other whole numbers from
+    1 up, ascending, are numbers of periods, and numbers left out are put in as missing; any other
+    axis is numbered by position. Numbered planes get the centre of period p,
+    start + step (p - 1/2).
+
+    Args:
+      ds: cube with the dimension `t`.
+      start: beginning of period 1; needed where there are no dates.
+      step: length of a period, days; as `start`.
+      where: name of the input, for messages.
+
+    Raises:
+      ValueError: no dates and no `start` and `step`, text that is no date, or numbers of which
+        more than half are left out.
+    """
+    t = ds["t"].values if "t" in ds.coords else np.arange(1, ds.sizes["t"] + 1)
+    if np.issubdtype(t.dtype, np.datetime64):
+        return ds.assign_coords(t=("t", t.astype("datetime64[ns]"), _attrs(ds))), [], False
+    if t.dtype.kind in "USOT" or _spelt(t):
+        return ds.assign_coords(t=_parsed(t, where)), [f"{NAMED}t ({t.dtype}) read as dates"], False
+    number, said, how = np.arange(1, t.size + 1), [], "its planes are periods by position"
+    if t.dtype.kind in "iu" and t[0] >= 1 and (np.diff(t) > 0).all():
+        number, how = np.arange(1, t[-1] + 1), "its planes are numbered periods"
+        absent = np.setdiff1d(number, t)
+        if absent.size > t.size:
+            got = f"{t.size} numbers from {t[0]} to {t[-1]}"
+            raise ValueError(
+                f"{where}: t: got {got}, expected dates, or at least half of all periods"
+            )
+        if absent.size:
+            listed = ", ".join(map(str, absent))
+            said.append(f"periods {listed} left out of the file are missing on their dates")
+            ds = with_all(ds, number)
+    centre = centres(number, start, step, where)
+    said.append(f"{ASKED}no dates in the file: {how}, dated by start and step")
+    return ds.assign_coords(t=centre), said, True
+
+
+def centres(
+    number: np.ndarray, start: np.datetime64 | None, step: float | int | None, where: str
+) -> np.ndarray:
+    """datetime64[ns] of the centre of period p, start + step (p - 1/2).
+
+    Raises:
+      ValueError: `start` or `step` is None.
+    """
+    if start is None or step is None:
+        got = f"start={start}, step={step}"
+        raise ValueError(f"{where}: no date in the files; got {got}, expected a date and days")
+    offset = (number.astype(float) - 0.5) * float(step) * DAY.astype(float)
+    return start.astype("datetime64[ns]") + np.round(offset).astype("timedelta64[ns]")
+
+
+def with_all(ds: xr.Dataset, expected: np.ndarray | pd.Index) -> xr.Dataset:
+    """The cube on `expected` dates or numbers, missing where it has none; s1_track is 0 there."""
+    whole = {n: ds[n].dtype for n in ("s1_track",) if n in ds.variables}
+    fill = {
+        name: np.array("", variable.dtype) if variable.dtype.kind in "US" else np.nan
+        for name, variable in ds.variables.items()
+        if "t" in variable.dims and variable.dtype.kind not in "mM"
+    }
+    ds = ds.reindex(t=expected, fill_value={**fill, **dict.fromkeys(whole, 0)})
+    return ds.assign_coords({name: ds[name].astype(dtype) for name, dtype in whole.items()})
+
+
+def _attrs(ds):
+    return ds["t"].attrs if "t" in ds.coords else {}
+
+
+def _spelt(t):
+    """Whether whole numbers are dates spelt yyyymmdd."""
+    return t.dtype.kind in "iu" and t.size > 0 and t.min() >= 19_500_101 and t.max() <= 21_001_231
+
+
+def _parsed(t, where):
+    try:
+        dates = pd.to_datetime(pd.Index(t).astype(str), format="ISO8601")
+    except ValueError as error:
+        got = f"{str(t[0])!r} ({t.dtype})"
+        raise ValueError(f"{where}: t: got {got}, expected dates as 2023-11-07") from error
+    return dates.to_numpy().astype("datetime64[ns]")

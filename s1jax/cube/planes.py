@@ -1,0 +1,166 @@
+"""Planes of GeoTIFFs piled up to a cube: at once in memory, or read a chunk at a time."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from s1jax.cube.geotiff import Header, read_bands, same_grid
+from s1jax.cube.notes import DECLARED
+from s1jax.progress import bar
+
+Chunks = int | str | dict | None
+"""Sizes of chunks as xarray takes them; None: all in memory."""
+
+_ROWS = 256
+"""Rows of a chunk of a file that holds many dates: reading one date reads them all."""
+
+
+class Plane(NamedTuple):
+    """Where the values of one variable on one date are: value = stored * scale + offset."""
+
+    path: Path
+    band: int
+    """From 0."""
+    scale: float
+    offset: float
+    nodata: tuple[float, ...]
+    """What the file declares as missing, of the values stored."""
+    assumed: tuple[float, ...] = ()
+    """What is missing though the file does not say so."""
+
+
+def plane_of(path: Path, band: int, head: Header) -> Plane:
+    """The plane as its file declares it."""
+    fill = () if head.nodata[band] is None else (head.nodata[band],)
+    return Plane(path, band, head.scale[band], head.offset[band], fill)
+
+
+def cube_of(
+    planes: Mapping[str, Sequence[Plane | None]],
+    heads: Mapping[Path, Header],
+    chunks: Chunks = None,
+) -> tuple[xr.Dataset, list[str]]:
+    """Dataset (t, y, x) without dates, float32, NaN where missing, and how much is.
+
+    With `chunks` nothing stays in memory; the fills are counted in one pass over the files.
+
+    Args:
+      planes: of each variable, one a date; None where there is none.
+      heads: of every file.
+      chunks: sizes along t, y, x; where they do not say, a date each, or strips of a file that has
+        all dates.
+
+    Raises:
+      ValueError: unreadable file, or grids that differ.
+    """
+    paths = [*heads]
+    for path in paths[1:]:
+        same_grid(heads[paths[0]], heads[path], paths[0], path)
+    first = heads[paths[0]]
+    dtype = np.result_type(*(d for head in heads.values() for d in head.dtype))
+    raw = _loaded(planes, first.shape, dtype) if chunks is None else None
+    variables, counts = {}, {}
+    for name, of in planes.items():
+        stored = _lazy(of, first.shape, dtype, chunks) if raw is None else raw.pop(name)
+        value, filled = _decoded(stored, of, dtype)
+        own = {plane.path: plane.band for plane in of if plane is not None}
+        units = {heads[path].units[band] for path, band in own.items()} - {None, ""}
+        if len(units) > 1:
+            raise ValueError(f"{name}: units: got {sorted(units)}, expected one")
+        value.attrs = {"units": units.pop()} if units else {}
+        whole = {p.scale for p in of if p is not None} == {1.0} and dtype.kind in "iu"
+        value.encoding = {"dtype": dtype} if whole else {}
+        variables[name] = value
+        counts |= {f"{name} {fill!r}": count for fill, count in filled.items()}
+    counts = xr.Dataset(counts).compute()
+    said = [
+        line
+        for name, of in planes.items()
+        for line in _lines(name, of, {k: int(v) for k, v in counts.items()})
+    ]
+    a, _, c, _, e, f = first.transform
+    coords = {
+        "y": f + e * (np.arange(first.shape[0]) + 0.5),
+        "x": c + a * (np.arange(first.shape[1]) + 0.5),
+    }
+    return xr.Dataset(variables, coords, {"crs": first.crs} if first.crs else {}), said
+
+
+def _loaded(planes, shape, dtype):
+    """Stored values of all planes in memory, each file opened once."""
+    raw = {name: np.zeros((len(of), *shape), dtype) for name, of in planes.items()}
+    wanted = defaultdict(list)
+    for name, of in planes.items():
+        for k, plane in enumerate(of):
+            if plane is not None:
+                wanted[plane.path].append((name, k, plane.band))
+    for path, places in bar([*wanted.items()], "GeoTIFF", "file"):
+        bands = read_bands(path, [band for _, _, band in places])
+        for (name, k, _), values in zip(places, bands, strict=True):
+            raw[name][k] = values
+    return {name: xr.DataArray(values, dims=("t", "y", "x")) for name, values in raw.items()}
+
+
+def _lazy(planes, shape, dtype, chunks):
+    """Stored values, read where and when they are needed: chunks of numbers become chunks read."""
+    files = {plane.path for plane in planes if plane is not None}
+    rows = {"t": len(planes), "y": _ROWS} if len(files) == 1 else {"t": 1, "y": shape[0]}
+    given = dict.fromkeys(("t", "y", "x"), chunks) if isinstance(chunks, int) else chunks
+    sizes = rows | {"x": shape[1]} | (given if isinstance(given, dict) else {})
+    index = [
+        xr.DataArray(np.arange(n), dims=dim).chunk({dim: sizes[dim]})
+        for dim, n in zip(("t", "y", "x"), (len(planes), *shape), strict=True)
+    ]
+
+    def _read(t, y, x):
+        t, y, x = (np.ravel(i) for i in (t, y, x))
+        rows, columns = slice(y[0], y[-1] + 1), slice(x[0], x[-1] + 1)
+        block = np.zeros((t.size, y.size, x.size), dtype)
+        for path in dict.fromkeys(planes[k].path for k in t if planes[k] is not None):
+            at = [i for i, k in enumerate(t) if planes[k] is not None and planes[k].path == path]
+            block[at] = read_bands(path, [planes[t[i]].band for i in at], rows, columns)
+        return block
+
+    return xr.apply_ufunc(_read, *index, dask="parallelized", output_dtypes=[dtype])
+
+
+def _decoded(stored, planes, dtype):
+    """Values, float32, NaN where missing; and the number of each fill among those stored."""
+    there = xr.DataArray([plane is not None for plane in planes], dims="t")
+    known = [plane or Plane(Path(), 0, 1.0, 0.0, ()) for plane in planes]
+    exact = dtype if dtype.kind == "f" else np.dtype(np.float64)
+    missing, filled = ~there, {}
+    for fill in _fills(planes):
+        has = xr.DataArray([fill in (*p.nodata, *p.assumed) for p in known], dims="t")
+        with np.errstate(over="ignore"):  # a fill beyond float32 is stored as infinite
+            hit = (stored == np.asarray(fill).astype(exact)) & has
+        filled[fill] = hit.sum()
+        missing = missing | hit
+    scale, offset = (
+        xr.DataArray(np.array([getattr(plane, key) for plane in known]), dims="t")
+        for key in ("scale", "offset")
+    )
+    value = stored
+    if (scale != 1).any() or (offset != 0).any():
+        value = stored * scale + offset
+    # missing first: a fill may be too large for float32
+    value = value.where(~missing).astype(np.float32)
+    return value.transpose("t", "y", "x"), filled
+
+
+def _fills(planes):
+    """Every fill of any plane but NaN, which is missing anyway."""
+    fills = [f for plane in planes if plane for f in (*plane.nodata, *plane.assumed)]
+    return dict.fromkeys(fill for fill in fills if not np.isnan(fill))
+
+
+def _lines(name, planes, counts):
+    declared = {fill for plane in planes if plane for fill in plane.nodata}
+    for fill in _fills(planes):
+        if count := counts[f"{name} {fill!r}"]:
+            line = f"{name}: {count:,} values of nodata {fill:g} are missing"
+            yield DECLARED + line if fill in declared else f"{line}, though not declared"
