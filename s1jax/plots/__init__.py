@@ -5,6 +5,7 @@ scene as arrays of the test pixels. The only place of the package that imports m
 """
 
 from s1jax.plots.classic import NDVI_RANGES, classic_panels, scores_by_range
+from s1jax.plots.doctor import copying, expectation, label_levels, record, stage_bars
 from s1jax.plots.explain import importance
 from s1jax.plots.scenes import maps, pixel_series, point_maps
 from s1jax.plots.scores import (
@@ -18,6 +19,7 @@ from s1jax.plots.scores import (
 )
 from s1jax.plots.style import METHODS, TASKS, YARDSTICKS, method_style, png
 from s1jax.plots.training import loss_curves
+from s1jax.plots.why import steps
 
 __all__ = [
     "METHODS",
@@ -29,9 +31,12 @@ __all__ = [
     "by_level",
     "by_month",
     "classic_panels",
+    "copying",
     "coverage",
+    "expectation",
     "importance",
     "intervals",
+    "label_levels",
     "loss_curves",
     "maps",
     "method_style",
@@ -39,5 +44,8 @@ __all__ = [
     "pixel_series",
     "png",
     "point_maps",
+    "record",
     "scores_by_range",
+    "stage_bars",
+    "steps",
 ]

@@ -40,7 +40,7 @@ def steps(ladder: Sequence[Mapping], alone: Sequence[Mapping]) -> Figure:
     for k in below:
         left.annotate(f"◄ {ladder[k]['truth'][0]:.1f}", (-0.59, k - 0.12), color="#0072b2",
                       va="center", fontsize=9)  # fmt: skip
-    left.legend(loc="lower right")
+    left.legend(loc="lower left")
     _marks(right, [*enumerate(row["difference"] for row in alone)], 0.0, "#009e73", "D", None)
     right.axvline(0, color="#808080", linewidth=1)
     _named(right, alone, "RMSE less the baseline's, against truth")

@@ -1,0 +1,207 @@
+"""The time axis: undated, future, twice, left out, first days for centres, ends that are lost."""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from s1jax.align import is_regular
+from s1jax.cube import from_days
+from s1jax.doctor.finding import Finding, dates, fault, note, warning
+
+_Days = Float[np.ndarray, "time"]
+
+
+def composites(day: _Days, s1: Bool[np.ndarray, "time"], s2: Bool[np.ndarray, "time"]) -> bool:
+    """Whether the dates are periods and not acquisitions: at least 5 days apart on a grid, and most
+    dates with NDVI have radar too.
+
+    Args:
+      day: ascending, each once.
+      s1: dates with radar.
+      s2: dates with NDVI.
+    """
+    gap = np.diff(day)
+    if gap.size < 2:
+        return True
+    on_grid = is_regular(day) or (np.isclose(gap % gap.min(), 0.0).all() and gap.min() > 0)
+    # where one sensor is nowhere the grid alone tells
+    together = not (s1.any() and s2.any()) or (s1 & s2).sum() > 0.5 * s2.sum()
+    return bool(on_grid and gap.min() >= 5 and together)
+
+
+def axis(day: _Days, track: Int[np.ndarray, "time"] | None, today: float) -> list[Finding]:
+    """Findings about the dates one by one: missing, in the future, not ascending, twice."""
+    found = []
+    gone = np.isnan(day)
+    if gone.any():
+        found.append(
+            fault(
+                "dates-missing",
+                "Some planes have no date.",
+                "t",
+                f"{gone.sum()} of {day.size} dates are NaT",
+                "date them from their files' names, or leave them out",
+            )
+        )
+    known = day[~gone]
+    future = known > today
+    if future.any():
+        found.append(
+            fault(
+                "future-dates",
+                "Dates lie in the future: the start of the series is wrong, often by a year.",
+                f"t, {dates(known[future])}",
+                f"{future.sum()} of {day.size} dates are after {dates(np.array([today]))}",
+                "check the first date against the name of the export; open with the right start",
+            )
+        )
+    if (np.diff(known) < 0).any():
+        found.append(
+            warning(
+                "unsorted-dates",
+                "Dates do not ascend.",
+                "t",
+                f"{(np.diff(known) < 0).sum()} steps back in time",
+                "ds.sortby('t')",
+            )
+        )
+    labels = np.zeros(day.size, int) if track is None else track
+    pairs = pd.DataFrame({"day": known, "track": labels[~gone]})
+    twice = pairs.duplicated().to_numpy()
+    if twice.any():
+        found.append(
+            warning(
+                "duplicate-dates",
+                "Dates occur more than once.",
+                f"t, {dates(np.unique(known[twice]))}",
+                f"{twice.sum()} planes too many",
+                "average them: radar in linear power, NDVI as it is",
+            )
+        )
+    return found
+
+
+def periods(day: _Days) -> list[Finding | None]:
+    """Findings about composites' dates: left out, shorter at the end, first days for centres.
+
+    Args:
+      day: ascending, each once.
+    """
+    starts = first_days(day)
+    if starts is not None:
+        kind, expected = starts
+        found = [_starts(kind, f"{day.size} dates, all on {kind}", day)]
+        return [*found, _absent(day, expected)]
+    gap = np.diff(day)
+    if gap.size < 3:
+        return []
+    step = float(np.median(gap))
+    whole = np.isclose(gap % step, 0) | np.isclose(gap % step, step)
+    if whole.all() and (gap == step).mean() >= 0.5 and step >= 5:
+        return [_absent(day, np.arange(day[0], day[-1] + step / 2, step))]
+    if whole[:-1].all() and (gap[:-1] == step).mean() >= 0.5 and gap[-1] < step and step >= 5:
+        last = 2 * (float(gap[-1]) - step / 2)
+        found = warning(
+            "short-last-period",
+            "The last period is shorter than the others.",
+            dates(day[-1:]),
+            f"it follows after {gap[-1]:g} days, the others after {step:g}; "
+            f"if both are centres it is {last:g} days long",
+            "leave it out, or keep its own centre as its date: a composite of fewer scenes",
+        )
+        return [found, _absent(day[:-1], np.arange(day[0], day[-2] + step / 2, step))]
+    return []
+
+
+def first_days(day: _Days) -> tuple[str, Float[np.ndarray, "expected"]] | None:
+    """What kind of first days the dates are ("first days of months" or "of dekads"), and all such
+    days in their span; None where they are not."""
+    t = pd.DatetimeIndex(from_days(day))
+    if len(t) < 3 or not (t == t.normalize()).all():
+        return None
+    months = pd.date_range(t[0].replace(day=1), t[-1], freq="MS")
+    if (t.day == 1).all() and len(months) <= 2 * len(t):
+        return "first days of months", _span(months, day)
+    if set(t.day) <= {1, 11, 21} and len(set(t.day)) > 1:
+        dekads = [months + pd.Timedelta(days=d) for d in (0, 10, 20)]
+        expected = _span(dekads[0].append(dekads[1:]).sort_values(), day)
+        return None if expected.size > 2 * day.size else ("first days of dekads", expected)
+    return None
+
+
+def on_edges(day: _Days, start: float, step: float | int) -> Finding | None:
+    """Dates that are the first days of the periods given by `start` and `step`, not their centres.
+
+    Args:
+      day: of the file, not made of `start` and `step`.
+      start: first day of period 1, days since 1970-01-01.
+      step: length of a period, days.
+    """
+    apart = (day - start) % step
+    if day.size < 3 or not np.isclose(np.minimum(apart, step - apart), 0, atol=0.01).all():
+        return None
+    return _starts(f"first days of periods of {step:g} days", f"{day.size} dates", day)
+
+
+def lost_days(bounds: Float[np.ndarray, "time 2"]) -> Finding | None:
+    """Days that are in no period: each ends a day or more before the next begins.
+
+    Earth Engine's filterDate leaves the end out, so that a period written as "1 to 12 November" and
+    filtered by these two dates has no scene of the 12th.
+    """
+    order = np.argsort(bounds[:, 0])
+    begin, end = bounds[order].T
+    length = np.diff(begin)
+    hole = begin[1:] - end[:-1]
+    # a hole as long as a period is a period left out
+    lost = (hole >= 0.99) & (hole < 0.5 * np.median(length)) if length.size else np.zeros(0, bool)
+    if not lost.any():
+        return None
+    return warning(
+        "end-day-lost",
+        "The periods leave days out between them: an end that was excluded.",
+        f"after {dates(end[:-1][lost])}",
+        f"{lost.sum()} of {hole.size} periods end {np.median(hole[lost]):g} day(s) before the next "
+        "begins",
+        "filter from the first day to the first day of the next period (the end is excluded)",
+    )
+
+
+def unknown_days() -> Finding:
+    """Composites that do not say on which days they were acquired."""
+    return note(
+        "acquisition-days-unknown",
+        "Composites without the days of their scenes: radar and NDVI of one period may be days "
+        "apart, and nothing tells.",
+        "coordinates s1_day, s2_day (t)",
+        "absent; mind too that Earth Engine's filterDate(start, end) leaves the end day out",
+        "export the mean day of each sensor beside the bands, or the acquisitions themselves",
+    )
+
+
+def _starts(kind, evidence, day):
+    return warning(
+        "period-starts",
+        "Dates of composites are the first days of their periods, not their centres.",
+        f"t, {kind}",
+        f"{evidence}, {dates(day, most=3)}",
+        "move each date to the centre: half a period of lag between radar and truth else",
+    )
+
+
+def _absent(day, expected):
+    left = expected[~np.isclose(expected[:, None], day[None], atol=0.01).any(axis=1)]
+    if left.size == 0:
+        return None
+    return warning(
+        "missing-periods",
+        "Periods were left out of the file: what counts planes gives all later ones wrong dates.",
+        f"t, {dates(left)}",
+        f"{left.size} of {expected.size} periods",
+        "put them in as missing, on their own dates",
+    )
+
+
+def _span(t, day):
+    all_days = np.asarray(t.to_numpy().astype("datetime64[D]").astype(float))
+    return all_days[(all_days >= day[0]) & (all_days <= day[-1])]

@@ -1,0 +1,133 @@
+"""Orbits: several tracks under one name, told by days, or by levels that alternate."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from s1jax.doctor.finding import Finding, note, share, warning
+
+REPEAT = 6
+"""Days after which a track of Sentinel-1 can come again (12 with one satellite)."""
+_Radar = Float[np.ndarray, "pixel time"]
+
+
+def tracks_by_day(
+    day: Float[np.ndarray, "time"], seen: Bool[np.ndarray, "time"]
+) -> Int[np.ndarray, "time"]:
+    """Number of the track of each acquisition from 1 on, 0 where there was none.
+
+    A track comes on days that are equal modulo 6. Residues with less than a tenth of the dates are
+    taken as the next one (acquisitions about midnight).
+    """
+    residue = np.floor(day).astype(int) % REPEAT
+    count = np.bincount(residue[seen], minlength=REPEAT)
+    kept = np.flatnonzero(count >= max(2, 0.1 * seen.sum()))
+    if kept.size == 0:
+        return seen.astype(int)
+    apart = np.abs(residue[:, None] - kept)
+    nearest = np.minimum(apart, REPEAT - apart).argmin(axis=1)
+    return np.where(seen, nearest + 1, 0)
+
+
+def orbits_of_acquisitions(day: Float[np.ndarray, "time"], vv_db: _Radar) -> Finding | None:
+    """Acquisitions of two tracks or more that nothing tells apart."""
+    seen = np.isfinite(vv_db).any(axis=0)
+    track = tracks_by_day(day, seen)
+    names = np.unique(track[seen])
+    if names.size < 2:
+        return None
+    level = np.stack([_mean(vv_db[:, track == name], axis=1) for name in names])
+    known = np.isfinite(level).all(axis=0)
+    between = float(level[:, known].std(axis=0).mean()) if known.any() else float("nan")
+    counts = ", ".join(str(int((track == name).sum())) for name in names)
+    return warning(
+        "orbits-mixed",
+        "Acquisitions of several tracks are mixed and nothing tells them apart.",
+        f"VV, VH: {names.size} tracks by their days (modulo {REPEAT})",
+        f"{counts} dates; their means differ by {between:.1f} dB (std) in a pixel, by look angle",
+        "give the track of each date in s1_track (t): align_cube then keeps the orbits apart",
+    )
+
+
+def orbits_of_composites(vv_db: _Radar, vh_db: _Radar) -> Finding | None:
+    """Composites whose level alternates from one to the next, as two tracks in turn make it.
+
+    The power of the mean level at a period of two dates, over its mean between two and three: 1 by
+    chance, above 8 in VV and in VH alike once in some hundred series.
+    """
+    found = [alternation(radar) for radar in (vv_db, vh_db)]
+    if None in found:
+        return None
+    ratio, step = (min(pair) for pair in zip(*found, strict=True))
+    if ratio < 8.0 or step < 0.3:
+        return None
+    return warning(
+        "orbits-mixed",
+        "Backscatter alternates between two levels: composites of two orbits in turn.",
+        "VV, VH, every second date",
+        f"{step:.1f} dB from one date to the next; {ratio:.0f} times the power of chance",
+        "make composites of each orbit alone: VV, VH and VV_2, VH_2",
+    )
+
+
+def alternation(radar: _Radar) -> tuple[float, float] | None:
+    """(power at a period of two dates over its mean at two to three, step in dB); None where fewer
+    than 16 dates have half of the pixels."""
+    seen = np.flatnonzero(np.isfinite(radar).mean(axis=0) > 0.5)
+    if seen.size < 16:
+        return None
+    level = np.interp(np.arange(seen[0], seen[-1] + 1), seen, np.nanmean(radar[:, seen], axis=0))
+    level = level[: level.size // 2 * 2]
+    power = np.abs(np.fft.rfft(level - level.mean())) ** 2
+    frequency = np.arange(power.size) / level.size
+    beside = power[(frequency > 1 / 3) & (frequency < 0.5)].mean()
+    sign = np.where(np.arange(level.size) % 2 == 0, 1.0, -1.0)
+    # a component at the very end of the spectrum has half the freedom, and the same mean power
+    return float(power[-1] / max(beside, 1e-12)), float(2 * abs((level * sign).mean()))
+
+
+def orbit_unknown() -> Finding:
+    """Composites that do not say which orbit they are of."""
+    return note(
+        "orbit-unknown",
+        "The composites do not say of which orbits they are.",
+        "s1_track (t), or VV_2, VH_2",
+        "absent; ascending and descending passes differ by 1 to 3 dB over crops",
+        "keep orbits apart where both are there; one orbit alone is better than a changing mix",
+    )
+
+
+def water(vv_db: _Radar, vh_db: _Radar) -> float:
+    """Share of the pixels that look like open water on half of the dates or more.
+
+    Open water: VV below -15 dB and VH below -22 dB. Source: the usual thresholds over calm water
+    in Sentinel-1 GRD; wind raises VV.
+    """
+    known = np.isfinite(vv_db) & np.isfinite(vh_db)
+    wet = known & (np.where(known, vv_db, 0) < -15) & (np.where(known, vh_db, 0) < -22)
+    seen = known.any(axis=1)
+    if not seen.any():
+        return 0.0
+    return float((wet.sum(axis=1)[seen] / known.sum(axis=1)[seen] >= 0.5).mean())
+
+
+def outliers(name: str, db: _Radar) -> Finding | None:
+    """Backscatter beyond [-50, 30] dB in more than 1 of 1,000 values."""
+    seen = db[np.isfinite(db)]
+    part = ((seen < -50) | (seen > 30)).mean() if seen.size else 0.0
+    if part <= 1e-3:
+        return None
+    return warning(
+        "radar-outliers",
+        f"{name} holds backscatter that no surface has.",
+        name,
+        f"{share(part, digits=2)} of the values are beyond [-50, 30] dB",
+        "mask the border of the scenes (GRD border noise) and powers near 0",
+    )
+
+
+def _mean(values, axis):
+    """Mean of what is there; NaN where nothing is."""
+    there = np.isfinite(values)
+    total = np.where(there, values, 0.0).sum(axis=axis)
+    count = there.sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -1,0 +1,178 @@
+"""Radar and NDVI beside each other: days between them, and their correlation by growth stage."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from s1jax.doctor.finding import Finding, note, share, warning
+
+STAGES = ("flooded", "bare", "growing", "full", "ripening")
+"""Of a label, by its place between the pixel's low and high and by the way NDVI goes."""
+FEATURES = ("VV", "VH", "VH - VV")
+"""What is correlated with NDVI, dB."""
+FLOODED_VH = -20.0
+"""VH below which low NDVI counts as flooded, dB; dry bare soil scatters -20 to -14."""
+_Rows = Float[np.ndarray, "pixel time"]
+_Days = Float[np.ndarray, "time"]
+
+
+class Labels(NamedTuple):
+    """A sample of labels, one entry each."""
+
+    pixel: Int[np.ndarray, "label"]
+    time: Int[np.ndarray, "label"]
+
+
+class Correlation(NamedTuple):
+    """Pearson's r of radar with NDVI."""
+
+    r: Float[np.ndarray, "stage feature"]
+    """By stage and feature; NaN where there are fewer than 30 labels or nothing varies."""
+    count: Int[np.ndarray, "stage"]
+    whole: Float[np.ndarray, "feature"]
+    """Over all stages together."""
+    within: Float[np.ndarray, "feature"]
+    """Median over pixels of the correlation in time."""
+
+
+def sample(ndvi: _Rows, most: int, seed: int = 0) -> Labels:
+    """At most `most` labels, drawn without replacement, in order."""
+    pixel, time = np.nonzero(np.isfinite(ndvi))
+    kept = np.sort(np.random.default_rng(seed).permutation(pixel.size)[:most])
+    return Labels(pixel[kept], time[kept])
+
+
+def nearest(day: _Days, seen: np.ndarray, labels: Labels) -> Int[np.ndarray, "label"]:
+    """Index of the date nearest to each label on which its pixel has radar; -1 where it has none.
+
+    Args:
+      day: ascending.
+      seen: (pixel, time), True where VV and VH are there.
+      labels: whose dates.
+    """
+    dates = day.size
+    place = np.where(seen, np.arange(dates), -1)
+    before = np.maximum.accumulate(place, axis=1)[labels.pixel, labels.time]
+    place = np.where(seen, np.arange(dates), dates)
+    after = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1][labels.pixel, labels.time]
+    at = day[labels.time]
+    back = np.where(before >= 0, at - day[before], np.inf)
+    ahead = np.where(after < dates, day[np.minimum(after, dates - 1)] - at, np.inf)
+    index = np.where(back <= ahead, before, after)
+    return np.where(np.isfinite(np.minimum(back, ahead)), index, -1)
+
+
+def offset_finding(offset: Float[np.ndarray, "label"]) -> Finding:
+    """Days between each label and the nearest radar, in words; a warning from half over 7 days on.
+
+    Args:
+      offset: days, >= 0; inf where a pixel has no radar.
+    """
+    far, week = (float((offset > limit).mean()) for limit in (3, 7))
+    known = offset[np.isfinite(offset)]
+    median = float(np.median(known)) if known.size else np.inf
+    evidence = (
+        f"median {median:.1f} days; {share(far)} over 3 days, {share(week)} over 7 days, of "
+        f"{offset.size:,} labels"
+    )
+    if week > 0.5:
+        return warning(
+            "s1-s2-offset",
+            "Most labels are more than a week from the nearest radar.",
+            "VV, VH against S2ndvi",
+            evidence,
+            "read acquisitions, not composites; give the method a window of radar about each label",
+        )
+    return note("s1-s2-offset", "Days from a label to the nearest radar.", "all labels", evidence)
+
+
+def stages(
+    day: _Days, ndvi: _Rows, vh_db: Float[np.ndarray, "label"], labels: Labels
+) -> Int[np.ndarray, "label"]:
+    """Number in `STAGES` of each label; -1 where its pixel's NDVI hardly moves or it stands alone.
+
+    With p its place between the 5 and 95 % quantile of the pixel: below .25 flooded (VH below -20
+    dB) or bare, above .75 full, else growing or ripening by the sign of the line through the labels
+    before and after it, at most 60 days apart. Pixels that move by less than 0.2 have no stages.
+    """
+    known = np.isfinite(ndvi).sum(axis=1) >= 5
+    low, high = np.full((2, len(ndvi)), np.nan)
+    if known.any():
+        low[known], high[known] = np.nanquantile(ndvi[known], (0.05, 0.95), axis=1)
+    moves = np.nan_to_num(high - low) >= 0.2
+    pixel, time = labels
+    value = ndvi[pixel, time]
+    place = (value - low[pixel]) / np.where(moves, high - low, 1.0)[pixel]
+    slope = _slope(day, ndvi, labels)
+    middle = np.where(np.isnan(slope), -1, np.where(slope > 0, 2, 4))
+    stage = np.where(place > 0.75, 3, middle)
+    stage = np.where(place < 0.25, np.where(vh_db < FLOODED_VH, 0, 1), stage)
+    return np.where(moves[pixel], stage, -1)
+
+
+def _slope(day, ndvi, labels):
+    """NDVI per day from the label before to the one after; NaN where 60 days apart or alone."""
+    there = np.isfinite(ndvi)
+    dates = day.size
+    index = np.arange(dates)
+    alone = np.full((len(ndvi), 1), -1)
+    back = np.maximum.accumulate(np.where(there, index, -1), axis=1)
+    back = np.concatenate([alone, back[:, :-1]], axis=1)[labels]
+    ahead = np.minimum.accumulate(np.where(there, index, dates)[:, ::-1], axis=1)[:, ::-1]
+    ahead = np.concatenate([ahead[:, 1:], np.full_like(alone, dates)], axis=1)[labels]
+    there = (back >= 0) & (ahead < dates)
+    before, after = np.where(there, back, 0), np.where(there, ahead, 0)
+    days = day[after] - day[before]
+    rise = ndvi[labels.pixel, after] - ndvi[labels.pixel, before]
+    there &= (days > 0) & (days <= 60)
+    return np.where(there, rise / np.where(there, days, 1.0), np.nan)
+
+
+def correlations(
+    radar: Float[np.ndarray, "label feature"],
+    ndvi: Float[np.ndarray, "label"],
+    stage: Int[np.ndarray, "label"],
+    pixel: Int[np.ndarray, "label"],
+) -> Correlation:
+    """Pearson's r of each feature with NDVI by stage, over all, and in time inside a pixel.
+
+    Inside a stage NDVI spans a part of its range, so r is lower there than over all; it says where
+    radar follows NDVI and where it does not, not how well a model will do.
+    """
+    named = range(len(STAGES))
+    r = np.array([[_r(f[stage == s], ndvi[stage == s]) for f in radar.T] for s in named])
+    count = np.array([int((stage == s).sum()) for s in named])
+    whole = np.array([_r(feature, ndvi) for feature in radar.T])
+    chosen, size = np.unique(pixel, return_counts=True)
+    chosen = chosen[size >= 8][:400]
+    inside = [[_r(f[pixel == p], ndvi[pixel == p], least=8) for f in radar.T] for p in chosen]
+    rows = np.array(inside).reshape(-1, radar.shape[1])
+    within = [np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else np.nan for c in rows.T]
+    return Correlation(r, count, whole, np.array(within, float))
+
+
+def correlation_note(found: Correlation) -> Finding:
+    """The correlations in words."""
+    parts = [
+        f"{stage} {row[0]:+.2f} {row[1]:+.2f} {row[2]:+.2f} (n {count:,})"
+        for stage, row, count in zip(STAGES, found.r, found.count, strict=True)
+        if np.isfinite(row).all()
+    ]
+    whole = " ".join(f"{r:+.2f}" for r in found.whole)
+    within = " ".join(f"{r:+.2f}" for r in found.within)
+    return note(
+        "correlation-by-stage",
+        "Correlation of VV, VH and VH - VV (dB) with NDVI.",
+        "by growth stage; where it is near 0 one date of radar says nothing of NDVI",
+        f"all {whole}; in time inside a pixel {within}; {'; '.join(parts) or 'no stages told'}",
+        "a window of dates tells the stage that one date cannot",
+    )
+
+
+def _r(x, y, least=30):
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known].astype(np.float64), y[known].astype(np.float64)
+    if x.size < least or x.std() < 1e-9 or y.std() < 1e-9:
+        return np.nan
+    return float(np.corrcoef(x, y)[0, 1])

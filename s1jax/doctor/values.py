@@ -1,0 +1,191 @@
+"""Values that are none: infinities, nodata declared and not, constant planes, dead periods, zeros.
+
+All functions take one variable, (time, y, x), and tell from it what is to be taken as missing.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from s1jax.doctor.finding import Finding, dates, fault, share, warning
+
+FILLS = (
+    -9999.0,
+    -32768.0,
+    32767.0,
+    65535.0,
+    -999.0,
+    9999.0,
+    -99.0,
+    1e20,
+    9.96921e36,
+    -3.4028235e38,
+)
+"""Numbers that stand for "nothing" in common exports and formats."""
+_Cube = Float[np.ndarray, "time y x"]
+
+
+def fills(
+    values: Mapping[str, _Cube],
+    nodata: Mapping[str, tuple[float, ...]],
+    day: Float[np.ndarray, "time"],
+) -> tuple[list[Finding], dict[str, Bool[np.ndarray, "time y x"]]]:
+    """Findings of all fills, and what is missing of each variable once they are taken out."""
+    missing = {name: ~np.isfinite(value) for name, value in values.items()}
+    found = []
+    for name, value in values.items():
+        found.append(infinite(name, value, day))
+        found.append(_filled(name, value, nodata[name], missing[name], declared=True))
+        strange = undeclared(value, missing[name])
+        found.append(_filled(name, value, strange, missing[name], declared=False))
+    constant = {name: constant_planes(v, missing[name]) for name, v in values.items()}
+    zero = {name: constant[name] & (_first(v, missing[name]) == 0) for name, v in values.items()}
+    empty = {name: there.all(axis=(1, 2)) for name, there in missing.items()}
+    dead = np.logical_and.reduce([zero[name] | empty[name] for name in values])
+    dead &= np.logical_or.reduce([*zero.values()])
+    found.append(_dead(dead, day))
+    for name in values:
+        alone = constant[name] & ~dead
+        found.append(_constant(name, values[name], missing[name], alone, day))
+        missing[name][constant[name]] = True
+    found += zeros(values, missing)
+    return [finding for finding in found if finding is not None], missing
+
+
+def infinite(name: str, value: _Cube, day: Float[np.ndarray, "time"]) -> Finding | None:
+    """+-inf among the values."""
+    there = np.isinf(value)
+    if not there.any():
+        return None
+    planes = there.all(axis=(1, 2))
+    return fault(
+        "infinite",
+        "Infinite values stand for missing ones: means and maps of them are infinite or blank.",
+        f"{name}, {there.any(axis=(1, 2)).sum()} of {len(value)} dates",
+        f"{there.sum():,} values ({share(there.mean())}); whole planes: {planes.sum()}"
+        + (f" ({dates(day[planes])})" if planes.any() else ""),
+        "take them as missing; geedim and Earth Engine exports write -inf for masked floats",
+    )
+
+
+def undeclared(value: _Cube, missing: Bool[np.ndarray, "time y x"]) -> tuple[float, ...]:
+    """Fills of `FILLS` that occur 3 times or more and stand alone: beyond what else is there.
+
+    A known number counts only outside twice the span of the 1 and 99 % quantiles, so that NDVI
+    stored times 10,000 keeps its values.
+    """
+    seen = value[~missing]
+    if seen.size == 0:
+        return ()
+    known = [np.float32(fill) for fill in FILLS]
+    counts = {float(fill): int((seen == fill).sum()) for fill in known}
+    candidates = [fill for fill, count in counts.items() if count >= 3]
+    rest = seen[~np.isin(seen, np.asarray(candidates, seen.dtype))]
+    if not candidates or rest.size == 0:
+        return ()
+    low, high = np.quantile(rest[:: max(1, rest.size // 200_000)], (0.01, 0.99))
+    wide = max(float(high - low), 1.0)
+    return tuple(fill for fill in candidates if not low - wide < fill < high + wide)
+
+
+def constant_planes(value: _Cube, missing: Bool[np.ndarray, "time y x"]) -> Bool[np.ndarray, "t"]:
+    """Dates on which all values are one: at least 2, and half of the pixels that ever have any."""
+    count = (~missing).sum(axis=(1, 2))
+    least = max(2, (~missing).any(axis=0).sum() / 2)
+    low = np.where(missing, np.inf, value).min(axis=(1, 2), initial=np.inf)
+    high = np.where(missing, -np.inf, value).max(axis=(1, 2), initial=-np.inf)
+    return (count >= least) & (low == high)
+
+
+def zeros(
+    values: Mapping[str, _Cube], missing: dict[str, Bool[np.ndarray, "time y x"]]
+) -> list[Finding]:
+    """Zeros that are no measurement; they become missing.
+
+    Pixels exactly 0 in all bands at once (0 dB twice and NDVI 0 do not meet by chance), and more
+    than 1 % exact zeros in one variable.
+    """
+    found = []
+    zero = {name: (value == 0) & ~missing[name] for name, value in values.items()}
+    # where a band is missing the others tell
+    both = np.logical_and.reduce([zero[name] | missing[name] for name in values])
+    both &= np.add.reduce([zero[name].astype(int) for name in values]) >= 2
+    if both.any():
+        found.append(
+            fault(
+                "zero-pixels",
+                "Zeros in all bands at once stand for missing values.",
+                f"{both.any(axis=(1, 2)).sum()} dates, {both.any(axis=0).sum():,} pixels",
+                f"{both.sum():,} pixels x dates are exactly 0 in every band",
+                "take them as missing: 0 dB would be a city, NDVI 0 water",
+            )
+        )
+    for name in values:
+        missing[name] |= both
+        alone = zero[name] & ~both
+        part = alone.sum() / max((~missing[name]).sum(), 1)
+        if part > 0.01:
+            found.append(
+                warning(
+                    "zeros",
+                    f"Exact zeros of {name} look like missing values.",
+                    f"{name}, {alone.any(axis=(1, 2)).sum()} dates",
+                    f"{alone.sum():,} values ({share(part)}) are exactly 0",
+                    "export with a nodata value, and declare it",
+                )
+            )
+            missing[name] |= alone
+    return found
+
+
+def _filled(name, value, numbers, missing, *, declared):
+    """Finding of fills among the values; they become missing."""
+    there = np.isin(value, np.asarray(numbers, value.dtype)) & ~missing
+    if not numbers or not there.any():
+        return None
+    found = sorted({float(v) for v in np.unique(value[there])})
+    missing |= there
+    kind = "declared" if declared else "undeclared"
+    return fault(
+        f"fill-{kind}",
+        f"Nodata ({kind}) stands among the values and would be computed with.",
+        f"{name}, {there.any(axis=(1, 2)).sum()} dates",
+        f"{there.sum():,} values ({share(there.mean())}) of {', '.join(f'{v:g}' for v in found)}",
+        "open with the file's own nodata applied"
+        if declared
+        else f"declare it: ds['{name}'].attrs['nodata'] = {found[0]:g}",
+    )
+
+
+def _first(value, missing):
+    """First value of each plane that is there; NaN where none is."""
+    flat, gone = value.reshape(len(value), -1), missing.reshape(len(value), -1)
+    place = gone.argmin(axis=1)
+    first = np.take_along_axis(flat, place[:, None], axis=1)[:, 0]
+    return np.where(gone.all(axis=1), np.nan, first)
+
+
+def _dead(dead, day):
+    if not dead.any():
+        return None
+    return fault(
+        "dead-period",
+        "A whole period is exactly 0 in every band: nothing was seen, and nothing says so.",
+        dates(day[dead]),
+        f"{dead.sum()} of {dead.size} dates; an image that is masked everywhere is exported as 0",
+        "take the planes as missing",
+    )
+
+
+def _constant(name, value, missing, planes, day):
+    if not planes.any():
+        return None
+    numbers = ", ".join(f"{v:g}" for v in np.unique(_first(value, missing)[planes])[:4])
+    return fault(
+        "constant-plane",
+        f"{name} is one constant over the whole map on some dates.",
+        f"{name}: {dates(day[planes])}",
+        f"{planes.sum()} planes, all {numbers}",
+        "take the planes as missing",
+    )

@@ -1,0 +1,113 @@
+"""The cube as the findings about its content see it: fills out, radar in dB, a sample of pixels."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from s1jax.doctor import bounds, units, values
+from s1jax.doctor.finding import Finding, fault, note
+from s1jax.doctor.sheet import Sheet
+
+
+class View(NamedTuple):
+    """Arrays of some pixels inside the mask, dates ascending, NaN where there is nothing."""
+
+    day: Float[np.ndarray, "time"]
+    radar_db: Float[np.ndarray, "pixel time channel"]
+    """VV, VH of each orbit."""
+    ndvi: Float[np.ndarray, "pixel time"]
+    flat: Int[np.ndarray, "pixel"]
+    """Places in the flat (y, x) grid."""
+    order: Int[np.ndarray, "time"]
+    """Planes of the sheet, in the order of their dates; those without a date left out."""
+
+
+def view(sheet: Sheet, *, pixels: int, seed: int = 0) -> tuple[View, list[Finding]]:
+    """At most `pixels` pixels with what can be trusted of them, and the findings about the rest.
+
+    What is wrong with values is found here and taken out, so that one fault is one finding.
+    """
+    found, missing = values.fills(sheet.values, sheet.nodata, sheet.day)
+    radar = [name for name in sheet.values if name != "S2ndvi"]
+    kind = {name: units.kinds(sheet.values[name], missing[name]) for name in radar}
+    found += units.units(kind, {name: sheet.units[name] for name in radar}, sheet.day)
+    flat = _pixels(missing, sheet.wanted, pixels, seed)
+    order = np.argsort(sheet.day, kind="stable")
+    order = order[np.isfinite(sheet.day[order])]
+
+    def _rows(name: str) -> np.ndarray:
+        value = sheet.values[name].reshape(len(sheet.day), -1)[:, flat]
+        gone = missing[name].reshape(len(sheet.day), -1)[:, flat]
+        return np.where(gone, np.float32(np.nan), value)
+
+    db = [units.in_db(_rows(name), kind[name]) for name in radar]
+    stored = _rows("S2ndvi")
+    found += bounds.ndvi_range(stored)
+    found.append(bounds.polarisations(db[0], db[1]))
+    ndvi = bounds.in_range(stored)
+    # where nothing is left because of its unit or band, that has been said
+    if not any((k == units.OTHER).any() for k in kind.values()):
+        found.append(_nothing("no-radar", "VV", db[0]) or _nothing("no-radar", "VH", db[1]))
+    if not bounds.radar_like(stored):
+        found.append(_nothing("no-labels", "S2ndvi", ndvi))
+    arrays = np.stack(db, axis=-1)[order].transpose(1, 0, 2), ndvi[order].T
+    if "S2ndvi" in sheet.whole:
+        found = [_whole(finding) for finding in found]
+    made = View(sheet.day[order], *arrays, flat, order)
+    return made, [finding for finding in found if finding is not None]
+
+
+def labels_of(sheet: Sheet, order: Int[np.ndarray, "some"]) -> Float[np.ndarray, "some y x"]:
+    """NDVI of whole planes inside the mask, NaN where there is none: for neighbours and splits."""
+    stored = sheet.values["S2ndvi"][order]
+    stored = np.where(np.isfinite(stored) & (stored != 0), stored, np.float32(np.nan))
+    planes = np.where(sheet.wanted, stored, np.float32(np.nan))
+    return bounds.in_range(planes)
+
+
+def empty(sheet: Sheet) -> Finding | None:
+    """Dates on which nothing at all was observed."""
+    there = [np.isfinite(value).any(axis=(1, 2)) for value in sheet.values.values()]
+    nothing = ~np.logical_or.reduce(there)
+    if not nothing.any():
+        return None
+    return note(
+        "empty-dates",
+        "On some dates nothing was observed.",
+        f"{nothing.sum()} of {nothing.size} dates",
+        "all variables are missing; a missing period that keeps its date does no harm",
+    )
+
+
+def _whole(finding: Finding | None) -> Finding | None:
+    """Of NDVI in whole numbers `open_cube` knows scale and fills."""
+    known = {"ndvi-scale": "S2ndvi", "fill-undeclared": "S2ndvi"}
+    if finding is None or not finding.where.startswith(known.get(finding.name, "none")):
+        return finding
+    return finding._replace(mended=True)
+
+
+def _pixels(missing, wanted: Bool[np.ndarray, "y x"], pixels: int, seed: int):
+    """Places of some pixels inside the mask that have anything, in order."""
+    there = np.logical_or.reduce([(~gone).any(axis=0) for gone in missing.values()])
+    places = np.flatnonzero((there & wanted).ravel())
+    return np.sort(np.random.default_rng(seed).permutation(places)[:pixels])
+
+
+def is_empty(made: View) -> bool:
+    """Whether VV, VH or NDVI is nowhere: then there is nothing to relate."""
+    parts = (made.radar_db[..., 0], made.radar_db[..., 1], made.ndvi)
+    return not all(np.isfinite(part).any() for part in parts)
+
+
+def _nothing(name, variable, value):
+    if np.isfinite(value).any():
+        return None
+    return fault(
+        name,
+        f"No value of {variable} is left inside the mask.",
+        variable,
+        f"0 of {value.size:,} values",
+        "check mask, fills and bands",
+    )

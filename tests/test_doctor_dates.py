@@ -1,0 +1,190 @@
+"""The time axis: dates one by one, periods, first days, bounds, and years spelt out in names."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s1jax.cube import to_days
+from s1jax.doctor import bounds, dates, years
+
+TODAY = 20800.0
+
+
+def _days(*text):
+    return to_days(np.array(text, "M8[ns]"))
+
+
+def _every(step, count, start="2023-11-07"):
+    return _days(start)[0] + step * np.arange(float(count))
+
+
+def _names(found):
+    return [f.name for f in found if f is not None]
+
+
+def test_each_kind_of_wrong_date():
+    day = _every(12, 10)
+    assert dates.axis(day, None, TODAY) == []
+    assert _names(dates.axis(day, None, day[5])) == ["future-dates"]
+    assert _names(dates.axis(day[::-1], None, TODAY)) == ["unsorted-dates"]
+    assert _names(dates.axis(np.append(day, day[-1]), None, TODAY)) == ["duplicate-dates"]
+    assert _names(dates.axis(np.append(day, np.nan), None, TODAY)) == ["dates-missing"]
+
+
+def test_two_tracks_of_one_day_are_no_duplicate():
+    day = np.repeat(_every(12, 5), 2)
+    assert dates.axis(day, np.tile([1, 2], 5), TODAY) == []
+    assert _names(dates.axis(day, np.tile([1, 1], 5), TODAY)) == ["duplicate-dates"]
+
+
+def test_periods_left_out_are_named():
+    day = np.delete(_every(12, 12), [3, 4, 9])
+    (found,) = dates.periods(day)
+    assert found.name == "missing-periods"
+    assert found.evidence == "3 of 12 periods"
+    assert "2023-12-13, 2023-12-25, 2024-02-23" in found.where
+    assert _names(dates.periods(_every(12, 12))) == []
+
+
+def test_the_last_period_may_be_short():
+    day = np.append(_every(12, 10), _every(12, 10)[-1] + 9)
+    (found, none) = dates.periods(day)
+    assert (found.name, none) == ("short-last-period", None)
+    assert "6 days long" in found.evidence
+    # irregular dates are acquisitions, and tell nothing
+    assert dates.periods(np.cumsum(np.tile([1.0, 5, 6], 6))) == []
+
+
+@pytest.mark.parametrize("kind", ["months", "dekads"])
+def test_first_days_of_months_and_dekads(kind):
+    t = pd.date_range("2020-08-01", "2022-03-01", freq="MS")
+    if kind == "dekads":
+        t = t.append([t + pd.Timedelta(days=10), t + pd.Timedelta(days=20)]).sort_values()
+    day = to_days(t.to_numpy())
+    assert _names(dates.periods(day)) == ["period-starts"]
+    assert _names(dates.periods(np.delete(day, 4))) == ["period-starts", "missing-periods"]
+    assert dates.first_days(day + 14) is None
+    assert dates.first_days(day[:2]) is None
+
+
+def test_first_days_of_the_periods_that_are_told():
+    day = _every(12, 10, "2023-11-01")
+    start = float(day[0])
+    assert dates.on_edges(day, start, 12).name == "period-starts"
+    assert dates.on_edges(day, start - 24, 12).name == "period-starts"
+    assert dates.on_edges(day + 6, start, 12) is None
+    assert dates.on_edges(day, start - 1, 12) is None
+
+
+def test_days_between_the_bounds_are_lost():
+    start = _every(12, 8)
+    exact = np.stack([start, start + 12], axis=1)
+    assert dates.lost_days(exact) is None
+    found = dates.lost_days(np.stack([start, start + 11], axis=1))
+    assert "7 of 7 periods end 1 day(s) before" in found.evidence
+    # a period left out is no lost day, overlapping ones lose none
+    assert dates.lost_days(np.delete(exact, 3, axis=0)) is None
+    assert dates.lost_days(np.stack([start, start + 13], axis=1)) is None
+    assert dates.lost_days(exact[:1]) is None
+
+
+def test_composites_are_told_from_acquisitions():
+    day = _every(12, 20)
+    everywhere = np.ones(20, bool)
+    some = np.arange(20) % 3 > 0
+    assert dates.composites(day, everywhere, some)
+    # S1 and S2 of different days
+    assert not dates.composites(day, ~some, some)
+    assert not dates.composites(_every(3, 20), everywhere, everywhere)
+    assert dates.composites(np.delete(day, [4, 5]), everywhere[:-2], everywhere[:-2])
+    assert not dates.composites(np.cumsum(np.tile([5.0, 12], 10)), everywhere, everywhere)
+    assert dates.composites(day, everywhere, ~everywhere)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("S1_S2_Nov2023_Oct2025_Period_07.tif", "2023-11-01", "2025-10-31"),
+        ("cube_2023-11-01_2025-10-31.nc", "2023-11-01", "2025-10-31"),
+        ("10m_32631_2020-08-01_2022-03-31", "2020-08-01", "2022-03-31"),
+        ("1-year-202201-202212/*10x10", "2022-01-01", "2022-12-31"),
+        ("20231101_20251107 final", "2023-11-01", "2025-11-07"),
+        ("from 2018-08-02 to 2019-11-27", "2018-08-02", "2019-11-27"),
+        ("November 2023 - October 2025", "2023-11-01", "2025-10-31"),
+    ],
+)
+def test_spans_are_read(text, first, last):
+    ((begin, end, words),) = years.stated_spans(text)
+    assert (begin, end) == tuple(_days(first, last))
+    assert words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the 2023-ey-open-science-data-challenge data",
+        "754c0aed88ae1fc48fe99815c52aafba95bd68d1",
+        "BOA offset of 1000 removed from 2022-01-25 on",
+        "EPSG:32631 bounds (574680, 5621800, 575320, 5622440)",
+        "2025-10-31_2023-11-01",
+        "2022_FRA_LPIS_POLY_110",
+        "VV_P01_VH_P02",
+        "2023-13-01_2024-02-45",
+    ],
+)
+def test_what_is_no_span_is_none(text):
+    assert years.stated_spans(text) == []
+
+
+def test_a_year_off_is_found_from_names_and_attributes():
+    day = _every(12, 62)
+    named = {"file a.tif": "S1_S2_Nov2023_Oct2025_Period_01.tif"}
+    assert years.year_off(day, named) is None
+    late = years.year_off(day + 366, named)
+    assert "1 year(s) too late" in late.what
+    assert "Nov2023" in late.evidence.replace(" ", "")
+    assert "2 year(s) too early" in years.year_off(day - 731, named).what
+    # half a year apart is another series, not a year off
+    assert years.year_off(day + 180, named) is None
+    assert years.year_off(day + 366, {}) is None
+    begun = {"attribute time_coverage_start": "2023-11-01T00:00:00Z"}
+    assert years.year_off(day, begun) is None
+    assert years.year_off(day + 365, begun).name == "year-off"
+    # a date of something else
+    assert years.year_off(day + 365, {"attribute history": "made 2023-11-05"}) is None
+
+
+def test_ndvi_scale_and_range():
+    ndvi = np.linspace(-0.1, 0.9, 200, dtype=np.float32)
+    assert bounds.ndvi_range(ndvi) == []
+    assert bounds.scale(ndvi) == 1.0
+    assert bounds.scale(ndvi * 100) == 100.0
+    (found,) = bounds.ndvi_range(ndvi * 10_000)
+    assert found.name == "ndvi-scale"
+    np.testing.assert_allclose(bounds.in_range(ndvi * 10_000), ndvi, rtol=1e-4)
+    out = np.append(ndvi, np.float32(1.4))
+    assert _names(bounds.ndvi_range(out)) == ["ndvi-range"]
+    assert np.isnan(bounds.in_range(out)[-1])
+    db = np.linspace(-25, -8, 100, dtype=np.float32)
+    assert "backscatter" in bounds.ndvi_range(db)[0].what
+    assert np.isnan(bounds.in_range(db)).all()
+    assert bounds.ndvi_range(np.full(5, np.nan, np.float32)) == []
+
+
+def test_clamped_values_pile_up_at_an_end():
+    rng = np.random.default_rng(0)
+    ndvi = rng.normal(0.5, 0.3, 5000).clip(-0.9, 0.99).astype(np.float32)
+    inside = ndvi[np.abs(ndvi - 0.045) < 0.94]
+    assert bounds.ndvi_range(inside) == []
+    for low, high in ((-1.0, 1.0), (0.0, 0.98), (-0.9, 0.8)):
+        found = bounds.ndvi_range((1.6 * inside - 0.2).clip(low, high).astype(np.float32))
+        assert _names(found) == ["ndvi-clamped"]
+    # integers repeat values, also the highest, by chance
+    assert bounds.ndvi_range(np.round(inside, 2)[np.abs(inside) < 0.9]) == []
+
+
+def test_swapped_polarisations():
+    vv = np.random.default_rng(0).normal(-10, 2, 100)
+    assert bounds.polarisations(vv, vv - 6) is None
+    assert bounds.polarisations(vv - 6, vv).name == "polarisations-swapped"
+    assert bounds.polarisations(vv, np.full(100, np.nan)) is None

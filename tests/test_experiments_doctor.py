@@ -1,0 +1,126 @@
+"""The smallest examination end to end: page, findings as JSON, what is printed, exit codes."""
+
+import json
+import re
+import runpy
+import sys
+
+import numpy as np
+import pytest
+from doctor_worlds import HEIGHT, TODAY, WIDTH, changed, offset_kept, plain
+
+from experiments import doctor as experiment
+from experiments.doctor import Doctor
+from s1jax import cube
+
+QUICK = {"today": TODAY, "rows": 500, "pixels": 300}
+
+
+def _infinite(value):
+    value[[3, 40]] = -np.inf
+    return value
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cubes") / "faulty.nc"
+    ds = changed(plain(), S2ndvi=lambda v: _infinite(offset_kept(v)))
+    cube.write(ds, path)
+    return path
+
+
+def test_page_json_and_lines(faulty, tmp_path, capsys):
+    split = tmp_path / "split.npz"
+    training = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.8
+    np.savez(split, training=training, test=~training)
+    found = experiment.main(Doctor(str(faulty), split=split, out=tmp_path / "out", **QUICK))
+    told = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert [f["name"] for f in told["findings"]] == [f.name for f in found.findings]
+    assert told["cube"] == "faulty"
+    assert {"noise", "r2_ceiling", "R2, one date", "R2, window of dates", "copied_r2"} < set(
+        told["facts"]
+    )
+    assert {"water", "relation"} <= {reason["name"] for reason in told["conditions"]}
+
+    printed = capsys.readouterr().out
+    heads = re.findall(r"^(FAULT|WARNING|NOTE) ([\w-]+):", printed, flags=re.MULTILINE)
+    assert [name for _, name in heads] == [f.name for f in found.findings]
+    assert [name for level, name in heads if level == "FAULT"] == [
+        "infinite",
+        "offset-kept",
+        "split-leaks",
+    ]
+    # what open_cube does for it is said of the one that it mends
+    assert printed.count("open_cube(repair=True) mends it") == sum(f.mended for f in found.findings)
+
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<title>Examination of faulty</title>" in page
+    for heading in ("Verdict", "Faults", "Notes", "Figures"):
+        assert f"<h2>{heading}</h2>" in page
+    assert "mend first infinite, then offset-kept, then split-leaks" in page
+    pictures = sorted(path.stem for path in (tmp_path / "out" / "figures").iterdir())
+    assert pictures == ["copying", "expectation", "label_levels", "record", "stage_bars"]
+    assert page.count("data:image/png;base64") == 5
+    assert "nan" not in json.dumps(told).lower()
+
+
+def test_a_cube_that_cannot_be_read_has_a_page_too(tmp_path, capsys):
+    path = tmp_path / "half.nc"
+    plain().drop_vars("VH").to_netcdf(path, engine="h5netcdf")
+    found = experiment.main(Doctor(str(path), out=tmp_path / "out", **QUICK))
+    assert [f.name for f in found.findings] == ["unreadable"]
+    assert "FAULT unreadable" in capsys.readouterr().out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "variable VH" in page
+    assert "<h2>Figures</h2>" not in page
+    told = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert set(told) == {"cube", "findings"}
+
+
+def test_results_have_a_place_of_their_own(faulty, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment.main(Doctor(str(faulty), **QUICK | {"rows": 0}))
+    (folder,) = (tmp_path / "results").iterdir()
+    assert re.fullmatch(r"doctor-faulty-\d{8}T\d{6}Z", folder.name)
+
+
+def test_a_split_is_read_from_a_cube_or_as_places(tmp_path):
+    ds = plain()[["VV"]].isel(t=0, drop=True)
+    training = np.zeros((HEIGHT, WIDTH), bool)
+    training[:, :9] = True
+    ds = ds.assign(training=(("y", "x"), training), test=(("y", "x"), (~training).astype(float)))
+    ds.to_netcdf(tmp_path / "split.nc", engine="h5netcdf")
+    first, second = experiment.read_split(tmp_path / "split.nc")
+    np.testing.assert_array_equal(first, training)
+    np.testing.assert_array_equal(second, ~training)
+    np.savez(tmp_path / "split.npz", training=np.array([3, 4]), test=np.array([9]))
+    first, second = experiment.read_split(tmp_path / "split.npz")
+    assert (first.tolist(), second.tolist()) == ([3, 4], [9])
+    np.savez(tmp_path / "other.npz", training=np.array([3, 4]))
+    with pytest.raises(ValueError, match="got \\['training'\\], expected"):
+        experiment.read_split(tmp_path / "other.npz")
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """The command as the terminal calls it: what it exits with."""
+
+    def _run(*arguments):
+        quick = ["--rows", "0", "--pixels", "200", "--out", str(tmp_path / "out")]
+        monkeypatch.setattr(sys, "argv", ["experiments.doctor", *map(str, arguments), *quick])
+        monkeypatch.delitem(sys.modules, "experiments.doctor", raising=False)
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_module("experiments.doctor", run_name="__main__")
+        return stopped.value.code
+
+    return _run
+
+
+def test_exit_codes(command, faulty, tmp_path, capsys):
+    assert command(faulty) == 0
+    assert capsys.readouterr().out.startswith("FAULT infinite:")
+    assert command(faulty, "--strict") == 2
+    cube.write(plain(), tmp_path / "clean.nc")
+    assert command(tmp_path / "clean.nc", "--strict") == 0
+    assert "got no such file" in command(tmp_path / "none.nc")
+    assert "expected both or neither" in command(faulty, "--step", "12")
