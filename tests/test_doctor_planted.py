@@ -10,7 +10,7 @@ from s1jax.doctor import MENDED
 
 
 def examined(ds, **options):
-    return doctor.examine(ds, **{"today": TODAY, "rows": 0} | options)
+    return doctor.examine(ds, **{"today": TODAY, "rows": 0, "pixels": 240} | options)
 
 
 def _planes(value, where, number):

@@ -85,6 +85,9 @@ def test_correlations_are_those_that_were_planted():
     assert np.isnan(found.r[:, 2]).all()
     assert found.count.sum() == n
     assert found.within[1] == pytest.approx(-1.0)
+    own = [np.corrcoef(follows[pixel == p], ndvi[pixel == p])[0, 1] for p in range(50)]
+    assert found.within[0] == pytest.approx(np.median(own))
+    assert np.isnan(found.within[2])
     assert "growing" not in relation.correlation_note(found).evidence
     whole = np.corrcoef(follows, ndvi)[0, 1]
     assert found.whole[0] == pytest.approx(whole)

@@ -144,12 +144,8 @@ def correlations(
     r = np.array([[_r(f[stage == s], ndvi[stage == s]) for f in radar.T] for s in named])
     count = np.array([int((stage == s).sum()) for s in named])
     whole = np.array([_r(feature, ndvi) for feature in radar.T])
-    chosen, size = np.unique(pixel, return_counts=True)
-    chosen = chosen[size >= 8][:400]
-    inside = [[_r(f[pixel == p], ndvi[pixel == p], least=8) for f in radar.T] for p in chosen]
-    rows = np.array(inside).reshape(-1, radar.shape[1])
-    within = [np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else np.nan for c in rows.T]
-    return Correlation(r, count, whole, np.array(within, float))
+    within = np.array([_median_r(feature, ndvi, pixel) for feature in radar.T])
+    return Correlation(r, count, whole, within)
 
 
 def correlation_note(found: Correlation) -> Finding:
@@ -170,9 +166,27 @@ def correlation_note(found: Correlation) -> Finding:
     )
 
 
-def _r(x, y, least=30):
+def _median_r(x, y, pixel):
+    """Median over pixels with 8 labels and more of r inside the pixel; NaN where there is none."""
+    known = np.isfinite(x) & np.isfinite(y)
+    _, number = np.unique(pixel[known], return_inverse=True)
+    count = np.bincount(number)
+
+    def _centred(v):
+        v = v[known].astype(np.float64)
+        return v - (np.bincount(number, v) / np.maximum(count, 1))[number]
+
+    x, y = _centred(x), _centred(y)
+    product, *squares = (np.bincount(number, v) for v in (x * y, x * x, y * y))
+    usable = (count >= 8) & (np.minimum(*squares) > 1e-12)
+    if not usable.any():
+        return np.nan
+    return float(np.median(product[usable] / np.sqrt(squares[0] * squares[1])[usable]))
+
+
+def _r(x, y):
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known].astype(np.float64), y[known].astype(np.float64)
-    if x.size < least or x.std() < 1e-9 or y.std() < 1e-9:
+    if x.size < 30 or x.std() < 1e-9 or y.std() < 1e-9:
         return np.nan
     return float(np.corrcoef(x, y)[0, 1])
