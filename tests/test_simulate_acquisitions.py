@@ -41,7 +41,7 @@ def test_the_scene_is_made_of_them(both):
 
 
 def test_days_and_tracks(both):
-    config, scene, found = both
+    _, scene, found = both
     assert (np.diff(found.day) >= 0).all()
     np.testing.assert_array_equal(found.mask, scene.mask)
     passes = np.sort(scene.passes.s1_day[np.isfinite(scene.passes.s1_day)])
