@@ -2,7 +2,7 @@
 
 Command: python -m experiments.doctor cube.nc
          python -m experiments.doctor FOLDER --start 2023-11-01 --step 12 --mask paddy.shp
-Cost: seconds to half a minute on 2 cores; 671 x 893 x 62 took 11 s and 3.5 GB.
+Cost: 2 s for 36 x 140 x 116, 10 s and 3 GB for 671 x 893 x 62, on 2 cores.
 Expected: no fault on a clean cube; on one exported without cloud mask and with the offset kept:
 infinite, dead-period, cloud-unmasked, offset-kept.
 """
@@ -81,9 +81,11 @@ def read_split(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Numbers become True where they are neither 0 nor NaN, but integers on one axis are places.
 
     Raises:
-      ValueError: one of the variables is missing.
+      ValueError: no such file, or one of the variables is missing.
     """
     names = ("training", "test")
+    if not path.exists():
+        raise ValueError(f"split: got no such file {path}, expected .npz, NetCDF or Zarr")
     if path.suffix == ".npz":
         with np.load(path) as file:
             stored = dict(file)

@@ -154,9 +154,7 @@ def test_windows_that_are_the_periods_make_their_composites(seed, statistic):
     periods = _composite(day, value, valid, statistic)
     as_arrays = (jnp.asarray(x, jnp.float32) for x in (day, value))
     centre = jnp.asarray((EDGES[:-1] + EDGES[1:]) / 2, jnp.float32)
-    windows = around(
-        *as_arrays, jnp.asarray(valid), centre, jnp.float32(6.0), statistic=statistic
-    )
+    windows = around(*as_arrays, jnp.asarray(valid), centre, jnp.float32(6.0), statistic=statistic)
     for one, other in zip(windows, periods, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
 

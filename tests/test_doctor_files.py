@@ -121,6 +121,21 @@ def test_a_mask_that_keeps_nothing_is_an_error_and_one_that_does_is_used():
     assert len(_examined(ds, mask=mask).facts.highest) == 30
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"start": "soon", "step": 12}, "start: got 'soon', expected a date"),
+        ({"today": "now and then"}, "today: got 'now and then', expected a date"),
+        ({"start": "2023-11-01", "step": 0}, "step: got 0, expected days > 0"),
+        ({"pixels": 0}, "pixels, rows: got 0, 0, expected"),
+        ({"start": "2023-11-01"}, "expected both or neither"),
+    ],
+)
+def test_what_cannot_be_asked_is_named(options, named):
+    with pytest.raises(ValueError, match=named):
+        _examined(plain(), **options)
+
+
 def test_very_small_cubes_do_not_fail():
     ds = plain()
     for part in (ds.isel(t=[0]), ds.isel(t=[0, 1]), ds.isel(y=[3], x=[4]), ds.isel(y=[2])):
@@ -145,6 +160,18 @@ def test_a_split_is_examined_in_each_form():
     assert names(found) == set()
     with pytest.raises(ValueError, match="split: training: got"):
         _examined(ds, split=(random.T, ~random))
+
+
+def test_fills_are_no_labels_of_neighbours():
+    ds = plain()
+    west, east = np.zeros((2, HEIGHT, WIDTH), bool)
+    west[:, :12], east[:, 12:] = True, True
+    clean = _examined(ds, split=(west, east)).facts
+    filled = changed(ds, S2ndvi=lambda v: np.nan_to_num(v, nan=-9999))
+    found = _examined(filled, split=(west, east)).facts
+    assert found.leakage.copied_r2 == pytest.approx(clean.leakage.copied_r2, abs=1e-6)
+    reasons = {r.name: r.value for r in clean.conditions}
+    assert reasons["mosaic"] == pytest.approx(dict(r[:2] for r in found.conditions)["mosaic"])
 
 
 def test_what_is_known_of_acquisition_days_is_used():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from s1jax.doctor import labels, radar
+from s1jax.doctor.noise import label_noise
 
 DAY = 19662.0 + 12.0 * np.arange(60)
 RNG = np.random.default_rng(1)
@@ -77,6 +78,19 @@ def test_fallow_that_stays_low_is_no_cloud():
     assert labels.cloudy(DAY, fallow) is None
 
 
+def test_steps_of_twenty_days_need_low_labels_too():
+    day = DAY[0] + 20.0 * np.arange(40)
+    rice = 0.5 - 0.4 * np.cos(2 * np.pi * (day - day[0]) / 75) + RNG.normal(0, 0.03, (60, 40))
+    found = labels.level(day, rice)
+    assert found.roughness > labels.ROUGHEST
+    assert found.width > labels.WIDEST
+    assert labels.cloudy(day, rice) is None
+    # told as composites of 12 days the same labels are rough beyond any crop
+    assert labels.cloudy(day[0] + 12.0 * np.arange(40), rice).name == "cloud-unmasked"
+    cloud = np.where(RNG.random(rice.shape) < 0.6, 0.06, rice)
+    assert labels.cloudy(day, cloud).name == "cloud-unmasked"
+
+
 def test_few_dates_are_not_judged():
     ndvi = _ndvi(missing=0.0)
     ndvi = np.where(RNG.random(ndvi.shape) < 0.4, 0.05, ndvi)
@@ -90,17 +104,17 @@ def test_noise_of_labels_on_a_smooth_curve(std):
     curve = 0.5 + 0.3 * np.sin(2 * np.pi * day / 365)
     ndvi = curve + np.random.default_rng(1).normal(0, std, (60, 200))
     ndvi[np.random.default_rng(2).random(ndvi.shape) < 0.2] = np.nan
-    assert labels.noise(day, ndvi) == pytest.approx(std, rel=0.05)
+    assert label_noise(day, ndvi) == pytest.approx(std, rel=0.05)
 
 
 def test_noise_of_a_line_is_zero_whatever_the_gaps():
     day = np.array([0.0, 3, 4, 11, 12, 20, 27, 28])
     line = np.tile(0.1 + 0.02 * day, (20, 1))
-    assert labels.noise(day, line) == pytest.approx(0.0, abs=1e-12)
-    assert labels.noise(day[:2], line[:, :2]) is None
+    assert label_noise(day, line) == pytest.approx(0.0, abs=1e-12)
+    assert label_noise(day[:2], line[:, :2]) is None
     # a date that is there twice divides by nothing
     again = np.sort(np.append(day, 11.0))
-    assert np.isfinite(labels.noise(again, np.tile(0.1 + 0.02 * again, (20, 1))))
+    assert np.isfinite(label_noise(again, np.tile(0.1 + 0.02 * again, (20, 1))))
 
 
 def test_balance_counts_every_label_once():
@@ -150,12 +164,14 @@ def test_acquisitions_of_two_tracks_are_told_by_their_days():
 def test_alternating_composites():
     vv = np.cumsum(RNG.normal(0, 0.1, (50, 60)), axis=1) + RNG.normal(0, 1, (1, 60)) * 0.3 - 11
     vh = vv - 6 + RNG.normal(0, 0.5, (50, 60))
-    assert radar.orbits_of_composites(vv, vh) is None
+    assert radar.orbits_of_composites(vv, vh, 12.0) is None
     level = np.where(np.arange(60) % 2, 1.6, 0.0)
-    found = radar.orbits_of_composites(vv + level, vh + level)
+    found = radar.orbits_of_composites(vv + level, vh + level, 12.0)
     assert found.name == "orbits-mixed"
     # one polarisation alone does not
-    assert radar.orbits_of_composites(vv + level, vh) is None
+    assert radar.orbits_of_composites(vv + level, vh, 12.0) is None
+    # composites of a month follow the seasons of rice up and down
+    assert radar.orbits_of_composites(vv + level, vh + level, 30.0) is None
     ratio, step = radar.alternation(vv * 0 + level)
     assert ratio > 1e6
     assert step == pytest.approx(1.6)

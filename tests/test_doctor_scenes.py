@@ -61,6 +61,15 @@ def test_clean_scenes_are_quiet_and_the_offset_alone_is_found(seed):
         assert names(_examined(kept)) == {"offset-kept"}
 
 
+@pytest.mark.parametrize(("step", "seed"), [(8, 4), (20, 6), (30, 4)])
+def test_other_steps_are_quiet_and_their_faults_are_found(step, seed):
+    periods = 744 // step + 1
+    assert names(_examined(_scene(seed, step=step, periods=periods))) == set()
+    if step <= 20:
+        exported = _scene(seed, step=step, periods=periods, mode="as_exported")
+        assert {"cloud-unmasked", "offset-kept"} <= names(_examined(exported))
+
+
 def test_orbits_apart_and_a_dry_country_are_quiet():
     ds = _scene(0, orbits="apart")
     found = _examined(ds)
@@ -99,6 +108,13 @@ def test_real_cubes_are_quiet(shared):
         assert time.perf_counter() - started < 20
         (verdict,) = [f for f in found.findings if f.name == "verdict"]
         assert verdict.what.startswith("No reason to give up"), path.name
+
+
+@pytest.mark.parametrize("step", [12, 20])
+def test_composites_of_real_rice_are_quiet(shared, step):
+    for path in sorted((shared / "data").glob("mekong_rice_[cp]*[ab2].nc")):
+        made = open_cube(path, start="2022-01-01", step=step)
+        assert names(_examined(made)) == set(), path.name
 
 
 def test_faults_planted_in_real_rice_are_found(shared):

@@ -99,6 +99,8 @@ def test_a_split_is_read_from_a_cube_or_as_places(tmp_path):
     np.savez(tmp_path / "other.npz", training=np.array([3, 4]))
     with pytest.raises(ValueError, match="got \\['training'\\], expected"):
         experiment.read_split(tmp_path / "other.npz")
+    with pytest.raises(ValueError, match="split: got no such file"):
+        experiment.read_split(tmp_path / "none.npz")
 
 
 @pytest.fixture

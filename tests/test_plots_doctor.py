@@ -125,3 +125,17 @@ def test_copying_is_the_share_of_pixels_nearer_than_a_distance():
     assert [line.get_xdata()[0] for line in limits] == [100.0, 800.0]
     assert "R2 0.83" in axes.get_title(loc="left")
     assert len(plots.png(figure)) > 5000
+
+
+@pytest.mark.parametrize("distance", [[], [0.5, 30.0], [50.0], [40_000.0, 90_000.0]])
+def test_all_distances_and_both_limits_lie_in_the_picture(distance):
+    distance = np.array(distance)
+    (axes,) = plots.copying(distance, 0.1).axes
+    low, high = axes.get_xlim()
+    # half a metre is drawn at one: the axis is logarithmic
+    assert all(low < d < high for d in [*np.maximum(distance, 1.0), 100.0, 800.0])
+    # metres as numbers, not as powers
+    axes.figure.draw_without_rendering()
+    labels = [text.get_text() for text in axes.get_xticklabels() if text.get_text()]
+    assert labels
+    assert all(label.replace(",", "").isdigit() for label in labels)

@@ -9,15 +9,16 @@ import pandas as pd
 import xarray as xr
 
 from s1jax.cube.read import Source
-from s1jax.doctor import dates, labels, radar, relation
+from s1jax.doctor import labels, radar, relation
 from s1jax.doctor.expect import ceiling, expected, expected_note
 from s1jax.doctor.facts import Facts, highest, quantiles, seen
 from s1jax.doctor.finding import Finding, fault, worst_first
+from s1jax.doctor.noise import label_noise
 from s1jax.doctor.sheet import Sheet, sheet, sources_of
 from s1jax.doctor.split import Part, chosen, leakage, split_finding
+from s1jax.doctor.timeline import is_composite, timeline
 from s1jax.doctor.verdict import conditions, mosaic, supply, verdict
 from s1jax.doctor.view import View, empty, is_empty, labels_of, view
-from s1jax.doctor.years import stated_spans, stated_starts, year_off
 
 
 class Examination(NamedTuple):
@@ -60,12 +61,18 @@ def examine(
       rows: labels the quick regression of "r2-to-expect" sees; 0 leaves it out.
 
     Raises:
-      ValueError: no such file, `start` without `step`, a mask or split that does not fit the cube.
+      ValueError: no such file, `start` without `step`, no date or number that can be, a mask or
+        split that does not fit the cube.
       ImportError: a GeoTIFF or a mask file needs the extra `geo`.
     """
     if (start is None) != (step is None):
         raise ValueError(f"start and step: got {start=}, {step=}, expected both or neither")
-    begin = None if start is None else pd.Timestamp(start).to_datetime64().astype("M8[ns]")
+    if step is not None and not step > 0:
+        raise ValueError(f"step: got {step}, expected days > 0")
+    if pixels < 1 or rows < 0:
+        raise ValueError(f"pixels, rows: got {pixels}, {rows}, expected at least 1 and 0")
+    begin = None if start is None else _date("start", start).to_datetime64().astype("M8[ns]")
+    now = pd.Timestamp.now() if today is None else _date("today", today)
     for source in sources_of(cube):
         if isinstance(source, str | Path) and not _exists(source):
             raise ValueError(f"{source}: got no such file, expected NetCDF, Zarr, GeoTIFFs or CSVs")
@@ -78,8 +85,7 @@ def examine(
         page = sheet(cube, start=begin, step=step, mask=mask)
     seen_from, found = view(page, pixels=pixels)
     found.append(empty(page))
-    now = pd.Timestamp.now() if today is None else pd.Timestamp(today)
-    found += _dates(page, seen_from, now.timestamp() / 86_400, begin, step)
+    found += timeline(page, seen_from, now.timestamp() / 86_400, begin, step)
     if is_empty(seen_from):
         there = worst_first(found)
         return Examination(page.name, worst_first([*there, verdict(there, ())]), None)
@@ -87,6 +93,13 @@ def examine(
     there = worst_first([*found, *more])
     last = verdict(there, facts.conditions)
     return Examination(page.name, worst_first([*there, last]), facts)
+
+
+def _date(name, given):
+    try:
+        return pd.Timestamp(given)
+    except ValueError as error:
+        raise ValueError(f"{name}: got {given!r}, expected a date such as 2023-11-01") from error
 
 
 def _exists(path):
@@ -105,68 +118,17 @@ def _unreadable(error):
     )
 
 
-def _is_composite(made: View) -> bool:
-    day, first = np.unique(made.day, return_index=True)
-    s1 = np.isfinite(made.radar_db[:, :, 0]).any(axis=0)[first]
-    return dates.composites(day, s1, np.isfinite(made.ndvi).any(axis=0)[first])
-
-
-def _dates(page: Sheet, made: View, today, begin, step):
-    """Findings about the time axis."""
-    if not page.dated:
-        return [
-            fault(
-                "undated",
-                "The files hold no dates.",
-                "t",
-                f"{page.day.size} numbered planes",
-                "tell them: start (first day of period 1) and step (days)",
-            )
-        ]
-    found = dates.axis(page.day, page.track, today)
-    day = np.unique(made.day)
-    if day.size == 0:
-        return found
-    found.append(year_off(day, page.texts))
-    if page.bounds is not None and np.isfinite(page.bounds).all():
-        found.append(dates.lost_days(page.bounds))
-    if not _is_composite(made):
-        return found
-    by_period = dates.periods(day)
-    if page.s1_day is None or page.s2_day is None:
-        found.append(dates.unknown_days())
-    # numbered planes that are absent were put in on their dates by the reader
-    found += by_period
-    if not page.numbered and not any(f and f.name == "period-starts" for f in by_period):
-        found.append(_on_edges(page, day, begin, step))
-    return found
-
-
-def _on_edges(page, day, begin, step):
-    """First days of periods, by `start` and `step`, else by a beginning that a name spells out."""
-    if begin is not None:
-        return dates.on_edges(day, float(begin.astype("M8[D]").astype(float)), step)
-    starts = [first for text in page.texts.values() for first, _, _ in stated_spans(text)]
-    starts += [first for first, _ in stated_starts(page.texts)]
-    steps = np.diff(day)
-    if day[0] not in starts or steps.size < 2:
-        return None
-    found = dates.on_edges(day, float(day[0]), float(np.median(steps)))
-    # no month or dekad: open_cube moves them where it is told of the periods
-    told = "open with start and step, which moves each date to the centre of its period"
-    return None if found is None else found._replace(mended=False, remedy=told)
-
-
 def _content(page: Sheet, made: View, step, split, rows):
     """Findings about labels and radar, and the facts."""
     day, ndvi = made.day, made.ndvi
     vv_db, vh_db = made.radar_db[:, :, 0], made.radar_db[:, :, 1]
-    composite = _is_composite(made)
+    composite = is_composite(made)
+    usual = float(np.median(np.diff(np.unique(day)))) if composite and day.size > 2 else 12.0
     found = [labels.cloudy(day, ndvi), labels.ceiling(day, ndvi)]
     found += [radar.outliers(n, db) for n, db in (("VV", vv_db), ("VH", vh_db))]
     if page.track is None and made.radar_db.shape[2] == 2:
         if composite:
-            mixed = radar.orbits_of_composites(vv_db, vh_db)
+            mixed = radar.orbits_of_composites(vv_db, vh_db, usual)
             found.append(mixed or radar.orbit_unknown())
         else:
             found.append(radar.orbits_of_acquisitions(day, vv_db))
@@ -184,26 +146,25 @@ def _content(page: Sheet, made: View, step, split, rows):
     if offset.size:
         found.append(relation.offset_finding(offset))
     balance = labels.balance(day, ndvi)
-    noise = labels.noise(day, ndvi)
+    noise = label_noise(day, ndvi)
     top, _ = ceiling(noise, ndvi)
     place = None if page.place is None else page.place.reshape(-1, 2)[made.flat]
     group = None if page.group is None else page.group.reshape(-1)[made.flat]
-    usual = float(np.median(np.diff(np.unique(day)))) if composite and day.size > 2 else 12.0
     told = expected(
         day, made.radar_db, ndvi, place, group, page.grouped_by,
         step=max(usual, 12.0 if step is None else float(step)), most=rows,
     )  # fmt: skip
-    leak = None
+    planes, leak = labels_of(page, made), None
     if split is not None:
         shape = (len(page.day), *page.wanted.shape)
         parts = (chosen(p, shape, n) for p, n in zip(split, ("training", "test"), strict=True))
-        leak = leakage(labels_of(page, made.order), page.place, *parts)
+        leak = leakage(planes, page.place, *parts)
         found.append(split_finding(leak, None if told.window is None else told.window.r2))
     per_year, longest = supply(day, ndvi)
     late = float((offset > 7).mean()) if offset.size else float("nan")
     reasons = conditions(
         water=radar.water(vv_db, vh_db), per_year=per_year, longest_gap=longest,
-        mosaic=mosaic(labels_of(page, made.order)), late=late, expected=told, top=top,
+        mosaic=mosaic(planes), late=late, expected=told, top=top,
     )  # fmt: skip
     found += [labels.balance_note(balance), relation.correlation_note(correlation)]
     found += expected_note(told, noise, top)

@@ -43,7 +43,7 @@ class Expected(NamedTuple):
 def ceiling(noise: float | None, ndvi: _Rows) -> tuple[float, float]:
     """(1 - noise^2 / var(label), var(label)): R2 against labels that no method can pass.
 
-    Assumes noise that is independent from date to date and of one size; see `labels.noise`. NaN
+    Assumes noise that is independent from date to date and of one size; see `label_noise`. NaN
     where the noise is not known.
     """
     seen = ndvi[np.isfinite(ndvi)].astype(np.float64)

@@ -1,4 +1,4 @@
-"""NDVI as labels: how high it gets, how much cloud is left in it, where it is, how noisy it is.
+"""NDVI as labels: how high it gets, how much cloud is left in it, and where it is.
 
 Pixels come as rows, (pixel, time), NaN where there is no label.
 """
@@ -10,16 +10,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from s1jax.doctor.finding import Finding, dates, fault, note, share, warning
+from s1jax.doctor.noise import departures
 
 OFFSET_CEILING = 0.66
 """NDVI that dense crops hardly pass with +0.1 left in both bands: red .02, nir .45 give
 (.55 - .12) / (.55 + .12) = .64 in place of .91."""
 TOA_CEILING = 0.76
 """NDVI that they hardly pass at the top of the atmosphere; L2A gives them .8 to .95."""
-CLOUD_LEVEL, CLOUD_ROUGHNESS, ROUGHEST = 0.40, 0.25, 0.33
+CLOUD_LEVEL, CLOUD_ROUGHNESS, ROUGHEST, WIDEST = 0.40, 0.25, 0.33, 32.0
 """Limits from which on labels are taken for unmasked: see `cloudy`."""
-_NEAR = 30.0
-"""Days between the neighbours of a label that are near enough to tell its noise."""
 _CHANGE = 19017.0
 """2022-01-25: from here on Sentinel-2 products carry the offset of 1000."""
 _Rows = Float[np.ndarray, "pixel time"]
@@ -112,8 +111,8 @@ def cloudy(day: _Days, ndvi: _Rows) -> Finding | None:
     change against neighbours a fortnight away is cloud; a quarter is, where vegetated pixels' mean
     is below 0.4 of the ceiling too: they would lie fallow most of the time. Masked series of rice
     and of European fields lie at 0.08 to 0.24 and 0.45 to 0.7, simulated ones at 0.1 to 0.27;
-    without a mask they lie at 0.29 to 0.9. Where neighbours are more than 40 days apart a crop
-    itself changes as much, and only the second rule is asked.
+    without a mask they lie at 0.29 to 0.9. Where neighbours are more than 32 days apart (composites
+    of 20 days, a month) rice itself changes as much, and only the second rule is asked.
     """
     found = level(day, ndvi)
     # a dozen dates: fewer may be one rise and one fall
@@ -121,7 +120,7 @@ def cloudy(day: _Days, ndvi: _Rows) -> Finding | None:
         return None
     ratio = found.mean / found.ceiling
     low = ratio < CLOUD_LEVEL and found.roughness > CLOUD_ROUGHNESS
-    if not low and not (found.roughness > ROUGHEST and found.width <= 40.0):
+    if not low and not (found.roughness > ROUGHEST and found.width <= WIDEST):
         return None
     there = np.isfinite(ndvi).mean(axis=0)
     full = (there[there > 0] > 0.95).mean()
@@ -148,50 +147,6 @@ def worst(day: _Days, ndvi: _Rows) -> str:
         return "no date"
     depth = np.array([np.nanmedian(envelope - ndvi[:, t]) for t in seen])
     return f"deepest on {dates(np.sort(day[seen[np.argsort(-depth)[:4]]]))}"
-
-
-def noise(day: _Days, ndvi: _Rows) -> float | None:
-    """Standard deviation of the noise of one label, NDVI; None where it cannot be told.
-
-    Of each label with neighbours in time d1 days before and d2 after: its departure from the line
-    through them, divided by sqrt(1 + w1^2 + w2^2), w1 = d2 / (d1 + d2), w2 = 1 - w1: independent
-    noise of one std in all three leaves just that. This is 1.4826 times the median absolute
-    departure of the near ones.
-    Curvature counts as noise, so it is high for wide gaps; errors that last (haze of a season, a
-    wrong calendar) do not show, and rare large ones (missed cloud) do not move a median.
-    """
-    departure, _ = departures(day, ndvi)
-    return float(1.4826 * np.median(np.abs(departure))) if departure.size >= 30 else None
-
-
-def departures(
-    day: _Days, ndvi: _Rows
-) -> tuple[Float[np.ndarray, "label"], Float[np.ndarray, "label"]]:
-    """Scaled departures of labels from the line through their neighbours in time, and the time
-    between these, days; of at most 3,000 pixels, spread evenly.
-
-    Only near ones, no more than 30 days; the nearest fifth where there are fewer than 100 such.
-    """
-    some = ndvi[:: max(1, len(ndvi) // 3000)]
-    found, widths = [np.zeros(0)], [np.zeros(0)]
-    for row in some:
-        at = np.flatnonzero(np.isfinite(row))
-        if at.size < 3:
-            continue
-        d1, d2 = np.diff(day[at[:-1]]), np.diff(day[at[1:]])
-        wide = d1 + d2
-        ok = (d1 > 0) & (d2 > 0)
-        w1 = d2 / np.where(wide > 0, wide, 1.0)
-        value = row[at].astype(np.float64)
-        line = w1 * value[:-2] + (1 - w1) * value[2:]
-        scaled = (value[1:-1] - line) / np.sqrt(1 + w1**2 + (1 - w1) ** 2)
-        found.append(scaled[ok])
-        widths.append(wide[ok])
-    departure, width = np.concatenate(found), np.concatenate(widths)
-    near = width <= _NEAR
-    if near.sum() < 100 and width.size:
-        near = width <= np.quantile(width, 0.2)
-    return departure[near], width[near]
 
 
 class Balance(NamedTuple):

@@ -48,23 +48,26 @@ def orbits_of_acquisitions(day: Float[np.ndarray, "time"], vv_db: _Radar) -> Fin
     )
 
 
-def orbits_of_composites(vv_db: _Radar, vh_db: _Radar) -> Finding | None:
+def orbits_of_composites(vv_db: _Radar, vh_db: _Radar, step: float) -> Finding | None:
     """Composites whose level alternates from one to the next, as two tracks in turn make it.
 
     The power of the mean level at a period of two dates, over its mean between two and three: 1 by
-    chance, above 8 in VV and in VH alike once in some hundred series.
+    chance, above 8 in VV and in VH alike once in some hundred series. With steps of more than 16
+    days two dates are near a season of rice, and nothing is told.
     """
+    if step > 16:
+        return None
     found = [alternation(radar) for radar in (vv_db, vh_db)]
     if None in found:
         return None
-    ratio, step = (min(pair) for pair in zip(*found, strict=True))
-    if ratio < 8.0 or step < 0.3:
+    ratio, height = (min(pair) for pair in zip(*found, strict=True))
+    if ratio < 8.0 or height < 0.3:
         return None
     return warning(
         "orbits-mixed",
         "Backscatter alternates between two levels: composites of two orbits in turn.",
         "VV, VH, every second date",
-        f"{step:.1f} dB from one date to the next; {ratio:.0f} times the power of chance",
+        f"{height:.1f} dB from one date to the next; {ratio:.0f} times the power of chance",
         "make composites of each orbit alone: VV, VH and VV_2, VH_2",
     )
 

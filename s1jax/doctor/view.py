@@ -21,6 +21,8 @@ class View(NamedTuple):
     """Places in the flat (y, x) grid."""
     order: Int[np.ndarray, "time"]
     """Planes of the sheet, in the order of their dates; those without a date left out."""
+    unlabelled: Bool[np.ndarray, "plane y x"]
+    """Where the sheet has no label, fills and dead planes included."""
 
 
 def view(sheet: Sheet, *, pixels: int, seed: int = 0) -> tuple[View, list[Finding]]:
@@ -54,16 +56,14 @@ def view(sheet: Sheet, *, pixels: int, seed: int = 0) -> tuple[View, list[Findin
     arrays = np.stack(db, axis=-1)[order].transpose(1, 0, 2), ndvi[order].T
     if "S2ndvi" in sheet.whole:
         found = [_whole(finding) for finding in found]
-    made = View(sheet.day[order], *arrays, flat, order)
+    made = View(sheet.day[order], *arrays, flat, order, missing["S2ndvi"])
     return made, [finding for finding in found if finding is not None]
 
 
-def labels_of(sheet: Sheet, order: Int[np.ndarray, "some"]) -> Float[np.ndarray, "some y x"]:
+def labels_of(sheet: Sheet, made: View) -> Float[np.ndarray, "time y x"]:
     """NDVI of whole planes inside the mask, NaN where there is none: for neighbours and splits."""
-    stored = sheet.values["S2ndvi"][order]
-    stored = np.where(np.isfinite(stored) & (stored != 0), stored, np.float32(np.nan))
-    planes = np.where(sheet.wanted, stored, np.float32(np.nan))
-    return bounds.in_range(planes)
+    there = sheet.wanted & ~made.unlabelled[made.order]
+    return bounds.in_range(np.where(there, sheet.values["S2ndvi"][made.order], np.float32(np.nan)))
 
 
 def empty(sheet: Sheet) -> Finding | None:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from s1jax.plots.style import QUIET, new_figure
 
@@ -47,15 +48,18 @@ def record(
         _bands(middle, date, np.where(some[:, :1], values, np.nan), colour, name)
     middle.set_ylabel("backscatter, dB")
     middle.set_title("radar: the same")
-    middle.legend(loc="upper right", ncols=2)
+    middle.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=2)
+    # a ring about the point where a date has both
+    rings = {"markersize": 8, "fillstyle": "none"}, {"markersize": 4}
     for column, colour, name in ((0, _VV, "radar"), (1, _NDVI, "label")):
         there = seen[:, column] > 0
         share = 100 * seen[there, column]
-        bottom.plot(date[there], share, ".", color=colour, label=name)
+        bottom.plot(date[there], share, "o", color=colour, label=name, **rings[column])
     bottom.set_ylabel("pixels, %")
-    bottom.set_ylim(-5, 105)
+    bottom.set_ylim(-8, 112)
     bottom.set_title("pixels that have it")
-    bottom.legend(loc="center right")
+    # beside the title: points may lie anywhere in the panel
+    bottom.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=2)
     locator = AutoDateLocator(minticks=4, maxticks=12)
     bottom.xaxis.set_major_locator(locator)
     bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))
@@ -182,9 +186,14 @@ def copying(
     axes = figure.subplots()
     at = np.sort(np.maximum(distance, 1.0))
     axes.step(at, 100 * np.arange(1, at.size + 1) / max(at.size, 1), where="post", color=_VV)
+    axes.set_xscale("log")
+    lowest = min(10.0, at[0]) if at.size else 10.0
+    axes.set_xlim(0.8 * lowest, 1.25 * max(2 * limits[-1], at[-1] if at.size else 0.0))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     for limit in limits:
         axes.axvline(limit, color=_LIMIT, linestyle="--")
-    axes.set_xscale("log")
+        axes.annotate(f" {limit:,.0f} m", (limit, 4), color=_LIMIT)
     axes.set_ylim(0, 102)
     axes.set_xlabel("distance to the nearest training pixel, m")
     axes.set_ylabel("test pixels, %")
