@@ -10,6 +10,8 @@ from affine import Affine
 START, STEP, PERIODS = "2023-11-01", 12, 7
 SIZE, EPSG, PIXEL = (6, 5), 32749, 20.0
 WEST, NORTH = 460_000.0, 9_230_000.0
+DEGREES = (110.6, -6.95, 0.00018)
+"""West, north and size of a pixel of the scene in EPSG:4326."""
 DIMS = ("t", "y", "x")
 NAMES = ("VV", "VH", "S2ndvi")
 
@@ -34,6 +36,23 @@ def scene(days=None, seed=0):
     )
     ds["VV"].attrs["units"] = ds["VH"].attrs["units"] = "dB"
     return ds
+
+
+def on_grid(ds, *, geographic=False, up=False):
+    """The scene in degrees, EPSG:4326, and with its rows going up."""
+    if geographic:
+        west, north, pixel = DEGREES
+        y, x = (np.arange(n) + 0.5 for n in SIZE)
+        ds = ds.assign_coords(y=north - pixel * y, x=west + pixel * x).assign_attrs(crs="EPSG:4326")
+    return ds.isel(y=slice(None, None, -1)) if up else ds
+
+
+def geometry(ds):
+    """CRS and transform of a GeoTIFF whose rows are those of the scene, up or down."""
+    y, x = ds["y"].values, ds["x"].values
+    dy, dx = (y[-1] - y[0]) / (y.size - 1), (x[-1] - x[0]) / (x.size - 1)
+    transform = Affine(dx, 0, x[0] - dx / 2, 0, dy, y[0] - dy / 2)
+    return {"crs": ds.attrs["crs"], "transform": transform}
 
 
 def power(ds):
@@ -63,7 +82,8 @@ def periods(folder, ds):
     """A folder of period_NN.tif."""
     for k in range(ds.sizes["t"]):
         bands = [ds[name].values[k] for name in NAMES]
-        write_tif(folder / f"period_{k + 1:02d}.tif", bands, ("VV", "VH", "NDVI"))
+        file = folder / f"period_{k + 1:02d}.tif"
+        write_tif(file, bands, ("VV", "VH", "NDVI"), **geometry(ds))
     return folder
 
 
@@ -75,13 +95,13 @@ def stack(path, ds, style, names=NAMES):
         for name in names:
             bands.append(ds[name].values[k])
             texts.append(style(called[name], k + 1, date))
-    write_tif(path, bands, texts)
+    write_tif(path, bands, texts, **geometry(ds))
     return path
 
 
 def sits(folder, ds, *, whole, radar="RTC", tags=(), nodata=-9999):
     """A folder of sits: one file a band and date, NDVI and GRD in whole numbers."""
-    linear = power(ds)
+    linear, where = power(ds), geometry(ds)
     for k, date in enumerate(pd.DatetimeIndex(ds["t"].values)):
         day = date.strftime("%Y-%m-%d")
         for name in ("VV", "VH"):
@@ -91,7 +111,7 @@ def sits(folder, ds, *, whole, radar="RTC", tags=(), nodata=-9999):
             if radar == "GRD":
                 value, dtype = np.nan_to_num(np.round(value * 1000)), "uint16"
             file = folder / f"SENTINEL-1_{radar}_49MCN_{name}_{day}.tif"
-            write_tif(file, [value], dtype=dtype, nodata=fill)
+            write_tif(file, [value], dtype=dtype, nodata=fill, **where)
         value = ds["S2ndvi"].values[k]
         if np.isnan(value).all():
             continue
@@ -99,9 +119,9 @@ def sits(folder, ds, *, whole, radar="RTC", tags=(), nodata=-9999):
         if whole:
             stored = np.where(np.isnan(value), nodata, np.round(value * 1e4))
             fill = nodata if dict(tags) else None
-            write_tif(file, [stored], dtype="int16", tags=tags, nodata=fill)
+            write_tif(file, [stored], dtype="int16", tags=tags, nodata=fill, **where)
         else:
-            write_tif(file, [value])
+            write_tif(file, [value], **where)
     return folder
 
 
@@ -155,11 +175,12 @@ def own_days(seed=0):
 
 def same(found, expected, names=NAMES):
     """Whether a cube is the scene, whichever way its rows run."""
-    down = found.sortby("y", ascending=False)
+    down, expected = (ds.sortby("y", ascending=False) for ds in (found, expected))
     assert dict(down.sizes) == dict(expected.sizes)
     np.testing.assert_array_equal(down.t, expected.t)
-    np.testing.assert_allclose(down.y, expected.y, atol=1e-6)
-    np.testing.assert_allclose(down.x, expected.x, atol=1e-6)
+    pixel = float(np.abs(np.diff(expected.x)).mean())
+    np.testing.assert_allclose(down.y, expected.y, rtol=0, atol=1e-5 * pixel)
+    np.testing.assert_allclose(down.x, expected.x, rtol=0, atol=1e-5 * pixel)
     for name in names:
         np.testing.assert_allclose(down[name], expected[name], atol=1e-5, err_msg=name)
         assert down[name].dtype == np.float32

@@ -6,7 +6,8 @@ import pandas as pd
 import pyproj
 import pytest
 import xarray as xr
-from cube_worlds import EPSG, START, STEP, scene
+from affine import Affine
+from cube_worlds import START, STEP, scene
 
 from s1jax import cube
 
@@ -37,7 +38,7 @@ def _named(ds, dim, **names):
 
 def _stacked(ds):
     """Planes on a dimension `band` with numbers, as GDAL leaves it; `spatial_ref` a variable."""
-    reference = xr.DataArray(0, attrs={"crs_wkt": pyproj.CRS.from_epsg(EPSG).to_wkt()})
+    reference = xr.DataArray(0, attrs={"crs_wkt": pyproj.CRS(ds.attrs["crs"]).to_wkt()})
     ds = ds.drop_vars("t").rename(t="band").assign_coords(band=np.arange(1, ds.sizes["t"] + 1))
     ds = ds.assign(spatial_ref=reference)
     ds.attrs.pop("crs")
@@ -45,7 +46,7 @@ def _stacked(ds):
 
 
 def _stray(ds):
-    reference = xr.DataArray(0, attrs={"spatial_ref": pyproj.CRS.from_epsg(EPSG).to_wkt()})
+    reference = xr.DataArray(0, attrs={"spatial_ref": pyproj.CRS(ds.attrs["crs"]).to_wkt()})
     ds = ds.assign_coords(band=1, spatial_ref=reference)
     ds.attrs.pop("crs")
     return ds
@@ -53,7 +54,7 @@ def _stray(ds):
 
 def _bands(ds, order):
     made = ds.rename(S2ndvi="NDVI").to_array("bands").transpose(*order)
-    made.attrs = {"crs": f"EPSG:{EPSG}"}
+    made.attrs = {"crs": ds.attrs["crs"]}
     return made
 
 
@@ -94,14 +95,24 @@ DOORS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("chunks", [None, {"t": 3, "y": 4}], ids=["memory", "chunks"])
+GRIDS = {
+    "UTM down": ({}, None),
+    "UTM down in chunks": ({}, {"t": 3, "y": 4}),
+    "UTM up": ({"up": True}, None),
+    "degrees down": ({"geographic": True}, None),
+    "degrees up": ({"geographic": True, "up": True}, None),
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("door", DOORS)
-def test_same_scene_through_every_door(door, chunks, tmp_path):
-    ds = scene()
+def test_same_scene_through_every_door(door, grid, tmp_path):
+    where, chunks = GRIDS[grid]
+    ds = worlds.on_grid(scene(), **where)
     dates = NUMBERED if door in ("periods", "P01", "band is time") else {}
     found = cube.open_cube(DOORS[door](ds.copy(deep=True), tmp_path), chunks=chunks, **dates)
     worlds.same(found, ds)
-    assert cube.crs(found).to_epsg() == EPSG
+    assert cube.crs(found) == pyproj.CRS(ds.attrs["crs"])
     assert set(found.dims) == {"t", "y", "x"}
     for name in worlds.NAMES:
         assert (found[name].chunks is None) is (chunks is None)
@@ -172,6 +183,8 @@ STACKS = {
     "got VV_P01 twice": ["VV_P01", "VV_P01", "VH_P01"],
     r"variable VH: got \['S2ndvi', 'VV'\]": ["VV_P01", "VV_P02", "NDVI_P01"],
     "band of period 0": ["VV_P00", "VH_P00", "NDVI_P00"],
+    # no naming: left aside in silence it would be a lost date
+    "band VH_2023-11-31: got no date": ["VV_2023-11-07", "VH_2023-11-31", "NDVI_2023-11-07"],
 }
 
 
@@ -205,6 +218,29 @@ BAD = {
 def test_complaints_about_cubes_in_memory(message):
     with pytest.raises(ValueError, match=message):
         cube.open_cube(BAD[message](scene()))
+
+
+def test_dates_with_a_zone_are_in_utc():
+    ds = scene()
+    text = [f"{day}T07:00:00+07:00" for day in ds.t.dt.strftime("%Y-%m-%d").values]
+    worlds.same(cube.open_cube(ds.assign_coords(t=text)), ds)
+
+
+def test_the_date_that_is_none_is_named():
+    text = [*scene().t.dt.strftime("%Y-%m-%d").values[:-1], "2023-11-31"]
+    with pytest.raises(ValueError, match=r"t: got '2023-11-31' .*expected dates"):
+        cube.open_cube(scene().assign_coords(t=text))
+
+
+def test_pixels_of_another_size_are_another_grid(tmp_path):
+    # the first corner is the same, the last is 2 pixels away
+    planes, named = np.random.default_rng(0).normal(-10, 1, (3, 2, 4000)), ("VV", "VH", "NDVI")
+    planes[2] /= 100
+    for k, pixel in enumerate((10.0, 10.005)):
+        transform = Affine(pixel, 0, worlds.WEST, 0, -10, worlds.NORTH)
+        worlds.write_tif(tmp_path / f"period_{k + 1}.tif", planes, named, transform=transform)
+    with pytest.raises(ValueError, match=r"period_2\.tif: grid: got .*10\.005"):
+        cube.open_cube(tmp_path, **NUMBERED)
 
 
 def test_names_say_what_was_taken_for_what(tmp_path):

@@ -238,3 +238,8 @@ def test_places_are_no_grid(tmp_path):
     places = cube.open_cube([s1, s2])[["S2ndvi", "lat", "lon"]]
     with pytest.raises(ValueError, match="match: got a cube of places"):
         cube.open_cube([worlds.apart(own_days())[0], places], match="s1")
+
+
+def test_no_input_is_refused():
+    with pytest.raises(ValueError, match="inputs: got none, expected a file or Dataset"):
+        cube.open_cube([])

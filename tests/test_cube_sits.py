@@ -99,6 +99,14 @@ def test_what_cannot_be_told_apart_is_refused(name, message, tmp_path):
         cube.open_cube(tmp_path)
 
 
+def test_a_name_with_a_date_that_is_none_is_refused(tmp_path):
+    worlds.sits(tmp_path, scene(), whole=False)
+    odd = tmp_path / "SENTINEL-2_MSI_49MCN_NDVI_2023-11-31.tif"
+    (tmp_path / "SENTINEL-2_MSI_49MCN_NDVI_2023-11-07.tif").rename(odd)
+    with pytest.raises(ValueError, match=r"S2ndvi: dates of .*: got '2023-11-31'"):
+        cube.open_cube(tmp_path)
+
+
 @pytest.mark.parametrize("key", ["location_id", "sample_id", None])
 @pytest.mark.parametrize("form", ["pair", "folder", "glob", "one"])
 def test_tables_of_places(form, key, tmp_path):
@@ -143,6 +151,40 @@ def test_tables_that_lack_places(tmp_path):
     assert "as asked: s2_timeseries.csv is without 4 places and 2 dates" in said
 
 
+def test_numbers_of_places_beside_names_are_the_same_places(tmp_path):
+    s1, s2 = worlds.tables(tmp_path, own_days())
+    expected = cube.open_cube((s1, s2))
+    # one place with a name makes all ids of its table text
+    table = pd.read_csv(s2)
+    named = table[-1:].assign(location_id="pond", latitude=0.0, longitude=0.0)
+    pd.concat([table, named]).to_csv(s2, index=False)
+    found = cube.open_cube((s1, s2))
+    assert found.location_id.values.tolist() == [*expected.location_id.values, "pond"]
+    for name in worlds.NAMES:
+        np.testing.assert_array_equal(found[name][:, :-1], expected[name])
+    assert found.VV[:, -1].isnull().all()
+
+
+def test_long_ids_are_not_rounded_to_one(tmp_path):
+    s1, s2 = worlds.tables(tmp_path, own_days())
+    for path in (s1, s2):
+        table = pd.read_csv(path)
+        table.assign(location_id="90071992547409" + (table.location_id + 100).astype(str)).to_csv(
+            path, index=False
+        )
+    found = cube.open_cube((s1, s2))
+    assert found.location_id.values.tolist() == [f"90071992547409{k + 101}" for k in range(30)]
+
+
+def test_times_of_day_with_a_zone_are_in_utc(tmp_path):
+    ds = scene()
+    s1, s2 = worlds.tables(tmp_path, ds)
+    expected = cube.open_cube((s1, s2))
+    table = pd.read_csv(s2)
+    table.assign(Index=table.Index + "T00:00:00Z").to_csv(s2, index=False)
+    xr.testing.assert_equal(cube.open_cube((s1, s2)), expected)
+
+
 TABLES = {
     r"s2_.*got 1 rows twice, as .*expected one": lambda t: pd.concat([t, t[:1]]),
     r"NDVI|S2ndvi: got 'cloud', expected numbers": lambda t: t.assign(NDVI=["cloud", *t.NDVI[1:]]),
@@ -152,6 +194,13 @@ TABLES = {
     r"lat of place .*got=.*expected=": lambda t: t.assign(latitude=t.latitude + 1),
     r"label: got several of place": lambda t: t.assign(label=["maize", *t.label[1:]]),
     r"VV: got it in two of": lambda t: t.assign(VV=-10.0),
+    r"s2_.*location_id: got 1 rows without": lambda t: t.assign(
+        location_id=[None, *t.location_id[1:]]
+    ),
+    r"s2_.*Index: got 1 rows without": lambda t: t.assign(Index=[None, *t.Index[1:]]),
+    r"s2_.*lat: got 1 rows without": lambda t: t.drop(columns="location_id").assign(
+        latitude=[None, *t.latitude[1:]]
+    ),
 }
 
 

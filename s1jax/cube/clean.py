@@ -135,7 +135,8 @@ def _ndvi(value: xr.DataArray, of: Facts, whole: bool, said: list[str]):
     if whole and high > 2:
         if high <= 1000 or max(-low, high) > 10_000:
             got = f"whole numbers in [{low:g}, {high:g}]"
-            raise ValueError(f"S2ndvi: got {got}, expected scale_factor, or at most 10,000")
+            expected = "scale_factor, or a maximum from 1,001 to 10,000 (NDVI x 10,000)"
+            raise ValueError(f"S2ndvi: got {got}, expected {expected}")
         said.append("S2ndvi: whole numbers without a scale: divided by 10,000")
         return value / np.float32(10_000)
     if low < -1 - 1e-5 or high > 1 + 1e-5:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from s1jax.cube.names import VARIABLES, variable_of
 from s1jax.cube.notes import ASKED
+from s1jax.cube.numbered import dates_of
 
 SUFFIX = ".csv"
 _TIME = ("index", "date", "time", "t")
@@ -20,13 +21,16 @@ def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[str]]:
 
     On y are lat, lon, label where the tables have them, and the name of the place, `location_id`.
     A row belongs to a place by its location_id, sample_id or id, else by latitude and longitude.
+    Times of day with a zone are put into UTC.
 
     Raises:
-      ValueError: unreadable table, a column is missing or not numbers, a variable is in two tables,
-        a place has two rows of one date, or tables disagree about a place.
+      ValueError: unreadable table, a column is missing or not numbers, a row is without place or
+        date, a variable is in two tables, a place has two rows of one date, or tables disagree
+        about a place.
     """
     tables = {path: _table(path) for path in files}
     key = _key(tables)
+    tables = _told_apart(tables, key)
     places = pd.concat([table[key] for table in tables.values()]).drop_duplicates(key)
     index = _index(places, key)
     t = pd.DatetimeIndex(sorted(set().union(*(table["t"] for table in tables.values()))))
@@ -57,7 +61,10 @@ def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[str]]:
 def _table(path):
     """Columns t, place, lat, lon, label, VV, VH, S2ndvi, whichever there are."""
     try:
-        table = pd.read_csv(path)
+        columns = pd.read_csv(path, nrows=0).columns
+        # as written: whether they are numbers shows in all tables together
+        text = {column: str for column in columns if column.lower() in _IDENTITY}
+        table = pd.read_csv(path, dtype=text)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read, expected CSV ({error})") from error
     names, given = {}, [str(column) for column in table.columns]
@@ -77,12 +84,9 @@ def _table(path):
         if table[column].dtype.kind not in "iuf":
             got = table[column].iloc[pd.to_numeric(table[column], errors="coerce").isna().argmax()]
             raise ValueError(f"{path}: {column}: got {got!r}, expected numbers")
-    try:
-        dates = pd.to_datetime(table["t"].astype(str), format="ISO8601")
-    except ValueError as error:
-        got = f"{table['t'].iloc[0]!r} ..."
-        raise ValueError(f"{path}: Index: got {got}, expected dates as 2023-11-07") from error
-    return table.assign(t=dates)
+    if lost := int(table["t"].isna().sum()):
+        raise ValueError(f"{path}: Index: got {lost} rows without, expected a date in each")
+    return table.assign(t=dates_of(table["t"].to_numpy(), f"{path}: Index"))
 
 
 def _key(tables):
@@ -92,6 +96,23 @@ def _key(tables):
             return key
     got = {path.name: sorted(table) for path, table in tables.items()}
     raise ValueError(f"places: got {got}, expected location_id or latitude and longitude in each")
+
+
+def _told_apart(tables, key):
+    """The tables with every row of a place; ids are numbers where they are in all, else text."""
+    for path, table in tables.items():
+        for column in key:
+            if lost := int(table[column].isna().sum()):
+                name = "location_id" if column == "place" else column
+                raise ValueError(f"{path}: {name}: got {lost} rows without, expected it in each")
+    if key != ["place"]:
+        return tables
+    numbers = [pd.to_numeric(table["place"], errors="coerce") for table in tables.values()]
+    # beyond 2^53 neighbours may be one number
+    if not all(number.notna().all() and (number.abs() < 2**53).all() for number in numbers):
+        return tables
+    pairs = zip(tables.items(), numbers, strict=True)
+    return {path: table.assign(place=number) for (path, table), number in pairs}
 
 
 def _index(table, key):

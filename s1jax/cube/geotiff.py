@@ -86,6 +86,15 @@ def same_grid(first: Header, other: Header, first_path: Path, path: Path) -> Non
       ValueError: they are not; it names both grids.
     """
     got, expected = ((head.shape, head.crs, head.transform) for head in (other, first))
-    apart = np.abs(np.subtract(other.transform, first.transform)).max()
-    if got[0] != expected[0] or got[1] != expected[1] or apart > 1e-3 * abs(first.transform[0]):
+    corners = _corners(other) - _corners(first)
+    pixel = np.array([first.transform[0], first.transform[4]])
+    apart = np.abs(corners / pixel).max()
+    if got[0] != expected[0] or got[1] != expected[1] or apart > 1e-3:
         raise ValueError(f"{path}: grid: got {got}, expected {expected} as {first_path.name}")
+
+
+def _corners(head):
+    """x and y of the first and of the last corner: pixels of another size drift apart between."""
+    a, _, c, _, e, f = head.transform
+    rows, columns = head.shape
+    return np.array([[c, f], [c + a * columns, f + e * rows]])

@@ -34,7 +34,11 @@ def with_dates(
     if np.issubdtype(t.dtype, np.datetime64):
         return ds.assign_coords(t=("t", t.astype("datetime64[ns]"), _attrs(ds))), [], False
     if t.dtype.kind in "USOT" or _spelt(t):
-        return ds.assign_coords(t=_parsed(t, where)), [f"{NAMED}t ({t.dtype}) read as dates"], False
+        return (
+            ds.assign_coords(t=dates_of(t, f"{where}: t")),
+            [f"{NAMED}t ({t.dtype}) read as dates"],
+            False,
+        )
     number, said, how = np.arange(1, t.size + 1), [], "its planes are periods by position"
     if t.dtype.kind in "iu" and t[0] >= 1 and (np.diff(t) > 0).all():
         number, how = np.arange(1, t[-1] + 1), "its planes are numbered periods"
@@ -51,6 +55,27 @@ def with_dates(
     centre = centres(number, start, step, where)
     said.append(f"{ASKED}no dates in the file: {how}, dated by start and step")
     return ds.assign_coords(t=centre), said, True
+
+
+def dates_of(t: np.ndarray, name: str) -> np.ndarray:
+    """datetime64[ns] of dates in text (ISO 8601) or spelt 20231107; in UTC where they have a zone.
+
+    Args:
+      t: of any dtype; NaT where it is missing.
+      name: of the axis or column, for messages.
+
+    Raises:
+      ValueError: text that is no date.
+    """
+    text = pd.Index(t).astype(str)
+    try:
+        dates = pd.to_datetime(text, format="ISO8601")
+    except ValueError as error:
+        bad = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True).isna()
+        got = f"{str((t[bad] if bad.any() else t)[0])!r} ({t.dtype})"
+        raise ValueError(f"{name}: got {got}, expected dates as 2023-11-07") from error
+    dates = dates if dates.tz is None else dates.tz_convert(None)
+    return dates.to_numpy().astype("datetime64[ns]")
 
 
 def centres(
@@ -87,12 +112,3 @@ def _attrs(ds):
 def _spelt(t):
     """Whether whole numbers are dates spelt yyyymmdd."""
     return t.dtype.kind in "iu" and t.size > 0 and t.min() >= 19_500_101 and t.max() <= 21_001_231
-
-
-def _parsed(t, where):
-    try:
-        dates = pd.to_datetime(pd.Index(t).astype(str), format="ISO8601")
-    except ValueError as error:
-        got = f"{str(t[0])!r} ({t.dtype})"
-        raise ValueError(f"{where}: t: got {got}, expected dates as 2023-11-07") from error
-    return dates.to_numpy().astype("datetime64[ns]")

@@ -108,6 +108,8 @@ def parts(
     """
     alone = isinstance(source, Source)
     sources = [source] if alone else [*source]
+    if not sources:
+        raise ValueError("inputs: got none, expected a file or Dataset, or one for each sensor")
     if all(isinstance(s, str | Path) and Path(s).suffix.lower() == ".csv" for s in sources):
         files = [path for s in sources for path in files_of(s)]
         read_as = [_Raw(*csv_pair.read_tables(files), str(files[0]))]

@@ -10,6 +10,7 @@ import xarray as xr
 from s1jax.cube.geotiff import read_header
 from s1jax.cube.names import variable_of
 from s1jax.cube.notes import NAMED
+from s1jax.cube.numbered import dates_of
 from s1jax.cube.planes import Chunks, Plane, cube_of, plane_of
 
 NAME = re.compile(
@@ -68,7 +69,8 @@ def _sensor(files, chunks):
     if len(sensors) > 1:
         raise ValueError(f"{', '.join(bands)}: got sensors {sensors}, expected one")
     heads = {path: read_header(path) for path in files}
-    t = pd.DatetimeIndex(sorted({found["date"] for found in files.values()}))
+    days = np.array(sorted({found["date"] for found in files.values()}))
+    t = pd.DatetimeIndex(dates_of(days, f"{', '.join(bands)}: dates of {next(iter(files)).parent}"))
     planes, said = {name: [None] * len(t) for name in bands}, []
     scaled = {}
     for path, found in files.items():

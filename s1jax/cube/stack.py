@@ -30,6 +30,9 @@ def layer_of(description: str | None) -> Layer | None:
     """Variable and period or date of a band, None where its description does not say both.
 
     Known are VV_P01, VV_2023-11-07, VV_20231107 and 20231107_VV, with any alias of the variable.
+
+    Raises:
+      ValueError: a variable's date is not in the calendar.
     """
     found = _BEHIND.fullmatch(description or "") or _BEFORE.fullmatch(description or "")
     variable = variable_of(found["name"]) if found else None
@@ -39,8 +42,8 @@ def layer_of(description: str | None) -> Layer | None:
         return Layer(variable, int(found["period"]), None)
     try:
         date = pd.Timestamp(int(found["year"]), int(found["month"]), int(found["day"]))
-    except ValueError:
-        return None
+    except ValueError as error:
+        raise ValueError(f"band {description}: got no date ({error}), expected one") from error
     return Layer(variable, None, date.to_datetime64().astype("datetime64[ns]"))
 
 
