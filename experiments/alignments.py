@@ -17,7 +17,7 @@ from s1jax.types import NDVI, Estimator, Series
 
 
 def periods(
-    series: Series, step: float, *, radar: Statistic = "mean_db", ndvi: Statistic = "median"
+    series: Series, step: float, *, radar: Statistic = "mean_db"
 ) -> tuple[Series, Float[np.ndarray, "pixel period"]]:
     """The composites of `cube.align_cube` on the centres of periods, of what is `valid`, and the
     mean day of the NDVI in each (the centre where there is none); filtered radar likewise.
@@ -26,10 +26,9 @@ def periods(
       series: acquisitions.
       step: length of a period, days.
       radar: statistic of VV and VH.
-      ndvi: statistic of NDVI.
     """
     edges = period_edges(np.asarray(series.day), step=step)
-    made, mean_day = _mapped(_in_periods, series, jnp.asarray(edges), None, radar, ndvi)
+    made, mean_day = _mapped(_in_periods, series, jnp.asarray(edges), None, radar)
     return made._replace(day=(edges[:-1] + edges[1:]) / 2), mean_day
 
 
@@ -37,8 +36,6 @@ def windows(
     series: Series,
     centre: Float[np.ndarray, "window"],
     within: tuple[float, float],
-    *,
-    ndvi: Statistic = "median",
 ) -> Series:
     """A Series on the days `centre`: mean radar (in linear power) and NDVI of what is `valid` so
     many days around each, as of `cube.pair_cube` and of `cube.align_cube(window=)`.
@@ -47,44 +44,43 @@ def windows(
       series: acquisitions.
       centre: days since 1970-01-01, ascending.
       within: most days from the centre to the radar, and to the NDVI.
-      ndvi: statistic of NDVI.
     """
     reach = jnp.asarray(within, series.day.dtype)
-    return _mapped(_in_windows, series, jnp.asarray(centre), reach, "mean_db", ndvi)[0]
+    return _mapped(_in_windows, series, jnp.asarray(centre), reach, "mean_db")[0]
 
 
-def _mapped(function, series, at, reach, radar, ndvi):
-    of = partial(function, jnp.asarray(series.day), at, reach, radar=radar, ndvi=ndvi)
+def _mapped(function, series, at, reach, radar):
+    of = partial(function, jnp.asarray(series.day), at, reach, radar=radar)
     arrays = (series.value, series.valid, series.smooth, series.wide)
     *made, mean_day = map_pixels(of, arrays, chunk=256, label="composites")
     day = np.asarray(at).astype(np.asarray(series.day).dtype)
     return Series(day, *made[:2], series.place, *made[2:]), mean_day
 
 
-@partial(jax.jit, static_argnames=("radar", "ndvi"))
-def _in_periods(day, edges, _, part, *, radar, ndvi):
+@partial(jax.jit, static_argnames="radar")
+def _in_periods(day, edges, _, part, *, radar):
     def _of(value, valid, statistic, _):
         each = jax.vmap(partial(composite, statistic=statistic), (None, -1, -1, None), -1)
         return jax.vmap(each, (None, 0, 0, None))(day, value, valid, edges)
 
-    return _both(_of, part, radar, ndvi)
+    return _both(_of, part, radar)
 
 
-@partial(jax.jit, static_argnames=("radar", "ndvi"))
-def _in_windows(day, centre, reach, part, *, radar, ndvi):
+@partial(jax.jit, static_argnames="radar")
+def _in_windows(day, centre, reach, part, *, radar):
     def _of(value, valid, statistic, sensor):
         one = partial(around, statistic=statistic)
         each = jax.vmap(one, (None, -1, -1, None, None), -1)
         return jax.vmap(each, (None, 0, 0, None, None))(day, value, valid, centre, reach[sensor])
 
-    return _both(_of, part, radar, ndvi)
+    return _both(_of, part, radar)
 
 
-def _both(of, part, radar, ndvi):
+def _both(of, part, radar):
     """Values, flags, filtered radar, and the mean day of NDVI."""
     value, valid, *looks = part
     *seen, _ = of(value[..., :NDVI], valid[..., :NDVI], radar, 0)
-    *label, mean_day = of(value[..., NDVI:], valid[..., NDVI:], ndvi, 1)
+    *label, mean_day = of(value[..., NDVI:], valid[..., NDVI:], "median", 1)
     looks = [None if x is None else of(x, valid[..., :NDVI], radar, 0)[0] for x in looks]
     both = (jnp.concatenate(pair, -1) for pair in zip(seen, label, strict=True))
     return *both, *looks, mean_day[..., 0]
@@ -96,11 +92,10 @@ def on_periods(
     *,
     true_days: bool = False,
     radar: Statistic = "mean_db",
-    ndvi: Statistic = "median",
 ) -> Estimator:
     """`estimator` that reads `periods`. With `true_days` the day of a period is the mean over
     training pixels of the mean day of their NDVI, where any has some; else it is its centre."""
-    made = partial(periods, step=step, radar=radar, ndvi=ndvi)
+    made = partial(periods, step=step, radar=radar)
 
     def fit(key, training, validation):
         (seen, mean_day), (decide, _) = (made(part) for part in (training, validation))

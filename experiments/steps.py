@@ -6,14 +6,12 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import datasets, protocol, run
-from experiments.splits import Fold, Split, blocks
+from experiments.config import Config
+from experiments.splits import Fold, Split
 from s1jax import cube, networks, simulate
-from s1jax.align import around
-from s1jax.chunks import map_pixels
 from s1jax.features import BOTH_NEIGHBOURS, DOCUMENT_10
 from s1jax.networks import CnpConfig, Mlp3Config, Mlp10Config, MlpWindowConfig, TcnS1Config
 from s1jax.simulate import SceneConfig
@@ -41,8 +39,6 @@ class Case(NamedTuple):
     name: str
     world: World
     estimator: Callable[[], Estimator]
-    ndvi: bool = False
-    """It sees the pixel's own NDVI of other dates."""
     tested: Literal["blocks", "training rows"] = "blocks"
     """On unseen blocks, or on what it has learnt from, as the founding document does."""
     seeds: int | None = None
@@ -113,8 +109,8 @@ def ladder(options: Options) -> tuple[Case, ...]:
         Case("window of 11 dates", near, partial(networks.sequence, narrow)),
         Case("3 x 3 and 7 x 7 means", near, partial(networks.sequence, options.window)),
         Case("full series", near, partial(networks.sequence, options.series)),
-        Case("own NDVI", near, partial(networks.sequence, options.anew), ndvi=True),
-        Case("pre-training", near, partial(networks.sequence, options.cnp), ndvi=True),
+        Case("own NDVI", near, partial(networks.sequence, options.anew)),
+        Case("pre-training", near, partial(networks.sequence, options.cnp)),
     )
 
 
@@ -139,7 +135,7 @@ def alone(options: Options) -> tuple[Case, ...]:
         Case("3 x 3 means", EXPORTED._replace(averaged=True), partial(mlp, baseline)),
         Case("window of 11 dates", EXPORTED, partial(sequence, narrow)),
         Case("full series", EXPORTED, partial(sequence, apart)),
-        Case("own NDVI", EXPORTED, partial(sequence, own), ndvi=True),
+        Case("own NDVI", EXPORTED, partial(sequence, own)),
         Case("pre-training", EXPORTED, partial(sequence, learnt)),
     )
 
@@ -206,7 +202,7 @@ def seen(scene: SceneConfig, world: World) -> protocol.Data:
     found = simulate.scene(key, config)
     ds = cube.open_cube(cube.from_scene(found, pixel_m=config.pixel_m))
     if world.aligned:
-        ds = _near_labels(ds, simulate.acquisitions(key, config))
+        ds = _near_labels(ds, simulate.acquisitions(key, config), config)
     data = datasets.in_blocks(run.to_data(cube.despeckle(ds))[0])
     if not world.averaged:
         return data
@@ -215,31 +211,17 @@ def seen(scene: SceneConfig, world: World) -> protocol.Data:
     return data._replace(series=series._replace(value=value))
 
 
-def _near_labels(ds, found):
-    """The cube with the radar of passes near the mean day of what each period's NDVI is made of;
-    where there is none, or no NDVI, near the period's centre."""
-    day, radar = found.day.astype(np.float64), found.track > 0
-    first, centre = day.min(), cube.to_days(ds["t"].values)
-    optical = np.isfinite(found.ndvi)
-    at = []
-    for middle in centre:
-        inside = optical & (np.abs(day - middle) < 6.0)[:, None, None]
-        weight = inside.sum((1, 2))
-        at.append((weight @ day) / weight.sum() if weight.any() else middle)
-    on, where = jnp.asarray(day[radar] - first, float), jnp.asarray(np.array(at) - first, float)
-    one = partial(around, statistic="mean_db")
-    many = jax.jit(jax.vmap(one, (None, 0, 0, None, None)))
-    reach = jnp.asarray(WITHIN, on.dtype)
-    made = {}
-    for name, db in (("VV", found.vv_db), ("VH", found.vh_db)):
-        flat = db[radar].reshape(radar.sum(), -1).T
-        value, some, _ = map_pixels(
-            lambda part: many(on, *part, where, reach),
-            (np.nan_to_num(flat), np.isfinite(flat)), chunk=1024, label="near the labels",
-        )  # fmt: skip
-        value = np.where(some, value, np.float32(np.nan)).T.reshape(len(at), *db.shape[1:])
-        made[name] = ds[name].copy(data=value)
-    return ds.assign(made)
+def _near_labels(ds, found, config):
+    """The cube with the radar of passes near the mean day of what each period's NDVI is made of, or
+    near the period's centre where it has none; missing where no pass is near."""
+    acquired = cube.open_cube(cube.from_acquisitions(found, pixel_m=config.pixel_m))
+    # as in the composites of the scene both orbits are one mean
+    acquired = acquired.drop_vars("s1_track")
+    first = ds["t"].values[0] - np.timedelta64(config.step * 12, "h")
+    labelled = cube.align_cube(acquired, start=first, step=config.step)["s2_day"]
+    at = labelled.reindex(t=ds["t"]).fillna(ds["t"])
+    near = cube.radar_near(acquired, cube.to_days(at.values), within=WITHIN)
+    return ds.assign({name: ds[name].copy(data=near[name].values) for name in ("VV", "VH")})
 
 
 def split_of(data: protocol.Data, case: Case, limits: tuple[int, int, int], *, seed: int) -> Split:
@@ -250,11 +232,21 @@ def split_of(data: protocol.Data, case: Case, limits: tuple[int, int, int], *, s
       case: how it is tested.
       limits: training, validation and test pixels, at most.
       seed: of the deal.
+
+    Raises:
+      ValueError: a part without pixels or without any valid label.
     """
-    place = np.asarray(data.series.place, np.float64)
-    split = blocks(place, data.block, seed=seed, buffer_m=150.0)
-    limits = (None if case.whole else limits[0], *limits[1:])
-    found = protocol.subsample(split, limits, seed=seed)
+    training, validation, test = limits
+    found = run.split_of(
+        Config(
+            buffer_m=150.0,
+            training_pixels=None if case.whole else training,
+            validation_pixels=validation,
+            test_pixels=test,
+        ),
+        data,
+        seed,
+    )
     if case.tested == "blocks":
         return found
     (fold,) = found.folds

@@ -63,6 +63,25 @@ class Compared(NamedTuple):
     """Method -> task -> errors of the seasons, one a seed."""
 
 
+class Verdict(NamedTuple):
+    """The network of least RMSE beside the least of all others."""
+
+    dataset: str
+    task: str
+    against: str
+    network: str
+    r2: float
+    other: str
+    other_r2: float
+    gain: float
+    """RMSE of the network less that of the other."""
+    interval: tuple[float, float]
+    """95 %, paired."""
+    clusters: int
+    word: str
+    """won, lost or open; indicative where clusters are few or not independent."""
+
+
 def write_tables(
     out: Path, compared: Sequence[Compared], *, readme: Path | None, results: Path | None
 ) -> None:
@@ -82,7 +101,8 @@ def write_tables(
         write_metrics(path, one.name, one.split, one.seeds, rows[one.name])
         (out / one.name / "seasons.json").write_text(json.dumps(one.days, indent=1) + "\n")
     seeds = ", ".join(str(seed) for seed in (known[0].seeds if known else ()))
-    text = [HEAD.format(seeds=seeds), "## What is won\n", claims(known)]
+    won = verdicts(known)
+    text = [HEAD.format(seeds=seeds), "## What is won\n", claims(won), counted(won)]
     text += ["## What was promised\n", promised(known, rows)]
     for one in known:
         notes = [f"Split: {_tested(one)}"]
@@ -93,13 +113,13 @@ def write_tables(
     if results is not None:
         results.write_text("\n".join(text), encoding="utf-8")
     if readme is not None:
-        update_readme(readme, _main(known, rows))
+        update_readme(readme, _main(known, rows, won))
         figure = readme.parent / "docs" / "overview.png"
         first = next(iter(rows[name] for name in _SHOWN if name in rows), rows[known[0].name])
         figure.write_bytes(plots.png(plots.overview(first), dpi=150))
 
 
-def _main(known: Sequence[Compared], rows: dict[str, Rows]) -> str:
+def _main(known: Sequence[Compared], rows: dict[str, Rows], won: Sequence[Verdict]) -> str:
     """README's part: two data sets, and what is won."""
     lines = []
     for one in known:
@@ -111,8 +131,12 @@ def _main(known: Sequence[Compared], rows: dict[str, Rows]) -> str:
                 f"seeds {', '.join(map(str, one.seeds))}; MAE and coverage over the tasks."
             )
             lines.append(table(rows[one.name], against=side).strip())
-    shown = [one for one in known if one.name in _SHOWN]
-    lines += ["Best network beside the best of all others:", claims(shown).strip(), counted(known)]
+    shown = [verdict for verdict in won if verdict.dataset in _SHOWN]
+    lines += [
+        "Best network beside the best of all others:",
+        claims(shown).strip(),
+        counted(won).strip(),
+    ]
     alt = "R2 by task and method with 95 % intervals"
     lines.append(f'<img src="docs/overview.png" width="900" alt="{alt}">')
     return "\n\n".join(lines) + "\n"
@@ -135,15 +159,14 @@ def _tested(one: Compared) -> str:
     return f"{one.split}; {count} test clusters over the seeds{few}"
 
 
-def claims(known: Sequence[Compared]) -> str:
-    """Table: the network of least RMSE beside the least of all others, T2b, T2c and T2e.
+def verdicts(known: Sequence[Compared]) -> list[Verdict]:
+    """Best network and best other of each data set, on T2b, T2c and T2e.
 
     Each is the best of its kind by the test pixels themselves; the interval of their difference is
     paired, and knows nothing of that choice. Won: it excludes 0, over ten independent clusters or
     more.
     """
-    lines = [["data set", "task", "against", "network", "R2", "best other", "R2"]]
-    lines[0] += ["RMSE difference [95 %]", "clusters", ""]
+    found = []
     for one in known:
         keys = {key[1:] for key in one.outcomes if key[1] in ("T2b", "T2c", "T2e")}
         for task, against in sorted(keys):
@@ -153,20 +176,32 @@ def claims(known: Sequence[Compared]) -> str:
             mine, other = (one.outcomes[name, task, against] for name in pair)
             gain, (low, high) = scoring.difference(mine, other, task)
             count = clusters(mine)
-            verdict = "won" if high < 0 else "lost" if low > 0 else "open"
-            verdict = f"({verdict}: indicative)" if _indicative(one, count) else verdict
-            cells = [f"`{pair[0]}`", f"{_r2(mine):.2f}", f"`{pair[1]}`", f"{_r2(other):.2f}"]
-            cells += [f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]", str(count), verdict]
-            lines.append([one.name, task, against, *cells])
+            word = "won" if high < 0 else "lost" if low > 0 else "open"
+            word = f"{word}: indicative" if _indicative(one, count) else word
+            r2 = [_r2(many) for many in (mine, other)]
+            names = (one.name, task, against, pair[0], r2[0], pair[1], r2[1])
+            found.append(Verdict(*names, gain, (low, high), count, word))
+    return found
+
+
+def claims(won: Sequence[Verdict]) -> str:
+    """The verdicts as a table; those that are only indicative in brackets."""
+    lines = [["data set", "task", "against", "network", "R2", "best other", "R2"]]
+    lines[0] += ["RMSE difference [95 %]", "clusters", ""]
+    for v in won:
+        less = "{:+.3f} [{:+.3f}, {:+.3f}]".format(v.gain, *v.interval)
+        pair = [f"`{v.network}`", f"{v.r2:.2f}", f"`{v.other}`", f"{v.other_r2:.2f}"]
+        word = f"({v.word})" if "indicative" in v.word else v.word
+        lines.append([v.dataset, v.task, v.against, *pair, less, str(v.clusters), word])
     return _markdown(lines)
 
 
-def counted(known: Sequence[Compared]) -> str:
-    """How often `claims` says what, in a sentence."""
-    verdicts = [line.rsplit("|", 2)[1].strip() for line in claims(known).splitlines()[2:]]
-    counts = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
-    words = ", ".join(f"{count} {verdict.strip('()')}" for verdict, count in counts.items())
-    return f"Over all {len(known)} data sets, tasks and sides ({len(verdicts)}): {words}."
+def counted(won: Sequence[Verdict]) -> str:
+    """How often which verdict was given, in a sentence."""
+    words = [verdict.word for verdict in won]
+    counts = ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words)))
+    sets = len({verdict.dataset for verdict in won})
+    return f"Over all {sets} data sets, tasks and sides ({len(won)}): {counts}.\n"
 
 
 def promised(known: Sequence[Compared], rows: dict[str, Rows]) -> str:

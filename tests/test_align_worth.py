@@ -25,7 +25,7 @@ SMALL = Config(
     training_pixels=None,
     validation_pixels=None,
     test_pixels=None,
-    boosting=BoostingConfig(iterations=5, draws=1),
+    boosting=BoostingConfig(iterations=20),
     mlp3=Mlp3Config(train=TrainConfig(epochs=1, batches=2)),
 )
 
@@ -140,10 +140,13 @@ def _rising(pixels=6):
 
 
 def _joined(params, series, query):
-    """Each pixel's NDVI joined by straight lines."""
+    """Each pixel's NDVI joined by straight lines; 0 without any."""
     label = np.asarray(series.valid)[..., NDVI]
     ndvi = np.asarray(series.value)[..., NDVI]
-    mean = [np.interp(query, series.day[k], v[k]) for v, k in zip(ndvi, label, strict=True)]
+    mean = [
+        np.interp(query, series.day[k], v[k]) if k.any() else np.zeros(len(query))
+        for v, k in zip(ndvi, label, strict=True)
+    ]
     return Estimate(np.stack(mean), np.ones((len(ndvi), len(query))), np.ones(1))
 
 
@@ -206,9 +209,11 @@ def test_windows_are_those_of_the_cube(path, data):
     np.testing.assert_allclose(found.value, wanted.value, rtol=1e-5)
 
 
-def test_hidden_labels_reach_no_variant(data, path):
-    config = Alignments(path, tasks=TASKS, config=replace(SMALL, methods=("boosting",)))
-    methods = align.variants(config, data)
+def test_hidden_labels_reach_no_variant(data):
+    inner = Estimator(lambda key, training, validation: None, _joined)
+    methods = [
+        protocol.Method(name, align.aligned(name, inner, data, 12.0), TASKS) for name in ALIGNMENTS
+    ]
     split = run.split_of(replace(SMALL, split="blocks"), data, 0)
     gaps = protocol.draw_gaps(jax.random.key(1), TASKS, data)
     test = split.folds[0].test
@@ -226,7 +231,7 @@ def test_hidden_labels_reach_no_variant(data, path):
     for part, task in ((test[::2], "T2a"), (test[1::2], "T2b")):
         change[part] = (label & gaps[task])[part]
     before, after = _estimates(np.zeros(label.shape, bool)), _estimates(change)
-    assert {name for name, _ in before} == {f"boosting, {name}" for name in ALIGNMENTS}
+    assert {name for name, _ in before} == set(ALIGNMENTS)
     for (name, task), one in before.items():
         shown = (change & ~gaps[task])[test].any(1)
         assert change[test][~shown].any()
@@ -236,7 +241,7 @@ def test_hidden_labels_reach_no_variant(data, path):
             np.testing.assert_array_equal(*unseen)
         # labels that are shown do reach every variant
         reached = (one.mean != after[name, task].mean)[shown].any(1)
-        assert task == "T1" or reached.mean() >= 0.5, (name, task)
+        assert task == "T1" or reached.mean() > 0.5, (name, task)
 
 
 def test_single_date_networks_need_a_day_of_both_sensors(data, path):
@@ -274,6 +279,7 @@ def test_simulated_acquisitions_run_at_their_smallest(tmp_path):
         # all are scored on the same labels
         assert row["n"] == base["n"] > 0
     assert rows["boosting, periods", "T1"]["rmse_minus_periods"] == [0.0, [0.0, 0.0]]
+    assert rows["boosting, periods", "T1"]["n"] > rows["boosting, periods", "T2a"]["n"]
     cells = [line for line in lines if line.startswith("| T2a | boosting | pairs |")]
     assert len(cells) == 1
     assert f"{rows['boosting, pairs', 'T2a']['rmse']:.4f}" in cells[0]

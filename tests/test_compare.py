@@ -69,24 +69,29 @@ def test_outcomes_come_back_as_they_were(tmp_path):
         read_outcomes(tmp_path / "a" / "m.json", options="y")
 
 
+def _claims(one):
+    return tables.claims(tables.verdicts([one]))
+
+
 def test_a_claim_needs_clusters_and_an_interval():
-    (line,) = [x for x in tables.claims([_compared(ERRORS)]).splitlines() if "T2b" in x]
+    (line,) = [x for x in _claims(_compared(ERRORS)).splitlines() if "T2b" in x]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[3] == "`ensemble`"
     assert cells[5] == "`mogpr`"
     assert cells[7].startswith("-0.070 [")
     assert cells[8:] == ["12", "won"]
-    few = tables.claims([_compared(ERRORS, clusters=4)])
+    few = _claims(_compared(ERRORS, clusters=4))
     assert "(won: indicative)" in few
-    worse = tables.claims([_compared(ERRORS | {"cnp": 0.4, "ensemble": 0.5})])
+    worse = _claims(_compared(ERRORS | {"cnp": 0.4, "ensemble": 0.5}))
     assert "| lost |" in worse
-    same = tables.claims([_compared(ERRORS | {"ensemble": 0.15, "cnp": 0.15})])
+    same = _claims(_compared(ERRORS | {"ensemble": 0.15, "cnp": 0.15}))
     assert "| open |" in same
 
 
 def test_claims_are_counted():
-    text = tables.counted([_compared(ERRORS), _compared(ERRORS, clusters=4)])
-    assert text == "Over all 2 data sets, tasks and sides (2): 1 won: indicative, 1 won."
+    few = _compared(ERRORS, clusters=4)._replace(name="other")
+    text = tables.counted(tables.verdicts([_compared(ERRORS), few]))
+    assert text == "Over all 2 data sets, tasks and sides (2): 1 won, 1 won: indicative.\n"
 
 
 def test_promises_stand_beside_what_was_measured():

@@ -183,6 +183,9 @@ def test_open_water_and_outliers():
     vv[:3], vh[:3] = -19.0, -25.0
     vv[3, :9], vh[3, :9] = -19.0, -25.0
     assert radar.water(vv, vh) == pytest.approx(0.3)
+    vv[4], vh[4] = -12.5, -21.5  # a pond in the wind
+    vv[5], vh[5] = -12.5, -19.5  # smooth soil
+    assert radar.water(vv, vh) == pytest.approx(0.4)
     assert radar.water(np.full((3, 4), np.nan), np.full((3, 4), np.nan)) == 0.0
     assert radar.outliers("VV", vv) is None
     vv[0, 0] = 38.0

@@ -95,7 +95,8 @@ def test_each_step_changes_one_thing(options):
         ]
         assert sum(changes) == 1, case.name
     assert _network(ladder[6]).features == DOCUMENT_10
-    assert [case.ndvi for case in ladder].index(True) == 11
+    sees = [getattr(_network(case), "ndvi", False) for case in ladder]
+    assert sees == [False] * 11 + [True] * 2
 
 
 def test_the_document_tests_what_it_trained_on(worlds):
@@ -145,13 +146,16 @@ def test_runs_at_its_smallest_and_goes_on(tmp_path, options, capsys, monkeypatch
     table = (tmp_path / "table.md").read_text()
     assert "| masked, harmonised labels | clean | blocks |" in table
     lost = sorted((tmp_path / "cases").iterdir())[0]
-    before = json.loads(lost.read_text())["rows"][0]["clusters"]
+
+    def _sums(path):
+        rows = json.loads(path.read_text())["rows"]
+        return [{k: v for k, v in row.items() if k not in ("fit_s", "px_per_s")} for row in rows]
+
+    before = _sums(lost)
     lost.unlink()
     why.main(config)
     assert capsys.readouterr().out.count("T1/truth") == 1
-    np.testing.assert_allclose(
-        json.loads(lost.read_text())["rows"][0]["clusters"]["n"], before["n"]
-    )
+    assert _sums(lost) == before
     with pytest.raises(ValueError, match=r"only: got \['stairs'\]"):
         why.main(replace(config, only=("stairs",)))
 

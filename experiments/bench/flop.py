@@ -11,7 +11,7 @@ from s1jax.networks import Dates, SequenceConfig, SequenceParams
 from s1jax.networks.dates import CHANNELS
 from s1jax.networks.likelihood import OUTPUTS
 from s1jax.networks.model import tell
-from s1jax.networks.sequence import _many, lanes
+from s1jax.networks.sequence import _many, lanes_of
 from s1jax.types import Series
 
 
@@ -66,7 +66,7 @@ def forward(
             some = Dates(part.day, *jax.tree.map(lambda leaf: leaf[None], pixel))
             return jax.tree.map(lambda leaf: leaf[:, 0], tell(config, variables, some, some.label))
 
-        return over_pixels(_one, pixels, lanes=lanes(pixels))
+        return over_pixels(_one, pixels, lanes=lanes_of(pixels))
 
     chunks = [
         jax.tree.map(lambda leaf, k=k: leaf[k : k + config.chunk], part[1:])

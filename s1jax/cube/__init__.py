@@ -13,7 +13,7 @@ from s1jax.cube.dates import from_days, to_days
 from s1jax.cube.funnel import funnel
 from s1jax.cube.names import channels
 from s1jax.cube.open import open_cube
-from s1jax.cube.periods import align_cube, pair_cube
+from s1jax.cube.periods import align_cube, pair_cube, radar_near
 from s1jax.cube.product import fill_product, source_flag, write
 from s1jax.cube.smooth import despeckle
 
@@ -32,6 +32,7 @@ __all__ = [
     "open_cube",
     "pair_cube",
     "place",
+    "radar_near",
     "source_flag",
     "to_days",
     "to_raster",

@@ -7,8 +7,9 @@ from s1jax.cube.facts import Facts, facts_of, undeclared_integer
 from s1jax.cube.names import present, sentinel1
 from s1jax.cube.notes import DECLARED
 
-_DB = {"db", "decibel", "decibels"}
-_LINEAR = {"linear", "1", "power", "linear power", "m2/m2", "m2 m-2", "m^2/m^2"}
+DB = frozenset({"db", "decibel", "decibels"})
+LINEAR = frozenset({"linear", "1", "power", "linear power", "m2/m2", "m2 m-2", "m^2/m^2"})
+"""What backscatter in dB, and in linear power, may be declared as, in any case of letters."""
 _NODATA = ("nodata", "nodatavals", "missing_value", "_FillValue")
 _WHOLE = {"S2ndvi": (-9999.0, -32768.0)}
 """Fills of whole numbers without scale: as NDVI they would be -1 and less."""
@@ -29,7 +30,7 @@ def clean(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
         or a variable without values.
     """
     names = present(ds)
-    fills = {name: _declared_fills(ds[name]) for name in names}
+    fills = {name: declared_fills(ds[name]) for name in names}
     whole = {name for name in names if undeclared_integer(ds[name])}
     assumed = {name: _WHOLE.get(name, ()) if name in whole else () for name in names}
     values, facts = facts_of(ds, {name: fills[name] + assumed[name] for name in names})
@@ -54,7 +55,8 @@ def clean(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     return ds.assign(changed), said
 
 
-def _declared_fills(variable):
+def declared_fills(variable: xr.DataArray) -> tuple[float, ...]:
+    """Finite fills among the attributes of a variable, each once."""
     fills = (np.atleast_1d(variable.attrs.get(key, np.nan)) for key in _NODATA)
     known = [float(fill) for of in fills for fill in of if fill is not None and np.isfinite(fill)]
     return tuple(dict.fromkeys(known))
@@ -118,9 +120,9 @@ def _declared(variable):
     units = variable.attrs.get("units")
     if units is None or not str(units).strip():
         return None
-    if str(units).strip().lower() in _DB:
+    if str(units).strip().lower() in DB:
         return "dB"
-    if str(units).strip().lower() in _LINEAR:
+    if str(units).strip().lower() in LINEAR:
         return "linear"
     raise ValueError(f"{variable.name}: units: got {units!r}, expected dB or linear (1, m2/m2)")
 

@@ -45,7 +45,7 @@ def tidy_dates(ds: xr.Dataset, *, complete: bool = True) -> tuple[xr.Dataset, li
         ds = ds.sortby("t")
         said.append("dates were not ascending: sorted")
     ds, averaged = _average_duplicates(ds)
-    expected, end, kind = _periods(pd.DatetimeIndex(ds["t"].values))
+    expected, end, kind = periods(pd.DatetimeIndex(ds["t"].values))
     absent = expected.difference(ds.indexes["t"])
     if len(absent) and (complete or end is not None):
         days = ", ".join(absent.strftime("%Y-%m-%d"))
@@ -58,8 +58,12 @@ def tidy_dates(ds: xr.Dataset, *, complete: bool = True) -> tuple[xr.Dataset, li
     return ds, said + averaged
 
 
-def _periods(t):
-    """(dates expected, end of each where t is their first day, what they are called)."""
+def periods(t: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex | None, str]:
+    """(dates expected, end of each where t is their first day, what they are called).
+
+    They are called "months" or "dekads" (of first days), "periods" (of one step of 5 days or more,
+    some of which may be left out), or "dates" (anything else, with none expected but themselves).
+    """
     first_days = len(t) >= 3 and (t == t.normalize()).all() and t.is_unique
     if first_days and (t.day == 1).all():
         expected = pd.date_range(t[0], t[-1], freq="MS")

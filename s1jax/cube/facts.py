@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 _PLANE = ("y", "x")
 
@@ -13,8 +13,8 @@ _PLANE = ("y", "x")
 class Facts(NamedTuple):
     """Of one variable; from `count` on without its fills, dead pixels and constant planes.
 
-    A plane is constant where all its values are one: at least 2, and half of the pixels that ever
-    have any. A pixel is dead on a date where it is exactly 0 in all bands, of two or more.
+    A pixel is dead on a date where it is exactly 0 in all bands, of two or more; constant planes:
+    see `constant_planes`.
     """
 
     infinite: int
@@ -72,6 +72,24 @@ def facts_of(
     return values, {name: _facts(found, name, of) for name, of in fills.items()}
 
 
+def constant_planes(
+    *,
+    count: Int[np.ndarray, "time"],
+    low: Float[np.ndarray, "time"],
+    high: Float[np.ndarray, "time"],
+    seen: int,
+) -> Bool[np.ndarray, "time"]:
+    """Dates on which all values are one: at least 2, and half of the pixels that ever have any.
+
+    Args:
+      count: values of each date.
+      low: least of them.
+      high: greatest of them.
+      seen: pixels that have a value on any date.
+    """
+    return (count >= max(2, seen / 2)) & (low == high)
+
+
 def undeclared_integer(variable: xr.DataArray) -> bool:
     """Whether values are stored as whole numbers of two bytes or more without a scale."""
     scaled = variable.encoding.get("scale_factor", 1) != 1
@@ -101,8 +119,7 @@ def _extremes(value, key):
 
 def _facts(found, name, fills):
     plane = {key: found[f"{name} with dead {key}"] for key in ("count", "low", "high")}
-    least = max(2, found[f"{name} seen"] / 2)
-    constant = (plane["count"] >= least) & (plane["low"] == plane["high"])
+    constant = constant_planes(**plane, seen=int(found[f"{name} seen"]))
     kept = ~constant
     count = np.where(kept, found[f"{name} count"], 0)
     return Facts(

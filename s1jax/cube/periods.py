@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
+from jaxtyping import Float
 
 from s1jax.align import around, composite, is_regular, period_edges
 from s1jax.chunks import map_pixels
@@ -90,13 +91,10 @@ def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
     Raises:
       ValueError: `within` is negative, or no date has NDVI.
     """
-    if not within >= 0:
-        raise ValueError(f"within: got {within} days, expected >= 0")
-    day = to_days(ds["t"].values)
-    seen = np.isfinite(ds["S2ndvi"].values).any(axis=(1, 2))
+    day, seen = to_days(ds["t"].values), _any(ds, "S2ndvi")
     if not seen.any():
         raise ValueError("S2ndvi: got no date with a value, expected days to pair with")
-    out = _composites(ds, day[seen], partial(_windows, day, day[seen], within), "mean_db", None)
+    out = radar_near(ds, day[seen], within=within)
     own = ds["S2ndvi"].transpose("t", "y", "x")
     out["S2ndvi"] = (("t", "y", "x"), own.values[seen], own.attrs)
     out = out.assign_coords(s2_day=("t", out["t"].values))
@@ -107,6 +105,27 @@ def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
         "near none%s", seen.sum(), within, far, passes.size, _left_behind(ds, out),
     )  # fmt: skip
     return out
+
+
+def radar_near(
+    ds: xr.Dataset, days: Float[np.ndarray, "window"], *, within: float | int
+) -> xr.Dataset:
+    """The cube on the given days, with what Sentinel-1 saw within so many days of each.
+
+    VV and VH as of `pair_cube`, `s1_day` (t) their mean day; NDVI is left behind.
+
+    Args:
+      ds: cube of `open_cube`, of acquisitions.
+      days: days since 1970-01-01, ascending.
+      within: most days from each of them.
+
+    Raises:
+      ValueError: `within` is negative.
+    """
+    if not within >= 0:
+        raise ValueError(f"within: got {within} days, expected >= 0")
+    between = partial(_windows, to_days(ds["t"].values), days, within)
+    return _composites(ds, days, between, "mean_db", None)
 
 
 def _composites(ds, centre, between, radar, ndvi):

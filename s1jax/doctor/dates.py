@@ -5,7 +5,8 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from s1jax.align import is_regular
-from s1jax.cube import from_days
+from s1jax.cube import from_days, to_days
+from s1jax.cube.dates import periods as cube_periods
 from s1jax.doctor.finding import Finding, dates, fault, note, warning
 
 _Days = Float[np.ndarray, "time"]
@@ -87,18 +88,16 @@ def periods(day: _Days) -> list[Finding | None]:
     Args:
       day: ascending, each once.
     """
-    starts = first_days(day)
-    if starts is not None:
-        kind, expected = starts
-        found = [_starts(kind, f"{day.size} dates, all on {kind}", day)]
-        return [*found, _absent(day, expected)]
+    expected, ends, kind = cube_periods(pd.DatetimeIndex(from_days(day)))
+    absent = _absent(day, to_days(expected.to_numpy()))
+    if ends is not None:
+        kind = f"first days of {kind}"
+        return [_starts(kind, f"{day.size} dates, all on {kind}", day), absent]
     gap = np.diff(day)
-    if gap.size < 3:
-        return []
+    if kind == "periods" or gap.size < 3:
+        return [absent]
     step = float(np.median(gap))
     whole = np.isclose(gap % step, 0) | np.isclose(gap % step, step)
-    if whole.all() and (gap == step).mean() >= 0.5 and step >= 5:
-        return [_absent(day, np.arange(day[0], day[-1] + step / 2, step))]
     if whole[:-1].all() and (gap[:-1] == step).mean() >= 0.5 and gap[-1] < step and step >= 5:
         last = 2 * (float(gap[-1]) - step / 2)
         found = warning(
@@ -111,22 +110,6 @@ def periods(day: _Days) -> list[Finding | None]:
         )
         return [found, _absent(day[:-1], np.arange(day[0], day[-2] + step / 2, step))]
     return []
-
-
-def first_days(day: _Days) -> tuple[str, Float[np.ndarray, "expected"]] | None:
-    """What kind of first days the dates are ("first days of months" or "of dekads"), and all such
-    days in their span; None where they are not."""
-    t = pd.DatetimeIndex(from_days(day))
-    if len(t) < 3 or not (t == t.normalize()).all():
-        return None
-    months = pd.date_range(t[0].replace(day=1), t[-1], freq="MS")
-    if (t.day == 1).all() and len(months) <= 2 * len(t):
-        return "first days of months", _span(months, day)
-    if set(t.day) <= {1, 11, 21} and len(set(t.day)) > 1:
-        dekads = [months + pd.Timedelta(days=d) for d in (0, 10, 20)]
-        expected = _span(dekads[0].append(dekads[1:]).sort_values(), day)
-        return None if expected.size > 2 * day.size else ("first days of dekads", expected)
-    return None
 
 
 def on_edges(day: _Days, start: float, step: float | int) -> Finding | None:
@@ -200,8 +183,3 @@ def _absent(day, expected):
         f"{left.size} of {expected.size} periods",
         "put them in as missing, on their own dates",
     )
-
-
-def _span(t, day):
-    all_days = np.asarray(t.to_numpy().astype("datetime64[D]").astype(float))
-    return all_days[(all_days >= day[0]) & (all_days <= day[-1])]

@@ -14,7 +14,7 @@ from s1jax.doctor.expect import ceiling, expected, expected_note
 from s1jax.doctor.facts import Facts, highest, quantiles, seen
 from s1jax.doctor.finding import Finding, fault, worst_first
 from s1jax.doctor.noise import label_noise
-from s1jax.doctor.sheet import Sheet, sheet, sources_of
+from s1jax.doctor.sheet import Sheet, sheet, sources_of, wanted
 from s1jax.doctor.split import Part, chosen, leakage, split_finding
 from s1jax.doctor.timeline import is_composite, timeline
 from s1jax.doctor.verdict import conditions, mosaic, supply, verdict
@@ -77,12 +77,12 @@ def examine(
         if isinstance(source, str | Path) and not _exists(source):
             raise ValueError(f"{source}: got no such file, expected NetCDF, Zarr, GeoTIFFs or CSVs")
     try:
-        page = sheet(cube, start=begin, step=step, mask=None)
+        page, ds = sheet(cube, start=begin, step=step)
     except ValueError as error:
         name = Path(cube).stem if isinstance(cube, str | Path) else "cube"
         return Examination(name, (_unreadable(error),), None)
     if mask is not None:
-        page = sheet(cube, start=begin, step=step, mask=mask)
+        page = page._replace(wanted=wanted(ds, mask))
     seen_from, found = view(page, pixels=pixels)
     found.append(empty(page))
     found += timeline(page, seen_from, now.timestamp() / 86_400, begin, step)

@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from s1jax.cube import place, to_days
+from s1jax.cube.clean import declared_fills
 from s1jax.cube.crs import with_grid_mapping
 from s1jax.cube.facts import undeclared_integer
 from s1jax.cube.join import joined
@@ -19,7 +20,6 @@ from s1jax.cube.read import Source, files_of, parts
 
 PLACEHOLDER = np.datetime64("2000-01-01", "ns")
 """Start given to planes without dates, so that all else can be examined."""
-_NODATA = ("nodata", "nodatavals", "missing_value", "_FillValue")
 _BOUNDS = ("t_bnds", "t_bounds", "time_bnds", "time_bounds")
 
 
@@ -66,32 +66,30 @@ def sheet(
     *,
     start: np.datetime64 | None,
     step: float | int | None,
-    mask: str | Path | xr.DataArray | None,
-) -> Sheet:
-    """The cube as it came; arguments as of `examine`.
+) -> tuple[Sheet, xr.Dataset]:
+    """The cube as it came, inside its own mask if it has one; and as the Dataset `wanted` takes.
+
+    Arguments as of `examine`.
 
     Raises:
-      ValueError: no such file, a variable or dimension is missing, or the mask does not fit.
+      ValueError: no such file, or a variable or dimension is missing.
     """
     ds, numbered, dated, name, files = _read(cube, start, step)
     ds = with_grid_mapping(ds)
-    names, wanted = channels(ds), np.ones((ds.sizes["y"], ds.sizes["x"]), bool)
-    ds, _ = with_mask(ds, mask)
-    if "mask" in ds.variables:
-        wanted = ds["mask"].transpose("y", "x").values.astype(bool)
+    names = channels(ds)
     grouped_by, group = _group(ds)
     texts = {f"file {file}": file for file in files}
     texts |= {f"attribute {k}": str(v) for k, v in ds.attrs.items() if not k.startswith("s1jax_")}
-    return Sheet(
+    made = Sheet(
         name=name,
         values={n: ds[n].transpose("t", "y", "x").values.astype(np.float32) for n in names},
         units={n: str(ds[n].attrs.get("units") or "").strip() for n in names},
-        nodata={n: _nodata(ds[n].attrs) for n in names},
+        nodata={n: declared_fills(ds[n]) for n in names},
         whole=frozenset(n for n in names if undeclared_integer(ds[n])),
         day=_days(ds["t"].values),
         dated=dated,
         numbered=numbered,
-        wanted=wanted,
+        wanted=wanted(ds, None),
         place=place(ds),
         group=group,
         grouped_by=grouped_by,
@@ -100,6 +98,19 @@ def sheet(
         bounds=_bounds(ds),
         texts=texts,
     )
+    return made, ds
+
+
+def wanted(ds: xr.Dataset, mask: str | Path | xr.DataArray | None) -> Bool[np.ndarray, "y x"]:
+    """Pixels inside a mask, and inside that of the cube; all where there is neither.
+
+    Raises:
+      ValueError: the mask does not fit the cube.
+    """
+    ds, _ = with_mask(ds, mask)
+    if "mask" not in ds.variables:
+        return np.ones((ds.sizes["y"], ds.sizes["x"]), bool)
+    return ds["mask"].transpose("y", "x").values.astype(bool)
 
 
 def _read(cube, start, step):
@@ -132,13 +143,6 @@ def _days(t):
     gone = np.isnat(t)
     known = to_days(np.where(gone, np.datetime64(0, "ns"), t).ravel()).reshape(t.shape)
     return np.where(gone, np.nan, known)
-
-
-def _nodata(attrs):
-    """Finite fills among the attributes of a variable."""
-    given = [np.atleast_1d(attrs[key]) for key in _NODATA if key in attrs]
-    given = [float(v) for values in given for v in values if v is not None]
-    return tuple(dict.fromkeys(v for v in given if np.isfinite(v)))
 
 
 def _group(ds):

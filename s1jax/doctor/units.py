@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from s1jax.cube import clean
 from s1jax.doctor.finding import Finding, dates, fault, note, share
 
 NONE, DB, POWER, BOTH, OTHER = range(5)
@@ -12,8 +13,7 @@ NONE, DB, POWER, BOTH, OTHER = range(5)
 WORDS = ("too few values", "dB", "linear power", "dB and linear power", "neither dB nor power")
 _LEAST = 8
 """Values of a plane from which on its kind is told."""
-_DECLARED = {DB: {"db", "decibel", "decibels"}, POWER: {"linear", "1", "power", "linear power"}}
-_DECLARED[POWER] |= {"m2/m2", "m2 m-2", "m^2/m^2"}
+_DECLARED = {DB: clean.DB, POWER: clean.LINEAR}
 _Cube = Float[np.ndarray, "time y x"]
 _Gone = Bool[np.ndarray, "time y x"]
 

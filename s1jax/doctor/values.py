@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
+from s1jax.cube import facts
 from s1jax.doctor.finding import Finding, dates, fault, share, warning
 
 FILLS = (
@@ -90,12 +91,13 @@ def undeclared(value: _Cube, missing: Bool[np.ndarray, "time y x"]) -> tuple[flo
 
 
 def constant_planes(value: _Cube, missing: Bool[np.ndarray, "time y x"]) -> Bool[np.ndarray, "t"]:
-    """Dates on which all values are one: at least 2, and half of the pixels that ever have any."""
-    count = (~missing).sum(axis=(1, 2))
-    least = max(2, (~missing).any(axis=0).sum() / 2)
-    low = np.where(missing, np.inf, value).min(axis=(1, 2), initial=np.inf)
-    high = np.where(missing, -np.inf, value).max(axis=(1, 2), initial=-np.inf)
-    return (count >= least) & (low == high)
+    """Dates that `cube.facts.constant_planes` calls so."""
+    return facts.constant_planes(
+        count=(~missing).sum(axis=(1, 2)),
+        low=np.where(missing, np.inf, value).min(axis=(1, 2), initial=np.inf),
+        high=np.where(missing, -np.inf, value).max(axis=(1, 2), initial=-np.inf),
+        seen=int((~missing).any(axis=0).sum()),
+    )
 
 
 def zeros(

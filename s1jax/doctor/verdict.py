@@ -41,7 +41,7 @@ def conditions(
     """The reasons, each with what was measured and its limit.
 
     Args:
-      water: share of pixels that are open water on half of the dates.
+      water: share of pixels that look like open water.
       per_year: clear labels of the median pixel in a year.
       longest_gap: longest time without a label of the median pixel, days.
       mosaic: see `mosaic`.

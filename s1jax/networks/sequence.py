@@ -193,7 +193,7 @@ def _many(params, day, days, part, *, config):
         std = told.std[:, 0] * SPAN * factor
         return *(features.at_days(day, curve, days) for curve in (mean, std)), noise
 
-    return over_pixels(_one, part, lanes=lanes(part))
+    return over_pixels(_one, part, lanes=lanes_of(part))
 
 
 @partial(jax.jit, static_argnames=("config", "levels"))
@@ -205,10 +205,10 @@ def _levels(params, day, days, part, *, config, levels):
         found = (quantile(told, clean, level)[:, 0] for level in levels)
         return jnp.stack([features.at_days(day, curve, days) for curve in found], axis=-1)
 
-    return over_pixels(_one, part, lanes=lanes(part))
+    return over_pixels(_one, part, lanes=lanes_of(part))
 
 
-def lanes(part):
+def lanes_of(part):
     """Pixels of a batch of `gp.over_pixels`; a GPU takes the whole chunk at once."""
     chunk = len(part[0])
     return min(LANES, chunk) if jax.default_backend() == "cpu" else chunk

@@ -2,14 +2,13 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jax import random
 from jaxtyping import Bool, Float, Int
 
+from s1jax.indices import to_db
 from s1jax.progress import bar
-from s1jax.simulate import composite
 from s1jax.simulate.config import SceneConfig
+from s1jax.simulate.country import country, label_of, ndvi_of, power_of
 from s1jax.types import Key
 
 
@@ -42,12 +41,10 @@ def acquisitions(key: Key, config: SceneConfig) -> Acquisitions:
       key: consumed.
       config: sizes, constants and mode.
     """
-    key_land, key_weather, key_pass, key_s1, key_s2, key_mask = random.split(key, 6)
-    land = composite.landscape(key_land, config)
-    air = composite._weather(key_weather, config=config)
-    plan = composite.passes(key_pass, config)
+    here = country(key, config)
+    plan = here.passes
     radar = [
-        (float(plan.s1_day[p, orbit]), orbit + 1, 2 * p + orbit)
+        (float(plan.s1_day[p, orbit]), orbit + 1, p)
         for p in range(config.periods)
         for orbit in range(2)
         if np.isfinite(plan.s1_day[p, orbit])
@@ -59,19 +56,11 @@ def acquisitions(key: Key, config: SceneConfig) -> Acquisitions:
     vv_db, vh_db, ndvi = (np.full(shape, np.nan, np.float32) for _ in range(3))
     true = np.empty(shape, np.float32)
     for t, (day, track, number) in enumerate(bar(taken, "simulate", "image")):
-        on = jnp.asarray(day, jnp.float32)
         if track:
-            angle = jnp.asarray(config.incidence_deg[track - 1], jnp.float32)
-            once = random.fold_in(key_s1, number)
-            pair = composite._s1_image(once, land, air, on, angle, config=config)
-            vv_db[t], vh_db[t] = (composite.to_db(power) for power in pair)
+            vv_db[t], vh_db[t] = (to_db(pol) for pol in power_of(here, number, track - 1, config))
         else:
-            cloud = jnp.asarray(plan.s2_cloud[number])
-            once = random.fold_in(key_s2, number)
-            ndvi[t] = composite._s2_image(once, land, air, on, cloud, config=config)
-        true[t] = composite._truth(land, air, on[None])[0]
-    _, paddy = composite._kinds(land)
-    wrong = random.bernoulli(key_mask, config.mask_error, paddy.shape)
+            ndvi[t] = label_of(here, number, config)
+        true[t] = ndvi_of(here, day)
     days, tracks, _ = zip(*taken, strict=True)
     return Acquisitions(
         day=np.asarray(days, np.float32),
@@ -80,5 +69,5 @@ def acquisitions(key: Key, config: SceneConfig) -> Acquisitions:
         ndvi=ndvi,
         truth=true,
         track=np.asarray(tracks, np.int32),
-        mask=np.asarray(paddy ^ wrong),
+        mask=here.mask,
     )

@@ -6,16 +6,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import random
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from s1jax.indices import to_db
 from s1jax.progress import bar
-from s1jax.simulate.climate import Passes, Weather, passes, weather
-from s1jax.simulate.config import DRY, RICE, START, SceneConfig
-from s1jax.simulate.optics import s2_image, truth
-from s1jax.simulate.radar import s1_image
-from s1jax.simulate.terrain import Landscape, landscape, to_pixels
+from s1jax.simulate.climate import Passes, Weather
+from s1jax.simulate.config import START, SceneConfig
+from s1jax.simulate.country import country, label_of, ndvi_of, power_of
+from s1jax.simulate.terrain import Landscape
 from s1jax.types import Key
 
 log = logging.getLogger("s1jax")
@@ -53,10 +51,6 @@ class Scene(NamedTuple):
     """VH, likewise, dB."""
 
 
-_weather = jax.jit(weather, static_argnames="config")
-_truth = jax.jit(truth)
-_s1_image = jax.jit(s1_image, static_argnames="config")
-_s2_image = jax.jit(s2_image, static_argnames="config")
 _median = jax.jit(lambda images: jnp.nanmedian(images, axis=0))
 
 
@@ -70,11 +64,9 @@ def scene(key: Key, config: SceneConfig) -> Scene:
       key: consumed.
       config: sizes, constants and mode.
     """
-    k_land, k_weather, k_pass, k_s1, k_s2, k_mask = random.split(key, 6)
-    land = landscape(k_land, config)
-    air = _weather(k_weather, config=config)
-    plan = passes(k_pass, config)
-    log.info("simulated %d fields, %d Sentinel-2 days", land.block.size, plan.s2_day.size)
+    here = country(key, config)
+    plan = here.passes
+    log.info("simulated %d fields, %d Sentinel-2 days", here.landscape.block.size, plan.s2_day.size)
 
     shape = (config.periods, config.height, config.width)
     ways = ((0,), (1,)) if config.orbits == "apart" else ((0, 1),)
@@ -83,9 +75,9 @@ def scene(key: Key, config: SceneConfig) -> Scene:
     day = START + config.step * (np.arange(config.periods, dtype=np.float32) + 0.5)
     for p in bar(range(config.periods), "simulate", "period"):
         # all is dispatched before any of it is fetched, so that the images run side by side
-        found = [_s1_period(k_s1, p, way, land, air, plan, config) for way in ways]
-        optical = _s2_period(k_s2, p, land, air, plan, config)
-        true[p] = _truth(land, air, jnp.asarray(day[p : p + 1]))[0]
+        found = [_s1_period(here, p, way, config) for way in ways]
+        optical = _s2_period(here, p, config)
+        true[p] = ndvi_of(here, day[p])
         for way, pair in enumerate(found):
             radar[way, 0, p], radar[way, 1, p] = pair
         ndvi[p] = optical
@@ -94,68 +86,43 @@ def scene(key: Key, config: SceneConfig) -> Scene:
         dead = [p - 1 for p in config.exported_dead if p <= config.periods]
         radar[:, :, dead] = ndvi[dead] = 0.0
 
-    kind, paddy = _kinds(land)
-    wrong = random.bernoulli(k_mask, config.mask_error, paddy.shape)
     return Scene(
         day=day,
         vv_db=radar[0, 0],
         vh_db=radar[0, 1],
         ndvi=ndvi,
         truth=true,
-        mask=np.asarray(paddy ^ wrong),
-        kind=np.asarray(kind),
-        block=np.asarray(land.block[land.field_of[::2, ::2]]),
+        mask=here.mask,
+        kind=here.kind,
+        block=np.asarray(here.landscape.block[here.landscape.field_of[::2, ::2]]),
         passes=plan,
-        landscape=land,
-        weather=air,
+        landscape=here.landscape,
+        weather=here.weather,
         vv_2_db=radar[1, 0] if len(ways) == 2 else None,
         vh_2_db=radar[1, 1] if len(ways) == 2 else None,
     )
 
 
-def _s1_period(key, p, orbits, land, air, plan, config):
+def _s1_period(here, p, orbits, config):
     """VV and VH of a period, dB: the mean of its passes in linear power, NaN without a pass."""
-    images = []
-    for orbit in orbits:
-        day = plan.s1_day[p][orbit]
-        if np.isfinite(day):
-            k = random.fold_in(key, 2 * p + orbit)
-            angle = jnp.asarray(config.incidence_deg[orbit], jnp.float32)
-            images.append(_s1_image(k, land, air, jnp.asarray(day), angle, config=config))
+    images = [
+        power_of(here, p, orbit, config)
+        for orbit in orbits
+        if np.isfinite(here.passes.s1_day[p][orbit])
+    ]
     if not images:
         return np.nan, np.nan
     return tuple(to_db(sum(pol) / len(images)) for pol in zip(*images, strict=True))
 
 
-def _s2_period(key, p, land, air, plan, config):
+def _s2_period(here, p, config):
     """NDVI of a period: the median of its acquisitions under the cloud limit, NaN without one."""
+    plan = here.passes
     usable = np.flatnonzero((plan.s2_period == p) & (plan.s2_cloud < config.max_cloud))
     if not usable.size:
         return np.nan
-    images = [
-        _s2_image(
-            random.fold_in(key, i),
-            land,
-            air,
-            jnp.asarray(plan.s2_day[i]),
-            jnp.asarray(plan.s2_cloud[i]),
-            config=config,
-        )
-        for i in usable
-    ]
+    images = [label_of(here, i, config) for i in usable]
     # one shape for every period, so one trace: what is not there is NaN
     most = config.step // config.revisit_days + 1
     images += [jnp.full_like(images[0], jnp.nan)] * (most - len(images))
     return _median(jnp.stack(images))
-
-
-@jax.jit
-def _kinds(land: Landscape) -> tuple[Int[Array, "y x"], Bool[Array, "y x"]]:
-    """Commonest class of each pixel, and whether at least half of it is paddy."""
-    share = jnp.stack(
-        [
-            to_pixels((land.fields.kind == kind).astype(jnp.float32), land.field_of)
-            for kind in range(RICE, DRY + 1)
-        ]
-    )
-    return share.argmax(0), share[RICE] >= 0.5
