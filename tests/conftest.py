@@ -25,6 +25,14 @@ jax.config.update("jax_compilation_cache_dir", _PROGRAMS)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _programs_let_go():
+    """Each compiled program is several maps of memory, and Linux gives a process 65,530 of them:
+    the whole suite in two processes ran out of them."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(params=[False, True], ids=["float32", "float64"])
 def x64(request):
     """Run the test in both precisions."""
