@@ -206,7 +206,7 @@ def main(config: Alignments) -> Path:
     for (name, task), many in outcomes.items():
         base = outcomes[f"{name.partition(', ')[0]}, {PERIODS}", task]
         less = {"rmse_minus_periods": scoring.difference(many, base, task)}
-        rows.append(scoring.row(name, task, "labels", many, base) | less)
+        rows.append(scoring.row(name, task, "labels", many) | less)
     where = "simulated acquisitions" if config.cube is None else Path(config.cube).name
     text = f"{where}; {words}; seeds {config.seeds}\n\n{markdown(rows)}\n"
     print("", text, sep="\n")

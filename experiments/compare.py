@@ -10,7 +10,6 @@ Expected, T2b, R2 of the three seeds: sim_blocks against truth boosting .79, mog
 mekong_rice_points_2022 against labels boosting .69, mogpr .15, ensemble .86.
 """
 
-import hashlib
 import logging
 import sys
 import time
@@ -29,6 +28,7 @@ from experiments.outcome_files import (
     ABOUT,
     Scored,
     SeasonErrors,
+    fingerprint,
     read_about,
     read_outcomes,
     write_about,
@@ -94,9 +94,11 @@ def wanted(config: Compare) -> dict[str, tuple[str, ...]]:
     """Data set -> methods to compare on it.
 
     Raises:
-      ValueError: an unknown name in `only`.
+      ValueError: an unknown name in `only` or in `methods`.
     """
     every = METHODS if config.methods == ("all",) else config.methods
+    if unknown := set(every) - set(METHODS):
+        raise ValueError(f"methods: got {sorted(unknown)}, expected all or some of {METHODS}")
     names = (*SIMULATED, *real(config.data))
     every = tuple(dict.fromkeys((*YARDSTICKS, *every)))
     if not config.only:
@@ -121,8 +123,16 @@ def path_of(config: Compare, name: str, seed: int, method: str) -> Path:
 
 
 def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) -> None:
-    """Score the methods that have no file yet."""
-    missing = {m for m in names if not path_of(config, found.name, seed, m).is_file()}
+    """Score the methods that have no file yet.
+
+    Raises:
+      ValueError: a file of other options, data, or another s1jax.
+    """
+    options = _options(config, found.name)
+    paths = {method: path_of(config, found.name, seed, method) for method in names}
+    missing = {method for method, path in paths.items() if not path.is_file()}
+    for path in (path for method, path in paths.items() if method not in missing):
+        read_outcomes(path, options=options)
     if not missing:
         return
     chosen = replace(datasets.configured(config.config, found), methods=METHODS)
@@ -152,13 +162,13 @@ def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) 
         for against in view.scored:
             outcome = scoring.score(view, estimates, against, seed=seed)
             scored[method][task, against] = outcome
-            row = scoring.row(method, task, against, [outcome], [outcome])
+            row = scoring.row(method, task, against, [outcome])
             print(row_line(row), flush=True)
         if task in _SEASONS and view.truth is not None:
             days[method][task] = season_errors(view.day, view.truth, estimates.mean)
         if {name for name, _ in scored[method]} == set(known[method].tasks) & set(usable):
             path = path_of(config, found.name, seed, method)
-            write_outcomes(path, scored[method], days[method], options=_options(config))
+            write_outcomes(path, scored[method], days[method], options=options)
 
 
 def gathered(config: Compare, name: str) -> Compared:
@@ -175,7 +185,7 @@ def gathered(config: Compare, name: str) -> Compared:
             if any(path.is_file() for path in paths):
                 lacking.append(method)
             continue
-        every = [read_outcomes(path, options=_options(config)) for path in paths]
+        every = [read_outcomes(path, options=_options(config, name)) for path in paths]
         for key in every[0][0]:
             if all(key in scored for scored, _ in every):
                 outcomes[(method, *key)] = [scored[key] for scored, _ in every]
@@ -185,9 +195,10 @@ def gathered(config: Compare, name: str) -> Compared:
     return Compared(name, *read_about(config.out / name), config.seeds, outcomes, days)
 
 
-def _options(config: Compare) -> str:
-    """Name of what was chosen: results of other options are not mixed with these."""
-    return hashlib.sha256(repr(config.config).encode()).hexdigest()[:16]
+def _options(config: Compare, name: str) -> str:
+    """Name of what was chosen: results of other options or data are not mixed with these."""
+    made = name in SIMULATED or config.data is None
+    return fingerprint(config.config, *(() if made else (config.data / f"{name}.nc",)))
 
 
 def main(config: Compare) -> Path:

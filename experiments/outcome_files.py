@@ -1,11 +1,14 @@
 """What a method scored on a data set with one seed, in a file: a comparison goes on from these."""
 
+import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+import s1jax
 from experiments.scoring import Outcome
 from s1jax.metrics import Statistics
 
@@ -15,6 +18,24 @@ SeasonErrors = dict[str, dict[str, float]]
 """Task -> errors of the seasons, days."""
 ABOUT = "about.json"
 """File of a data set: what it is."""
+
+
+def fingerprint(*what: object) -> str:
+    """A name of what is computed: another one for other values, another file (of a Path), or
+    another s1jax, its weights included."""
+    parts = [one.read_bytes() if isinstance(one, Path) else repr(one).encode() for one in what]
+    digests = [hashlib.sha256(part).digest() for part in parts]
+    return hashlib.sha256(_package() + b"".join(digests)).hexdigest()[:16]
+
+
+@cache
+def _package() -> bytes:
+    files = sorted(
+        path
+        for path in Path(s1jax.__file__).parent.rglob("*")
+        if path.suffix in (".py", ".npz", ".json")
+    )
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).digest()
 
 
 def write_about(folder: Path, words: str, split: str) -> None:
@@ -65,7 +86,9 @@ def read_outcomes(path: Path, *, options: str) -> tuple[Scored, SeasonErrors]:
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     if content["options"] != options:
-        raise ValueError(f"{path}: got results of other options, expected another --out for these")
+        raise ValueError(
+            f"{path}: got results of other options, data or another s1jax, expected another --out"
+        )
     scored = {
         (row["task"], row["against"]): Outcome(
             cluster=np.asarray(row["cluster"], np.int64),

@@ -134,12 +134,13 @@ def environment() -> dict:
 
 
 def row_line(row: dict) -> str:
-    """A row of metrics.json as a line of the terminal."""
+    """A row of metrics.json as a line of the terminal; without a reference its skill is nan."""
     low, high = row["ci95"]["r2"]
+    skill = row.get("skill", float("nan"))
     return (
         f"{row['method']:<12}{row['task']:<5}{row['against']:<7}{row['r2']:7.3f} "
         f"[{low:6.3f}, {high:6.3f}]{row['mae']:7.3f}{row['bias']:+7.3f}"
-        f"{row['coverage90']:6.2f}{row['skill']:+7.2f}{row['n']:>10,}{row['px_per_s']:>11,.0f}"
+        f"{row['coverage90']:6.2f}{skill:+7.2f}{row['n']:>10,}{row['px_per_s']:>11,.0f}"
     )
 
 

@@ -160,9 +160,14 @@ def _stratum(outcomes: list[Outcome], name: str) -> dict[str, dict[str, float]]:
 
 
 def row(
-    method: str, task: str, against: str, outcomes: list[Outcome], reference: list[Outcome]
+    method: str,
+    task: str,
+    against: str,
+    outcomes: list[Outcome],
+    reference: list[Outcome] | None = None,
 ) -> dict:
-    """One row of metrics.json: mean over seeds, 95 % intervals of a paired cluster bootstrap.
+    """One row of metrics.json: mean over seeds, 95 % intervals of a paired cluster bootstrap;
+    without a reference it has no skill and no difference.
 
     Args:
       method: its name.
@@ -172,26 +177,27 @@ def row(
       reference: of the best yardstick on the same task, one a seed.
     """
     pooled = [metrics.scores(metrics.pool(o.clusters)) for o in outcomes]
-    skill = (
-        metrics.skill(metrics.pool(o.clusters), metrics.pool(r.clusters))
-        for o, r in zip(outcomes, reference, strict=True)
-    )
     draws = _draws(outcomes, task)
+    ci95 = {"r2": _interval(draws["r2"]), "rmse": _interval(draws["rmse"])}
+    skill = {}
+    if reference is not None:
+        ci95["rmse_minus_best_yardstick"] = difference(outcomes, reference, task)[1]
+        each = (
+            metrics.skill(metrics.pool(o.clusters), metrics.pool(r.clusters))
+            for o, r in zip(outcomes, reference, strict=True)
+        )
+        skill = {"skill": _mean(each)}
     names = ("r2", "rmse", "mae", "bias", "crps", "coverage90")
     return {
         "method": method,
         "task": task,
         "against": against,
         **{name: _mean(s[name] for s in pooled) for name in names},
-        "skill": _mean(skill),
+        **skill,
         "n": round(_mean(s["n"] for s in pooled)),
         "fit_s": _mean(o.fit_s for o in outcomes),
         "px_per_s": _mean(o.px_per_s for o in outcomes),
-        "ci95": {
-            "r2": _interval(draws["r2"]),
-            "rmse": _interval(draws["rmse"]),
-            "rmse_minus_best_yardstick": difference(outcomes, reference, task)[1],
-        },
+        "ci95": ci95,
         "strata": {name: _stratum(outcomes, name) for name in outcomes[0].strata},
     }
 

@@ -43,8 +43,8 @@ class Case(NamedTuple):
     """On unseen blocks, or on what it has learnt from, as the founding document does."""
     seeds: int | None = None
     """Only the first so many seeds; None: all."""
-    whole: bool = False
-    """Learns from every training pixel."""
+    rows: int | None = None
+    """Learns from every training pixel, which have to have so many labels; None: from some."""
 
 
 _DATES = TrainConfig(batch_rows=65_536, batches=32, epochs=15)
@@ -143,7 +143,7 @@ def alone(options: Options) -> tuple[Case, ...]:
 def solutions(options: Options) -> tuple[Case, ...]:
     """The founding document's solutions, added up in its own protocol and in ours."""
     slow = options.mlp10.train
-    better = replace(slow, batch_rows=256_000, epochs=60, learning_rate=0.001)
+    better = replace(slow, epochs=60, learning_rate=0.001)
     first = replace(options.baseline, train=replace(slow, learning_rate=0.01))
     ten = replace(first, features=DOCUMENT_10)
     deep = replace(options.mlp10, train=first.train)
@@ -180,7 +180,7 @@ def hyperparameters(options: Options) -> tuple[Case, ...]:
                 ),
             ),
             seeds=1,
-            whole=True,
+            rows=batch,
         )
         for batch in options.batches
         for epochs in options.epochs
@@ -234,22 +234,27 @@ def split_of(data: protocol.Data, case: Case, limits: tuple[int, int, int], *, s
       seed: of the deal.
 
     Raises:
-      ValueError: a part without pixels or without any valid label.
+      ValueError: a part without pixels or without any valid label, or too few labels for a batch.
     """
     training, validation, test = limits
     found = run.split_of(
         Config(
             buffer_m=150.0,
-            training_pixels=None if case.whole else training,
+            training_pixels=None if case.rows else training,
             validation_pixels=validation,
             test_pixels=test,
         ),
         data,
         seed,
     )
+    (fold,) = found.folds
+    rows = int(np.asarray(data.series.valid)[fold.training].all(-1).sum())
+    if case.rows is not None and rows < case.rows:
+        raise ValueError(
+            f"scene: got {rows:,} labels of training pixels, expected the {case.rows:,} of a batch"
+        )
     if case.tested == "blocks":
         return found
-    (fold,) = found.folds
     same = fold.training
     return Split((Fold(same, same, same, data.block[same]),), ("test = training",))
 

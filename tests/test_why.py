@@ -3,14 +3,16 @@
 import json
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.metrics import r2_score
 
 from experiments import steps, why
 from experiments.steps import CLEAN, EXPORTED, Case, Options, World
 from experiments.why import Why
-from s1jax import plots
+from s1jax import metrics, plots
 from s1jax.features import DOCUMENT_10
 from s1jax.simulate import SceneConfig
 from s1jax.train import TrainConfig
@@ -107,8 +109,10 @@ def test_the_document_tests_what_it_trained_on(worlds):
     assert (fold.training.size, fold.test.size) == (60, 40)
     same = steps.split_of(data, case._replace(tested="training rows"), (60, 20, 40), seed=0)
     np.testing.assert_array_equal(same.folds[0].training, same.folds[0].test)
-    whole = steps.split_of(data, case._replace(whole=True), (60, 20, 40), seed=0)
+    whole = steps.split_of(data, case._replace(rows=64), (60, 20, 40), seed=0)
     assert whole.folds[0].training.size > 60
+    with pytest.raises(ValueError, match="labels of training pixels, expected the 256,000 of"):
+        steps.split_of(data, case._replace(rows=256_000), (60, 20, 40), seed=0)
 
 
 def test_a_name_stands_for_what_is_computed(options):
@@ -158,6 +162,19 @@ def test_runs_at_its_smallest_and_goes_on(tmp_path, options, capsys, monkeypatch
     assert _sums(lost) == before
     with pytest.raises(ValueError, match=r"only: got \['stairs'\]"):
         why.main(replace(config, only=("stairs",)))
+
+
+def test_bias_can_be_taken_out():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0.5, 0.2, (2, 30))
+    mean = 0.6 * truth + rng.normal(-0.3, 0.05, truth.shape)
+    everywhere = np.ones(truth.shape, bool)
+    cluster = np.broadcast_to([[0], [1]], truth.shape)
+    sums = metrics.grouped(cluster, 2, mean, np.ones_like(mean), truth, everywhere)
+    found = why._without_bias([SimpleNamespace(clusters=sums)])
+    wanted = r2_score(truth.ravel(), (mean - (mean - truth).mean()).ravel())
+    assert found == pytest.approx(wanted)
+    assert r2_score(truth.ravel(), mean.ravel()) < 0 < wanted
 
 
 def test_figure_of_the_steps():
