@@ -17,7 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from jaxtyping import Bool
 
+from experiments.outcome_files import fingerprint
 from s1jax import cube, metrics, networks, simulate, train
 from s1jax.chunks import map_pixels
 from s1jax.networks import CnpConfig, Dates
@@ -31,8 +33,8 @@ from s1jax.progress import bar
 from s1jax.simulate import SceneConfig
 from s1jax.train import TrainConfig
 
-_DECIDING, _HELD = 2, 8
-"""Regions beyond those learnt from: the first two decide the best epoch, all tell the bands."""
+_DECIDING = 2
+"""Regions beyond those learnt from that decide the best epoch."""
 _SCORES = ("r2", "rmse", "coverage90")
 _FIRST_KEY = 1000
 """Keys of the regions; scenes that anything is scored on have small ones."""
@@ -43,7 +45,9 @@ class Pretrain:
     """Pre-train the conditional network on regions that only the simulator knows."""
 
     regions: int = 40
-    """Simulated regions to learn from; two more decide the best epoch."""
+    """Simulated regions to learn from."""
+    held: int = 8
+    """Regions beyond them: two decide the best epoch, all tell the bands, the others the scores."""
     pixels: int = 3000
     """Pixels of each, at most."""
     size: int = 80
@@ -114,11 +118,11 @@ def region(number: int, size: int) -> SceneConfig:
 
 def simulated(config: Pretrain, number: int) -> Dates:
     """Pixels of a region as a network reads them, from the bank or simulated."""
-    path = config.bank / f"region-{number:03d}-{config.size}-{config.pixels}.npz"
+    constants = region(number, config.size)
+    path = config.bank / f"region-{number:03d}-{fingerprint(constants, config.pixels)}.npz"
     if path.is_file():
         with np.load(path) as kept:
             return Dates(*(kept[name] for name in Dates._fields))
-    constants = region(number, config.size)
     scene = simulate.scene(jax.random.key(_FIRST_KEY + number), constants)
     ds = cube.despeckle(cube.open_cube(cube.from_scene(scene, pixel_m=constants.pixel_m)))
     series, pixel = cube.to_series(ds)
@@ -145,13 +149,13 @@ def bank(config: Pretrain, numbers: range) -> Dates:
 
 
 def held_out(
-    config: CnpConfig, variables: train.Variables, held: Dates
+    config: CnpConfig, variables: train.Variables, held: Dates, unseen: Bool[np.ndarray, "pixel"]
 ) -> tuple[networks.Bands, dict[str, float]]:
     """Bands of the weights as they are shipped, and what they are worth in other simulated regions.
 
     std is as learnt from the truth; the noise is what labels need beside it; both without and with
     some NDVI of the pixel. Scores are R2 and coverage of the 90 % band against the truth of dates
-    whose NDVI was not seen.
+    whose NDVI was not seen, of `unseen` pixels: those of regions that have decided nothing.
     """
     said = jax.jit(lambda part, known: tell(config, variables, part, known))
     noise, scores = [], {}
@@ -171,6 +175,7 @@ def held_out(
             _one, rows, chunk=config.chunk, label="held out"
         )
         noise.append(labelling(np.abs(mean - label), std, asked & there))
+        asked &= unseen[:, None]
         of_truth = metrics.statistics(mean, std, truth, asked & np.isfinite(truth))
         found = metrics.scores(of_truth)
         scores |= {f"{score}_{name}": round(float(found[score]), 4) for score in _SCORES}
@@ -179,6 +184,8 @@ def held_out(
 
 def main(config: Pretrain) -> Path:
     """The folder with the weights."""
+    if config.held <= _DECIDING:
+        raise ValueError(f"held: got {config.held} regions, expected more than {_DECIDING}")
     started = time.perf_counter()
     training = bank(config, range(config.regions))
     validation = bank(config, range(config.regions, config.regions + _DECIDING))
@@ -188,12 +195,15 @@ def main(config: Pretrain) -> Path:
     key_start, key_train = jax.random.split(key)
     start = networks.initial(key_start, config.cnp)
     state = networks.learn(key_train, config.cnp, training, validation, start, label="pre-training")
-    held = bank(config, range(config.regions, config.regions + _HELD))
-    bands, scores = held_out(config.cnp, state.best, held)
+    held = bank(config, range(config.regions, config.regions + config.held))
+    unseen = np.arange(len(held.ndvi)) >= len(validation.ndvi)
+    bands, scores = held_out(config.cnp, state.best, held, unseen)
     params = networks.SequenceParams(state.best, None, bands)
     told = {
         "pixels": len(training.ndvi),
         "regions": config.regions,
+        "size": config.size,
+        "seed": config.seed,
         "best_epoch": int(state.best_epoch),
         "validation_loss": float(state.best_loss),
         "seconds": round(time.perf_counter() - started),

@@ -251,11 +251,19 @@ def _write(config: Config, out: Path, name: str, split: str, rows: list[dict]) -
 
 def _save_cube(config, ds, chosen, learnt, split) -> None:
     """Map every pixel with what the first fold's training taught the method."""
-    (estimator,) = (m.estimator for m in chosen if m.name == config.save_method)
+    found = [method for method in chosen if method.name == config.save_method]
+    if not found:
+        raise ValueError(f"save_method: got {config.save_method!r}, which these data left out")
+    (method,) = found
+    estimator = method.estimator
     params = learnt[config.save_method, split.folds[0].name]
-    done = tiles.fill(
-        lambda series, days: estimator.predict(params, series, days), ds, config.save_cube
-    )
+    # a method that looks at neighbours would not see those beyond a tile
+    tile = max(ds.sizes["y"], ds.sizes["x"]) if method.spatial else 256
+
+    def _predict(series, days):
+        return estimator.predict(params, series, days)
+
+    done = tiles.fill(_predict, ds, config.save_cube, tile=tile)
     if done.failed:
         lines = map(tiles.described, done.failed)
         raise ValueError("\n".join([f"{config.save_cube}: got tiles that failed", *lines]))

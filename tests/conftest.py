@@ -33,6 +33,15 @@ def _programs_let_go():
     jax.clear_caches()
 
 
+@pytest.fixture(scope="module")
+def unoptimised():
+    """Programs of a file are compiled as they stand: for whole runs at their smallest, which
+    compute for moments what XLA would optimise for minutes."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(params=[False, True], ids=["float32", "float64"])
 def x64(request):
     """Run the test in both precisions."""

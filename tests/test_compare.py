@@ -17,6 +17,8 @@ from s1jax.metrics import statistics
 from s1jax.plots import YARDSTICKS
 from s1jax.simulate import SceneConfig
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SMALL = Config(
     scene=SceneConfig(height=32, width=36), training_pixels=60, validation_pixels=30, test_pixels=40
 )
@@ -91,7 +93,10 @@ def test_a_claim_needs_clusters_and_an_interval():
 def test_claims_are_counted():
     few = _compared(ERRORS, clusters=4)._replace(name="other")
     text = tables.counted(tables.verdicts([_compared(ERRORS), few]))
-    assert text == "Over all 2 data sets, tasks and sides (2): 1 won, 1 won: indicative.\n"
+    assert text == (
+        "Over the 1 simulated data sets, tasks and sides (1): 1 won.\n"
+        "Over the 1 real data sets, tasks and sides (1): 1 won: indicative.\n"
+    )
 
 
 def test_promises_stand_beside_what_was_measured():

@@ -13,6 +13,8 @@ from experiments import doctor as experiment
 from experiments.doctor import Doctor
 from s1jax import cube
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 QUICK = {"today": TODAY, "rows": 500, "pixels": 300}
 
 

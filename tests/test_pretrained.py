@@ -15,6 +15,8 @@ from s1jax import cube, networks, simulate
 from s1jax.networks import CnpConfig, pretrained
 from s1jax.networks.pretrained import FOLDER, write
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 def test_write_and_read_again(tmp_path):
     start = networks.initial(jax.random.key(0), CNP)
@@ -70,8 +72,9 @@ def test_what_was_adapted_is_kept_and_loads_with_nothing_else(tmp_path):
 def test_pretrains_at_its_smallest(tmp_path):
     small = dataclasses.replace(CNP, train=dataclasses.replace(CNP.train, epochs=1, batches=2))
     config = Pretrain(
-        regions=1, pixels=40, size=16, bank=tmp_path / "bank", out=tmp_path / "out", cnp=small
-    )
+        regions=1, held=3, pixels=40, size=16, bank=tmp_path / "bank", out=tmp_path / "out",
+        cnp=small,
+    )  # fmt: skip
     assert main(config) == tmp_path / "out"
     card = json.loads((tmp_path / "out" / "cnp.json").read_text())
     assert card["scores"]["pixels"] == 40
@@ -83,12 +86,14 @@ def test_pretrains_at_its_smallest(tmp_path):
     told = networks.fill(networks.adapt(params, series), series, series.day, config=small)
     assert np.isfinite(told.mean).all()
     kept = sorted((tmp_path / "bank").iterdir())
-    assert len(kept) == 1 + 8
+    assert len(kept) == 1 + 3
     assert (np.asarray(params.bands.noise) > 0).all()
     found = simulated(config, 0)
     again = np.load(kept[0])
     np.testing.assert_array_equal(found.radar, again["radar"])
     assert np.isfinite(found.truth).all()
+    with pytest.raises(ValueError, match="held: got 2 regions, expected more than 2"):
+        main(dataclasses.replace(config, held=2))
 
 
 def test_goes_on_from_them():

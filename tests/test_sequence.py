@@ -221,7 +221,7 @@ def test_without_mixture_it_is_a_gaussian(float64):
     assert (np.asarray(told.std) >= 0.01).all()
 
 
-def test_bands_of_a_planted_error():
+def test_bands_of_a_planted_error(caplog):
     series, latent = world(3, 300)
     label = np.asarray(series.valid)[..., NDVI]
     error = np.abs(np.asarray(series.value)[..., NDVI] - latent)
@@ -241,6 +241,9 @@ def test_bands_of_a_planted_error():
     far = networks.bands(_told(0.05), series, elsewhere=1.5)
     np.testing.assert_allclose(far.std, 1.5 * found.std)
     np.testing.assert_allclose(far.noise, 1.5 * found.noise)
+    assert not caplog.records
+    networks.bands(lambda part, days: _told(0.001)(part, days)._replace(mean=latent + 5.0), series)
+    assert "a band 10 times as wide does not hold 90 % of the labels" in caplog.text
     few = series._replace(value=series.value[:1], valid=series.valid[:1])
     np.testing.assert_array_equal(networks.bands(_told(0.01, 1), few).std, 1.0)
 

@@ -23,7 +23,6 @@ from s1jax.simulate import (
     passes,
     power_law_field,
     reflectance,
-    region_b,
     s1_image,
     s2_image,
     sky,
@@ -161,15 +160,6 @@ def test_fields_vary_by_season_group_and_shift(country):
     late = landscape(jax.random.key(1), dataclasses.replace(CONFIG, calendar_shift_days=24.0))
     moved = np.asarray(late.fields.crops.transplant - crops.transplant)[:, rice]
     assert np.median(moved) == pytest.approx(24.0, abs=0.1)
-
-
-def test_region_b_is_later_thinner_and_rougher():
-    a, b = CONFIG, region_b(CONFIG)
-    assert b.calendar_shift_days == a.calendar_shift_days + 24.0
-    assert b.lai < a.lai
-    assert b.roughness_db > a.roughness_db
-    assert b.third_season[1] > a.third_season[1]
-    assert b.height == a.height
 
 
 def test_pixel_is_the_mean_of_its_subpixels(country):

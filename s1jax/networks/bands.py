@@ -98,6 +98,8 @@ def _band(error, std, asked) -> tuple[float, float]:
         return 1.0, NOISE
     holds, wide = _holding(error, asked), np.hypot(std, NOISE)
     factor = _least(lambda f: holds(f * wide), _MOST)
+    if not holds(_MOST * wide):
+        log.warning("a band %g times as wide does not hold 90 %% of the labels; it stays so", _MOST)
     return factor, NOISE * factor
 
 

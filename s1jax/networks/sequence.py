@@ -141,9 +141,10 @@ def quantiles(
 ) -> Float[np.ndarray, "pixel query level"]:
     """NDVI below which a label lies with each probability of `levels`, 1.
 
-    They are those of the mixture that the network tells of every date, its Gaussians widened by
-    `params.bands`: residual cloud makes the lower tail the longer one, which the symmetric band of
-    an Estimate cannot say. Linear in time between the dates of the series.
+    They are those of the mixture that the network tells of every date, std and noise of its
+    Gaussians times the factor of std in `params.bands` (1 of the shipped weights): residual cloud
+    makes the lower tail the longer one, which the symmetric band of an Estimate cannot say. Its
+    noise, which holds that tail as well, is not used here. Linear in time between the dates.
 
     Args:
       params: as for `fill`.

@@ -10,7 +10,7 @@ from s1jax.simulate.acquisitions import Acquisitions, acquisitions
 from s1jax.simulate.climate import Passes, Weather, passes, weather, wetness
 from s1jax.simulate.clouds import Sky, power_law_field, sky
 from s1jax.simulate.composite import Scene, scene
-from s1jax.simulate.config import DRY, POND, RICE, START, TREE, URBAN, SceneConfig, region_b
+from s1jax.simulate.config import DRY, POND, RICE, START, TREE, URBAN, SceneConfig
 from s1jax.simulate.crops import Crop, Field, FieldState, crop_state, field_state
 from s1jax.simulate.optics import reflectance, s2_image, truth
 from s1jax.simulate.radar import backscatter, s1_image, speckle
@@ -41,7 +41,6 @@ __all__ = [
     "passes",
     "power_law_field",
     "reflectance",
-    "region_b",
     "s1_image",
     "s2_image",
     "scene",

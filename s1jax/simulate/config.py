@@ -1,6 +1,6 @@
 """What a simulated scene is made of: every constant, its unit and its default."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 START = 19662.0
@@ -158,15 +158,3 @@ class SceneConfig:
     def days(self) -> int:
         """Length of the simulated time, days."""
         return self.periods * self.step
-
-
-def region_b(config: SceneConfig | None = None) -> SceneConfig:
-    """The same kind of scene in another region: later calendar, thinner rice, rougher soil."""
-    config = SceneConfig() if config is None else config
-    return replace(
-        config,
-        calendar_shift_days=config.calendar_shift_days + 24.0,
-        lai=config.lai - 0.8,
-        roughness_db=config.roughness_db + 0.5,
-        third_season=(0.20, 0.50, 0.30),
-    )
