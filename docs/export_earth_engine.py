@@ -16,8 +16,8 @@ FIRST, LAST = "2023-11-01", "2025-10-31"
 """First and last day that is wanted; both are exported."""
 CRS, METRES = "EPSG:32749", 20
 """One projected grid for both sensors."""
-ORBIT = "DESCENDING"
-"""One direction at a time: the other looks from another side, a few dB apart."""
+PASSES = ("DESCENDING",)
+"""Directions that are wanted; "ASCENDING" looks from the other side."""
 CLEAR = 0.60
 """Least Cloud Score+ of a pixel that is kept, 1."""
 NODATA = -9999
@@ -48,35 +48,54 @@ def main() -> None:
 
 
 def radar(region: ee.Geometry, span: ee.DateRange) -> ee.ImageCollection:
-    """VV and VH of each day in dB, bands named VV_dB_YYYYMMDD and VH_dB_YYYYMMDD.
+    """VV and VH of each day in dB, each relative orbit apart: two of them are a few dB apart.
 
-    The mean of the images of a day (frames of one pass) in linear power, at METRES: the catalogue's
-    10 m pixels are averaged, not picked, so that speckle falls.
+    Bands of the lowest number of an orbit are named VV_dB_YYYYMMDD and VH_dB_YYYYMMDD, of the next
+    VV_2_dB_YYYYMMDD ... (`open_cube` knows up to 9). The mean of the images of a day (frames of one
+    pass) is in linear power, at METRES: the catalogue's 10 m pixels are averaged, not picked, so
+    that speckle falls.
     """
     images = (
         ee.ImageCollection("COPERNICUS/S1_GRD_FLOAT")  # linear power, not dB
         .filterBounds(region)
         .filterDate(span.start(), span.end())
         .filter(ee.Filter.eq("instrumentMode", "IW"))
-        .filter(ee.Filter.eq("orbitProperties_pass", ORBIT))
+        .filter(ee.Filter.inList("orbitProperties_pass", list(PASSES)))
         .select(["VV", "VH"])
     )
+    orbits = sorted(set(images.aggregate_array("relativeOrbitNumber_start").getInfo()))
+    print("relative orbits:", ", ".join(f"{n} in VV{_suffix(k)}" for k, n in enumerate(orbits)))
+    every = ee.ImageCollection([])
+    for k, number in enumerate(orbits):
+        own = images.filter(ee.Filter.eq("relativeOrbitNumber_start", number))
+        every = every.merge(_orbit(own, _suffix(k)))
+    return every
+
+
+def _suffix(k: int) -> str:
+    """What stands behind VV and VH of the k-th orbit, from 0."""
+    return f"_{k + 1}" if k else ""
+
+
+def _orbit(images: ee.ImageCollection, suffix: str) -> ee.ImageCollection:
+    """Each day of one relative orbit in dB."""
 
     def _day(date):
         day = ee.Date(date)
         power = _averaged(images.filterDate(day, day.advance(1, "day")))
         stamp = day.format("YYYYMMdd")
-        names = ee.List([ee.String("VV_dB_").cat(stamp), ee.String("VH_dB_").cat(stamp)])
-        return power.log10().multiply(10).set("names", names)
+        names = [ee.String(f"{band}{suffix}_dB_").cat(stamp) for band in ("VV", "VH")]
+        return power.log10().multiply(10).set("names", ee.List(names))
 
     return ee.ImageCollection(_days(images).map(_day))
 
 
 def optical(region: ee.Geometry, span: ee.DateRange) -> ee.ImageCollection:
-    """NDVI of each day with any clear pixel in it, bands named NDVI_YYYYMMDD.
+    """NDVI of each day that has an image, bands named NDVI_YYYYMMDD.
 
-    Surface reflectance with the offset of processing baseline 04.00 taken out (S2_SR_HARMONIZED),
-    cloud and shadow masked by Cloud Score+.
+    A day without any clear pixel is a band of NODATA, which `open_cube` reads as missing. Surface
+    reflectance with the offset of processing baseline 04.00 taken out (S2_SR_HARMONIZED), cloud and
+    shadow masked by Cloud Score+.
     """
     images = (
         ee.ImageCollection("COPERNICUS/S2_SR_HARMONIZED")

@@ -21,7 +21,7 @@ import tyro
 
 from experiments.page import Picture, Section, Table, picture, write_report
 from s1jax import doctor, plots
-from s1jax.cube.read import read_dataset
+from s1jax.cube.stored import read_dataset
 from s1jax.doctor.labels import OFFSET_CEILING, TOA_CEILING
 
 
@@ -128,7 +128,7 @@ def summary(found: doctor.Examination) -> dict:
 
 def _scores(facts: doctor.Facts) -> dict[str, tuple[float, float, float]]:
     """R2 with the ends of its interval, of what was measured."""
-    pairs = {"one date": facts.expected.single, "window of dates": facts.expected.window}
+    pairs = {"one step": facts.expected.single, "window of steps": facts.expected.window}
     return {f"R2, {name}": tuple(score) for name, score in pairs.items() if score is not None}
 
 
@@ -158,7 +158,7 @@ def figures(facts: doctor.Facts) -> list[Picture]:
     """What was measured, drawn."""
     limits = {"most with the offset kept": OFFSET_CEILING, "most in L1C": TOA_CEILING}
     scores = {name.removeprefix("R2, "): s for name, s in _scores(facts).items()}
-    made = [
+    return [
         picture(
             "record",
             plots.record(facts.day, facts.ndvi, facts.vv_db, facts.vh_db, facts.seen),
@@ -187,10 +187,6 @@ def figures(facts: doctor.Facts) -> list[Picture]:
             "R2 of boosted trees on radar alone at places left out, with 95 % intervals.",
         ),
     ]
-    if facts.leakage is not None and facts.leakage.distance.size:
-        drawn = plots.copying(facts.leakage.distance, facts.leakage.copied_r2)
-        made.append(picture("copying", drawn, "What the split gives away."))
-    return made
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def opened(job: Job) -> xr.Dataset:
     step = None if job.start is None else job.step
     ds = cube.open_cube(job.input, start=job.start, step=step, mask=job.mask)
     print(*filter(None, (ds.attrs["s1jax_repairs"], ds.attrs["s1jax_funnel"])), sep="\n")
-    return cube.align_cube(ds, step=12.0 if job.step is None else job.step)
+    return cube.align_cube(ds, step=job.step)
 
 
 def regular_days(t: np.ndarray, period: str) -> Float[np.ndarray, "query"]:

@@ -50,7 +50,7 @@ def load(config: Config) -> tuple[xr.Dataset, str]:
     else:
         name = Path(config.cube).name.split(".")[0] or Path(config.cube).parent.name
         ds = _open(config)
-    ds = cube.align_cube(ds, step=12.0 if config.step is None else config.step)
+    ds = cube.align_cube(ds, step=config.step)
     return cube.despeckle(ds), name
 
 

@@ -1,6 +1,6 @@
 """The grid of days: periods, and one value per period and channel made of the days inside it."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -60,7 +60,7 @@ def composite(
     valid: Bool[Array, "time"],
     edges: Float[Array, "edge"],
     *,
-    statistic: Statistic = "mean",
+    statistic: str = "mean",
 ) -> tuple[Float[Array, "period"], Bool[Array, "period"], Float[Array, "period"]]:
     """One value per period of one channel of one pixel: (value, valid, mean day).
 
@@ -72,12 +72,16 @@ def composite(
       value: observations, in the unit of the channel (dB for "mean_db"); anything where not valid.
       valid: True where observed.
       edges: days since 1970-01-01, ascending; `period_edges`.
-      statistic: see above.
+      statistic: see above, of `Statistic`.
 
     Returns:
       The value (0 where no day was valid), whether any was, and the mean of the days it was made of
       (the centre of the period where none).
+
+    Raises:
+      ValueError: there is no such statistic.
     """
+    _known(statistic)
     # a sum over a (period, time) table, not a scatter: the same to the last bit on every device
     period = jnp.searchsorted(edges, day, side="right") - 1
     every = jnp.arange(edges.shape[0] - 1, dtype=period.dtype)
@@ -101,7 +105,7 @@ def around(
     centre: Float[Array, "window"],
     within: Float[Array, ""],
     *,
-    statistic: Statistic = "mean",
+    statistic: str = "mean",
 ) -> tuple[Float[Array, "window"], Bool[Array, "window"], Float[Array, "window"]]:
     """As `composite`, of the valid days no farther than `within` from each centre.
 
@@ -117,7 +121,11 @@ def around(
 
     Returns:
       As `composite`; the mean day is the centre where no day was valid.
+
+    Raises:
+      ValueError: there is no such statistic.
     """
+    _known(statistic)
     away = day[None, :] - centre[:, None]
     member = (jnp.abs(away) <= within) & valid[None, :]
     some = member.any(axis=-1)
@@ -130,6 +138,11 @@ def around(
     else:
         made = _made(member, clear, statistic)
     return jnp.where(some, made, 0.0), some, centre + _mean(member, away)
+
+
+def _known(statistic):
+    if statistic not in get_args(Statistic):
+        raise ValueError(f"statistic: got {statistic!r}, expected one of {get_args(Statistic)}")
 
 
 def _mean(member, x):

@@ -59,6 +59,10 @@ def test_tracks_are_numbers():
     with pytest.raises(ValueError, match=r"s1_track: got .*expected numbers"):
         cube.align_cube(cube.open_cube(ds))
     ds["s1_track"] = ("t", [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, np.nan, np.nan])
+    with pytest.raises(ValueError, match=r"s1_track: got 0 on 2 dates .*2024-02-08, 2024-02-10"):
+        cube.align_cube(cube.open_cube(ds))
+    seen = (ds.s1_track > 0).compute()
+    ds = ds.assign(VV=ds.VV.where(seen), VH=ds.VH.where(seen))
     assert "VV_2" in cube.align_cube(cube.open_cube(ds))
 
 

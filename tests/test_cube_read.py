@@ -12,7 +12,7 @@ import xarray as xr
 from affine import Affine
 
 from s1jax import cube
-from s1jax.cube.period_files import period_numbers
+from s1jax.cube.period_files import times_of
 
 PERIODS, HEIGHT, WIDTH = 62, 8, 10
 NO_S2 = [6, 11, 12, 33, 34, 36, 38, 40]
@@ -267,10 +267,10 @@ def test_complaints_about_geotiffs(tmp_path):
     (tmp_path / "period_02.tif").write_text("no image")
     with pytest.raises(ValueError, match=r"period_02\.tif: cannot be read"):
         cube.open_cube(tmp_path, start=START, step=12)
-    with pytest.raises(ValueError, match=r"got \[1\] in more than one file"):
-        period_numbers([tmp_path / "period_01.tif", tmp_path / "period_1.tif"])
+    with pytest.raises(ValueError, match=r"got \['1'\] in more than one file"):
+        times_of([tmp_path / "period_01.tif", tmp_path / "period_1.tif"])
     with pytest.raises(ValueError, match="no period number from 1"):
-        period_numbers([tmp_path / "period.tif"])
+        times_of([tmp_path / "period.tif"])
 
 
 def test_fills_of_netcdf_are_counted(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s1jax.cube import to_days
+from s1jax.cube import from_days, to_days
 from s1jax.doctor import bounds, dates, years
 
 TODAY = 20800.0
@@ -52,7 +52,7 @@ def test_the_last_period_may_be_short():
     assert (found.name, none) == ("short-last-period", None)
     assert "6 days long" in found.evidence
     # irregular dates are acquisitions, and tell nothing
-    assert dates.periods(np.cumsum(np.tile([1.0, 5, 6], 6))) == []
+    assert dates.periods(np.cumsum(np.tile([1.0, 5, 6], 6))) == [None, None]
 
 
 @pytest.mark.parametrize("kind", ["months", "dekads"])
@@ -99,6 +99,17 @@ def test_composites_are_told_from_acquisitions():
     assert dates.composites(np.delete(day, [4, 5]), everywhere[:-2], everywhere[:-2])
     assert not dates.composites(np.cumsum(np.tile([5.0, 12], 10)), everywhere, everywhere)
     assert dates.composites(day, everywhere, ~everywhere)
+    # months and dekads, of which one is left out, by first days and by middles; a short last period
+    months = to_days(pd.date_range("2023-01-01", periods=24, freq="MS").to_numpy())
+    dekads = np.sort(np.concatenate([months + k for k in (0, 10, 20)]))
+    short = np.append(day, day[-1] + 9)
+    for whole in (months, months + 14, dekads, short):
+        holed = np.delete(whole, 7)
+        there = np.ones(holed.size, bool)
+        assert dates.composites(holed, there, there)
+        (absent,) = [f for f in dates.periods(holed) if f and f.name == "missing-periods"]
+        assert absent.evidence.startswith("1 of ")
+        assert str(from_days(whole[[7]])[0])[:7] in absent.where
 
 
 @pytest.mark.parametrize(
@@ -149,7 +160,15 @@ def test_a_year_off_is_found_from_names_and_attributes():
     assert years.year_off(day + 366, {}) is None
     begun = {"attribute time_coverage_start": "2023-11-01T00:00:00Z"}
     assert years.year_off(day, begun) is None
-    assert years.year_off(day + 365, begun).name == "year-off"
+    # of a beginning alone nobody knows: the second year of a longer series keeps it
+    slice_of_it = years.year_off(day + 365, begun)
+    assert (slice_of_it.name, slice_of_it.level) == ("year-off", "warning")
+    touched = begun | {"attribute last_modified": "2026-05-01"}
+    assert years.year_off(day + 365, touched).level == "warning"
+    both = begun | {"attribute time_coverage_end": "2025-11-15"}
+    assert years.year_off(day + 365, both).level == "fault"
+    assert years.year_off(day[30:], both) is None
+    assert years.year_off(day[30:], {**begun, "attribute date_end": "20251115"}) is None
     # a date of something else
     assert years.year_off(day + 365, {"attribute history": "made 2023-11-05"}) is None
 
@@ -181,10 +200,3 @@ def test_clamped_values_pile_up_at_an_end():
         assert _names(found) == ["ndvi-clamped"]
     # integers repeat values, also the highest, by chance
     assert bounds.ndvi_range(np.round(inside, 2)[np.abs(inside) < 0.9]) == []
-
-
-def test_swapped_polarisations():
-    vv = np.random.default_rng(0).normal(-10, 2, 100)
-    assert bounds.polarisations(vv, vv - 6) is None
-    assert bounds.polarisations(vv - 6, vv).name == "polarisations-swapped"
-    assert bounds.polarisations(vv, np.full(100, np.nan)) is None

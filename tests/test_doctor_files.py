@@ -6,7 +6,6 @@ import xarray as xr
 from affine import Affine
 from doctor_worlds import HEIGHT, TODAY, WIDTH, changed, names, plain, power
 
-import s1jax
 from s1jax import cube, doctor
 
 rasterio = pytest.importorskip("rasterio")
@@ -34,7 +33,13 @@ def _tifs(folder, ds, name="period_{:02d}.tif", skip=()):
 
 def test_numbered_geotiffs_want_a_start_and_are_examined_without_one(tmp_path):
     folder = _tifs(tmp_path, changed(plain(), S2ndvi=lambda v: np.where(np.isnan(v), -np.inf, v)))
-    assert names(_examined(folder)) == {"undated", "infinite"}
+    undated = _examined(folder)
+    assert names(undated) == {"undated", "infinite"}
+    # no date was invented: planes have numbers, and what needs a calendar is left out
+    assert undated.facts is None
+    assert not any("2000-" in " ".join(f[2:6]) for f in undated.findings)
+    (infinite,) = [f for f in undated.findings if f.name == "infinite"]
+    assert "planes 6, 22, 23" in infinite.evidence
     found = _examined(folder, **TOLD)
     assert names(found) == {"infinite"}
     assert "units-undeclared" in names(found, "note")
@@ -108,8 +113,6 @@ def test_what_cannot_be_read_is_a_finding_and_no_file_an_error(tmp_path):
     assert names(_examined(tmp_path / "cube.nc")) == {"unreadable"}
     with pytest.raises(ValueError, match=r"got no such file, expected NetCDF"):
         _examined(tmp_path / "other.nc")
-    with pytest.raises(ValueError, match=r"start and step: got start='2023-11-01', step=None"):
-        _examined(plain(), start="2023-11-01")
 
 
 def test_a_mask_that_keeps_nothing_is_an_error_and_one_that_does_is_used():
@@ -152,7 +155,17 @@ def test_a_split_is_examined_in_each_form():
     by_date = rng.random((ds.sizes["t"], HEIGHT, WIDTH)) < 0.8
     found = _examined(ds, split=(by_date, ~by_date))
     assert names(found) == {"split-leaks"}
-    assert found.facts.leakage.both == HEIGHT * WIDTH
+    leak = found.facts.leakage
+    assert (leak.both, leak.shared) == (0, HEIGHT * WIDTH)
+    assert np.median(leak.apart) == 12.0
+    # the last third of the dates alone is tested: nothing of the same date or season is copied
+    late = np.broadcast_to((np.arange(ds.sizes["t"]) > 36)[:, None, None], by_date.shape)
+    early = np.broadcast_to((np.arange(ds.sizes["t"]) < 30)[:, None, None], by_date.shape)
+    found = _examined(ds, split=(early, late))
+    assert names(found) == set()
+    leak = found.facts.leakage
+    assert np.isnan(leak.copied_r2)
+    assert (leak.distance.size, leak.shared) == (0, HEIGHT * WIDTH)
     west, east = np.zeros((2, HEIGHT, WIDTH), bool)
     west[:, :4], east[:, 22:] = True, True
     found = _examined(ds, split=(np.flatnonzero(west), np.flatnonzero(east)))
@@ -181,13 +194,16 @@ def test_what_is_known_of_acquisition_days_is_used():
     assert "acquisition-days-unknown" not in names(found, "note")
     assert found.facts.offset.max() == 0.0
     apart = late.assign_coords(s1_day=("t", ds.t.values + np.timedelta64(9, "D")))
-    assert names(_examined(apart)) == {"s1-s2-offset"}
+    found = _examined(apart)
+    assert names(found) == {"s1-s2-offset"}
+    assert "mend first s1-s2-offset" in found.findings[-1].remedy
 
 
-def test_the_room_opens_when_it_is_entered():
-    assert s1jax.doctor is doctor
-    assert "doctor" in dir(s1jax)
-    assert s1jax.doctor.examine is doctor.examine
+def test_tracks_in_words_are_used_and_named():
+    ds = plain().assign_coords(t=plain().t + np.arange(52) % 2 * np.timedelta64(5, "D"))
+    ds = ds.assign_coords(s1_track=("t", np.where(np.arange(52) % 2, "ascending", "descending")))
+    assert names(_examined(ds.drop_vars("s1_track"))) == {"orbits-mixed"}
+    assert names(_examined(ds)) == {"track-words"}
 
 
 def test_findings_are_the_same_every_time():

@@ -54,6 +54,10 @@ def test_an_offset_from_2022_on_is_told_from_the_years_before():
     assert found.name == "offset-kept"
     assert found.where == "S2ndvi from 2022-01-25 on"
     assert labels.ceiling(day, _ndvi(day=day)) is None
+    # as low before as after is something else; and before 2022 no product carried it
+    low = _ndvi(day=day, high=0.55)
+    assert labels.ceiling(day, low).name == "toa-labels"
+    assert labels.ceiling(DAY - 2000, _ndvi(high=0.55)).name == "toa-labels"
 
 
 def test_unmasked_cloud_is_rough_and_low():
@@ -112,6 +116,9 @@ def test_noise_of_a_line_is_zero_whatever_the_gaps():
     line = np.tile(0.1 + 0.02 * day, (20, 1))
     assert label_noise(day, line) == pytest.approx(0.0, abs=1e-12)
     assert label_noise(day[:2], line[:, :2]) is None
+    # neighbours 40 days apart tell curvature from noise no more
+    months = 20.0 * np.arange(40)
+    assert label_noise(months, np.tile(0.5 + 0.3 * np.sin(months / 58), (20, 1))) is None
     # a date that is there twice divides by nothing
     again = np.sort(np.append(day, 11.0))
     assert np.isfinite(label_noise(again, np.tile(0.1 + 0.02 * again, (20, 1))))
@@ -129,8 +136,12 @@ def test_balance_counts_every_label_once():
     assert found.count[10, 5] == 1
     assert found.count[0, 0] == 1
     words = labels.balance_note(found)
-    assert "thin months: Feb" in words.where
     assert "2 labels" in words.evidence
+    # months without a date of the series are none of its thin ones
+    assert "thin months: none" in words.where
+    one[0, 1] = np.nan
+    words = labels.balance_note(labels.balance(np.array([19662.0, 19724.0]), one))
+    assert "thin months: Jan" in words.where
 
 
 def _tracks(pixels=60, dates=40, step=2.0):
@@ -156,6 +167,10 @@ def test_acquisitions_of_two_tracks_are_told_by_their_days():
     # both satellites: every 6 days, one track
     six = 19000.0 + 6 * np.arange(80)
     assert radar.orbits_of_acquisitions(six, vv) is None
+    # tracks that see other pixels are not mixed in any
+    apart = vv.copy()
+    apart[:30, alone] = apart[30:, ~alone] = np.nan
+    assert radar.orbits_of_acquisitions(day, apart) is None
     # dates without radar are of no track
     vv[:, ~alone] = np.nan
     assert radar.orbits_of_acquisitions(day, vv) is None
@@ -182,11 +197,15 @@ def test_open_water_and_outliers():
     vv, vh = np.full((10, 20), -11.0), np.full((10, 20), -18.0)
     vv[:3], vh[:3] = -19.0, -25.0
     vv[3, :9], vh[3, :9] = -19.0, -25.0
-    assert radar.water(vv, vh) == pytest.approx(0.3)
+    ndvi = np.full(vv.shape, np.nan)
+    assert radar.water(vv, vh, ndvi) == pytest.approx(0.3)
     vv[4], vh[4] = -12.5, -21.5  # a pond in the wind
     vv[5], vh[5] = -12.5, -19.5  # smooth soil
-    assert radar.water(vv, vh) == pytest.approx(0.4)
-    assert radar.water(np.full((3, 4), np.nan), np.full((3, 4), np.nan)) == 0.0
+    assert radar.water(vv, vh, ndvi) == pytest.approx(0.4)
+    ndvi[:2, 3:9] = [[0.1], [0.6]]  # no water is green
+    assert radar.water(vv, vh, ndvi) == pytest.approx(0.3)
+    nothing = np.full((3, 4), np.nan)
+    assert radar.water(nothing, nothing, nothing) == 0.0
     assert radar.outliers("VV", vv) is None
     vv[0, 0] = 38.0
     assert radar.outliers("VV", vv).name == "radar-outliers"

@@ -97,12 +97,10 @@ def test_correlations_are_those_that_were_planted():
 
 def test_ceiling_is_one_minus_the_share_of_noise():
     ndvi = RNG.normal(0.5, 0.2, (100, 50))
-    top, variance = expect.ceiling(0.1, ndvi)
-    assert variance == pytest.approx(ndvi.var())
-    assert top == pytest.approx(1 - 0.01 / ndvi.var())
-    assert expect.ceiling(5.0, ndvi)[0] == 0.0
-    assert np.isnan(expect.ceiling(None, ndvi)[0])
-    assert np.isnan(expect.ceiling(0.1, np.full((3, 3), np.nan))[0])
+    assert expect.ceiling(0.1, ndvi) == pytest.approx(1 - 0.01 / ndvi.var())
+    assert expect.ceiling(5.0, ndvi) == 0.0
+    assert np.isnan(expect.ceiling(None, ndvi))
+    assert np.isnan(expect.ceiling(0.1, np.full((3, 3), np.nan)))
 
 
 def test_rows_are_means_of_the_windows():
@@ -199,10 +197,15 @@ def _map(kind):
     return np.where(RNG.random(ndvi.shape) < 0.2, np.nan, ndvi), place
 
 
+def _leakage(ndvi, place, *parts):
+    every = (split.chosen(part, ndvi.shape, "part") for part in parts)
+    return split.leakage(12.0 * np.arange(20), ndvi, place, *every)
+
+
 def test_a_random_split_leaks_and_blocks_do_not():
     ndvi, place = _map("smooth")
     random = RNG.random((24, 30)) < 0.7
-    found = split.leakage(ndvi, place, random, ~random)
+    found = _leakage(ndvi, place, random, ~random)
     assert found.both == 0
     assert np.median(found.distance) == 50.0
     assert found.copied_r2 > 0.9
@@ -211,7 +214,7 @@ def test_a_random_split_leaks_and_blocks_do_not():
     west[:, :4] = True
     east = np.zeros((24, 30), bool)
     east[:, 22:] = True
-    found = split.leakage(ndvi, place, west, east)
+    found = _leakage(ndvi, place, west, east)
     assert found.distance.min() == 950.0
     assert split.split_finding(found).name == "split"
 
@@ -222,20 +225,20 @@ def test_neighbours_that_share_their_calendar_are_a_warning():
     west[:, :15] = True
     east = np.zeros((24, 30), bool)
     east[:, 16:24] = True
-    found = split.leakage(ndvi, place, west, east)
+    found = _leakage(ndvi, place, west, east)
     assert found.copied_r2 > 0.4
     near = split.split_finding(found, best=0.4)
     assert (near.name, near.level) == ("split-near", "warning")
     # radar that tells much more than the copy: no warning
     assert split.split_finding(found._replace(copied_r2=0.2), best=0.9).name == "split"
     noise, _ = _map("noise")
-    assert split.leakage(noise, place, west, east).copied_r2 < 0.1
+    assert _leakage(noise, place, west, east).copied_r2 < 0.1
 
 
 def test_pixels_in_both_parts_are_counted_and_never_their_own_neighbour():
     ndvi, place = _map("noise")
     everywhere = np.ones((24, 30), bool)
-    found = split.leakage(ndvi, place, everywhere, everywhere)
+    found = _leakage(ndvi, place, everywhere, everywhere)
     assert found.both == 720
     assert (found.distance == 50.0).all()
     # a copy of noise tells nothing; the pixel's own label would tell all
@@ -243,15 +246,37 @@ def test_pixels_in_both_parts_are_counted_and_never_their_own_neighbour():
     assert split.split_finding(found).level == "fault"
 
 
+def test_copying_is_of_the_labels_that_train_on_the_date():
+    ndvi, place = _map("noise")
+    ndvi = RNG.uniform(0, 1, ndvi.shape)
+    training, test = RNG.random((2, *ndvi.shape)) < 0.5
+    ndvi[RNG.random(ndvi.shape) < 0.9] = np.nan
+    found = _leakage(ndvi, place, training, test)
+    truth, told = [], []
+    at = place.reshape(-1, 2)
+    for date in range(20):
+        known = np.flatnonzero((training & np.isfinite(ndvi))[date])
+        for pixel in np.flatnonzero((test & np.isfinite(ndvi))[date]):
+            away = np.linalg.norm(at[known] - at[pixel], axis=1)
+            order = np.argsort(np.where(known == pixel, np.inf, away + known * 1e-9))[:5]
+            truth.append(ndvi[date].ravel()[pixel])
+            told.append(ndvi[date].ravel()[known[order]].mean())
+    wanted = 1 - np.mean((np.array(truth) - told) ** 2) / np.var(truth)
+    # of places as far one or the other is taken
+    assert found.copied_r2 == pytest.approx(wanted, abs=0.1)
+    assert found.both == (training & test).any(axis=0).sum()
+
+
 def test_parts_of_a_split_come_in_three_forms():
     shape = (5, 3, 4)
     wanted = np.zeros((3, 4), bool)
     wanted[1, 2] = wanted[2, 0] = True
-    np.testing.assert_array_equal(split.chosen(wanted, shape, "test"), wanted)
-    np.testing.assert_array_equal(split.chosen(np.array([6, 8]), shape, "test"), wanted)
     times = np.zeros(shape, bool)
-    times[3, 1, 2] = times[0, 2, 0] = True
-    np.testing.assert_array_equal(split.chosen(times, shape, "test"), wanted)
+    times[:] = wanted
+    np.testing.assert_array_equal(split.chosen(wanted, shape, "test"), times)
+    np.testing.assert_array_equal(split.chosen(np.array([6, 8]), shape, "test"), times)
+    times[2:] = False
+    np.testing.assert_array_equal(split.chosen(times, shape, "test"), times)
     for wrong in (np.ones((4, 3), bool), np.array([12]), np.array([-1])):
         with pytest.raises(ValueError, match="split: test: got"):
             split.chosen(wrong, shape, "test")
@@ -261,38 +286,49 @@ def test_without_places_only_the_overlap_is_told():
     ndvi, _ = _map("noise")
     half = np.zeros((24, 30), bool)
     half[:12] = True
-    found = split.leakage(ndvi, None, half, ~half)
+    found = _leakage(ndvi, None, half, ~half)
     assert (found.both, found.distance.size) == (0, 0)
     assert np.isnan(found.copied_r2)
 
 
 _NOTHING = expect.Expected(None, None, 0, 0, "", 12.0)
 _USUAL = {
-    "water": 0.0, "per_year": 15.0, "longest_gap": 60.0, "mosaic": 0.2, "late": 0.0,
+    "water": 0.0, "per_year": 15.0, "gap": 60.0, "mosaic": 0.2, "late": 0.0,
     "expected": _NOTHING._replace(window=expect.Score(0.7, 0.6, 0.8)), "top": 0.9,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("name", "change"),
+    ("name", "change", "instead"),
     [
-        ("water", {"water": 0.7}),
-        ("clear labels", {"per_year": 3.0}),
-        ("longest gap", {"longest_gap": 200.0}),
-        ("mosaic", {"mosaic": 0.9}),
-        ("late radar", {"late": 0.8}),
-        ("relation", {"expected": _NOTHING._replace(window=expect.Score(0.1, 0.0, 0.2))}),
+        ("water", {"water": 0.7}, "mask="),
+        ("clear labels", {"per_year": 3.0}, "phenology"),
+        ("longest gap", {"gap": 200.0}, "phenology"),
+        ("mosaic", {"mosaic": 0.9}, "baselines.whittaker"),
+        ("late radar", {"late": 0.8}, "baselines.whittaker"),
+        (
+            "relation",
+            {"expected": _NOTHING._replace(window=expect.Score(0.1, 0.0, 0.2))},
+            "indices.dprvi",
+        ),
     ],
 )
-def test_each_reason_to_give_up(name, change):
+def test_each_reason_to_give_up_and_what_is_left_then(name, change, instead):
     assert not any(reason.met for reason in verdict.conditions(**_USUAL))
     reasons = verdict.conditions(**(_USUAL | change))
     assert [reason.name for reason in reasons if reason.met] == [name]
     words = verdict.verdict([], reasons)
     assert f"give up on NDVI from radar here: {name}." in words.what
-    assert "baselines.whittaker" in words.remedy
-    assert "phenology" in words.remedy
+    assert instead in words.remedy
     assert "limit" in words.evidence
+    # what is measured with a fault says nothing of radar
+    wrong = [fault("units-mixed", *"abc", "mend"), warning("toa-labels", *"abc", "mend")]
+    words = verdict.verdict(wrong, reasons)
+    assert words.what.startswith("Faults first")
+    assert words.remedy == "mend first toa-labels, then units-mixed"
+    mended = verdict.verdict([fault("infinite", *"abc", "mend")], reasons)
+    assert "give up" in mended.what
+    assert "nothing has to be mended first; open_cube(repair=True) mends inf" in mended.remedy
 
 
 def test_labels_that_are_noise_do_not_condemn_the_radar():
@@ -307,6 +343,11 @@ def test_mosaic_is_zero_for_smooth_and_one_for_independent_neighbours():
     noise, _ = _map("noise")
     assert verdict.mosaic(smooth) < 0.05
     assert verdict.mosaic(noise) == pytest.approx(1.0, abs=0.05)
+    # one field, all of it green on the same days: what varies is noise
+    level = np.random.default_rng(0).normal(0.5, 0.03, smooth.shape)
+    assert verdict.mosaic(level, 0.03) < 0.1
+    assert verdict.mosaic(level) < 0.5
+    assert verdict.mosaic(noise, 0.03) == pytest.approx(1.0, abs=0.05)
     assert np.isnan(verdict.mosaic(noise[:, :, :1]))
     assert np.isnan(verdict.mosaic(np.full((4, 9, 9), np.nan)))
 
@@ -325,7 +366,8 @@ def test_findings_are_sorted_and_dates_are_short():
     words = ("what", "where", "evidence")
     a, b = note("a", *words), warning("b", *words, "remedy")
     c, d = fault("infinite", *words, "remedy"), fault("d", *words, "remedy")
-    assert worst_first([a, None, b, c, d]) == (c, d, b, a)
+    # what open_cube mends comes after what it does not
+    assert worst_first([a, None, b, c, d]) == (d, c, b, a)
     assert [f.mended for f in (a, b, c, d)] == [False, False, True, False]
     assert {f.level for f in (a, b, c)} == set(LEVELS)
     assert dates(np.array([0.0, 365.0])) == "1970-01-01, 1971-01-01"

@@ -65,9 +65,9 @@ def test_constant_planes_need_half_of_the_pixels_and_two_values():
     value[3, 0, :3] = -8.0
     value[4] = np.nan
     wanted = [False, True, True, False, False, False]
-    np.testing.assert_array_equal(values.constant_planes(value, _gone(value)), wanted)
+    np.testing.assert_array_equal(values.constant_planes(value, _gone(value))[0], wanted)
     single = np.full((3, 1, 1), -9.0, np.float32)
-    assert not values.constant_planes(single, _gone(single)).any()
+    assert not values.constant_planes(single, _gone(single))[0].any()
 
 
 def test_a_dead_period_is_one_finding_and_missing_everywhere():
@@ -135,6 +135,13 @@ def test_a_city_in_db_is_db():
     value = _db(mean=-5.0)
     value[:, :3, :3] = RNG.normal(4, 3, (6, 3, 3))
     np.testing.assert_array_equal(units.kinds(value, _gone(value)), units.DB)
+    # nothing but city, and one value of fifteen by chance
+    value = RNG.normal(-4, 4, (6, 40, 50)).astype(np.float32)
+    np.testing.assert_array_equal(units.kinds(value, _gone(value)), units.DB)
+    few = np.full((1, 3, 5), -9.0, np.float32)
+    few[0, 0, 0] = 0.4
+    np.testing.assert_array_equal(units.kinds(few, _gone(few)), units.DB)
+    np.testing.assert_array_equal(units.in_db(few, units.kinds(few, _gone(few))), few)
 
 
 def test_all_comes_out_in_db():

@@ -39,7 +39,7 @@ def test_page_json_and_lines(faulty, tmp_path, capsys):
     told = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert [f["name"] for f in told["findings"]] == [f.name for f in found.findings]
     assert told["cube"] == "faulty"
-    assert {"noise", "r2_ceiling", "R2, one date", "R2, window of dates", "copied_r2"} < set(
+    assert {"noise", "r2_ceiling", "R2, one step", "R2, window of steps", "copied_r2"} < set(
         told["facts"]
     )
     assert {"water", "relation"} <= {reason["name"] for reason in told["conditions"]}
@@ -48,9 +48,9 @@ def test_page_json_and_lines(faulty, tmp_path, capsys):
     heads = re.findall(r"^(FAULT|WARNING|NOTE) ([\w-]+):", printed, flags=re.MULTILINE)
     assert [name for _, name in heads] == [f.name for f in found.findings]
     assert [name for level, name in heads if level == "FAULT"] == [
-        "infinite",
         "offset-kept",
         "split-leaks",
+        "infinite",
     ]
     # what open_cube does for it is said of the one that it mends
     assert printed.count("open_cube(repair=True) mends it") == sum(f.mended for f in found.findings)
@@ -59,10 +59,12 @@ def test_page_json_and_lines(faulty, tmp_path, capsys):
     assert "<title>Examination of faulty</title>" in page
     for heading in ("Verdict", "Faults", "Notes", "Figures"):
         assert f"<h2>{heading}</h2>" in page
-    assert "mend first infinite, then offset-kept, then split-leaks" in page
+    assert "mend first offset-kept, then split-leaks; open_cube(repair=True) mends infinite" in page
+    # what, where, evidence and remedy on lines of their own
+    assert re.search(r"<p>FAULT infinite: .*<br> *where: .*<br> *evidence: .*<br> *remedy: ", page)
     pictures = sorted(path.stem for path in (tmp_path / "out" / "figures").iterdir())
-    assert pictures == ["copying", "expectation", "label_levels", "record", "stage_bars"]
-    assert page.count("data:image/png;base64") == 5
+    assert pictures == ["expectation", "label_levels", "record", "stage_bars"]
+    assert page.count("data:image/png;base64") == 4
     assert "nan" not in json.dumps(told).lower()
 
 
@@ -122,7 +124,7 @@ def command(monkeypatch, tmp_path):
 
 def test_exit_codes(command, faulty, tmp_path, capsys):
     assert command(faulty) == 0
-    assert capsys.readouterr().out.startswith("FAULT infinite:")
+    assert capsys.readouterr().out.startswith("FAULT offset-kept:")
     assert command(faulty, "--strict") == 2
     cube.write(plain(), tmp_path / "clean.nc")
     assert command(tmp_path / "clean.nc", "--strict") == 0

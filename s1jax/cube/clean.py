@@ -3,14 +3,26 @@
 import numpy as np
 import xarray as xr
 
-from s1jax.cube.facts import Facts, facts_of, undeclared_integer
+from s1jax.cube.facts import (
+    BRIGHT,
+    FAINT,
+    Facts,
+    declared_fills,
+    facts_of,
+    undeclared_integer,
+    without_fills,
+)
 from s1jax.cube.names import present, sentinel1
-from s1jax.cube.notes import DECLARED
+from s1jax.cube.notes import DECLARED, fill_line
 
 DB = frozenset({"db", "decibel", "decibels"})
+_OTHER = {"dB": "linear power", "linear": "dB"}
+_RANGE = {"dB": (-60.0, 60.0), "linear": (-np.inf, 1 / FAINT)}
+"""No backscatter is beyond: thermal noise is near -40 dB, ships and cities below +45 dB."""
+_LEAST = 8
+"""Values of a date from which on its unit is told apart; those of poorer dates are put together."""
 LINEAR = frozenset({"linear", "1", "power", "linear power", "m2/m2", "m2 m-2", "m^2/m^2"})
 """What backscatter in dB, and in linear power, may be declared as, in any case of letters."""
-_NODATA = ("nodata", "nodatavals", "missing_value", "_FillValue")
 _WHOLE = {"S2ndvi": (-9999.0, -32768.0)}
 """Fills of whole numbers without scale: as NDVI they would be -1 and less."""
 
@@ -26,8 +38,9 @@ def clean(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     repairs are made when a chunk is asked for.
 
     Raises:
-      ValueError: units contradict the values, NDVI outside [-1, 1], whole numbers of unknown scale,
-        or a variable without values.
+      ValueError: units contradict the values or differ between dates, values that are neither dB
+        within +-60 nor linear power, NDVI outside [-1, 1], whole numbers of unknown scale, or a
+        variable without values.
     """
     names = present(ds)
     fills = {name: declared_fills(ds[name]) for name in names}
@@ -49,17 +62,9 @@ def clean(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
         else:
             value, unit = value if units[name] == "dB" else _decibels(value), "dB"
         changed[name] = ds[name].copy(data=value.transpose(*ds[name].dims).data)
-        attrs = {k: v for k, v in ds[name].attrs.items() if k not in _NODATA}
-        changed[name].attrs = attrs | {"units": unit}
+        changed[name].attrs = without_fills(ds[name].attrs) | {"units": unit}
         changed[name].encoding = {}
     return ds.assign(changed), said
-
-
-def declared_fills(variable: xr.DataArray) -> tuple[float, ...]:
-    """Finite fills among the attributes of a variable, each once."""
-    fills = (np.atleast_1d(variable.attrs.get(key, np.nan)) for key in _NODATA)
-    known = [float(fill) for of in fills for fill in of if fill is not None and np.isfinite(fill)]
-    return tuple(dict.fromkeys(known))
 
 
 def _said_fills(facts, fills, t):
@@ -68,10 +73,8 @@ def _said_fills(facts, fills, t):
         if of.infinite:
             said.append(f"{name}: {of.infinite:,} values of +-inf are missing")
         for fill, count in of.filled.items():
-            line = f"{name}: {count:,} values of nodata {fill:g} are missing"
             if count:
-                declared = fill in fills[name]
-                said.append(DECLARED + line if declared else f"{line}, though not declared")
+                said.append(fill_line(name, count, fill, declared=fill in fills[name]))
         if of.constant.any():
             days = ", ".join(np.datetime_as_string(t[of.constant], unit="D"))
             said.append(f"{name}: {of.constant.sum()} constant plane(s) are missing: {days}")
@@ -88,7 +91,7 @@ def _units(ds, facts, said):
     names = sentinel1(ds)
     unit = {name: _declared(ds[name]) for name in names}
     unknown = [name for name in names if unit[name] is None]
-    part = {name: facts[name].negative / facts[name].count.sum() for name in names}
+    part = {name: facts[name].negative.sum() / facts[name].count.sum() for name in names}
     guess = {name: "dB" if part[name] > 0.5 else "linear" for name in unknown}
     if len(set(guess.values())) > 1:
         raise ValueError(
@@ -99,21 +102,62 @@ def _units(ds, facts, said):
         found = f"values in [{of.low:g}, {of.high:g}]"
         if name in guess and undeclared_integer(ds[name]):
             raise ValueError(f"{name}: got whole numbers, {found}, expected scale_factor or units")
-        if unit[name] == "dB" and of.positive > 0.5 * of.count.sum():
+        if unit[name] == "dB" and of.positive.sum() > 0.5 * of.count.sum():
             raise ValueError(f"{name}: got {found}, expected dB as declared")
         negative = part[name]
         if (unit[name] == "linear" and negative > 0) or (name in guess and 0.01 < negative <= 0.5):
             got, declared = f"{found}, {negative:.1%} negative", unit[name] or "none declared"
             raise ValueError(f"{name}: got {got}, expected linear power >= 0 (units: {declared})")
+    for name in names:
+        _one_unit(name, facts[name], unit[name] or guess[name], ds["t"].values)
     for name, guessed in guess.items():
         said.append(f"{name}: no units declared; by its median it is {guessed}")
     for name in names:
         if (unit[name] or guess[name]) == "linear":
-            if lost := facts[name].count.sum() - facts[name].positive:
+            if lost := (facts[name].count - facts[name].positive).sum():
                 said.append(f"{name}: {lost:,} powers not above 0 are missing")
+            if lost := (facts[name].positive - facts[name].power).sum():
+                said.append(f"{name}: {lost:,} powers not above {FAINT:g} (-60 dB) are missing")
             how = "" if name in guess else DECLARED
             said.append(f"{how}{name}: linear power converted to dB")
     return {name: unit[name] or guess[name] for name in names}
+
+
+def _one_unit(name, of, unit, t):
+    """Nothing, where all dates are in the unit of the variable and in its range.
+
+    A date is of dB where 5 % of its values or more are negative, else of linear power; of both
+    where 5 % lie in [0, 1) too and hardly any above, as those of dB over cities would.
+
+    Raises:
+      ValueError: some are not.
+    """
+    t, count, negative, small, bright = _enough(of, t)
+    signed = negative >= 0.05 * count
+    both = signed & (small >= 0.05 * count) & (4 * (count - negative - small) <= small)
+    other = ~both & (~signed if unit == "dB" else signed)
+    for odd, what in ((both, "dB and values in [0, 1)"), (other, _OTHER[unit])):
+        if odd.any():
+            days = ", ".join(np.datetime_as_string(t[odd][:6], unit="D"))
+            got = f"{odd.sum()} of {odd.size} dates that look like {what} ({days})"
+            raise ValueError(f"{name}: got {got}, expected {unit} on all, and fills declared")
+    got = f"values in [{of.low:g}, {of.high:g}]"
+    if unit == "linear" and (2 * bright > count).any():
+        expected = f"linear power, medians below {BRIGHT:g}: digital numbers are not calibrated"
+        raise ValueError(f"{name}: got {got}, expected {expected}")
+    low, high = _RANGE[unit]
+    if of.low < low or of.high > high:
+        expected = f"{unit} in [{low:g}, {high:g}]: is it an undeclared nodata value?"
+        raise ValueError(f"{name}: got {got}, expected {expected}")
+
+
+def _enough(of, t):
+    """Dates, counts and parts of them, of dates with enough values; those of the others as one."""
+    rich = of.count >= _LEAST
+    parts = (of.count, of.negative, of.small, of.bright)
+    if of.count[~rich].sum() < _LEAST:
+        return t[rich], *(part[rich] for part in parts)
+    return np.append(t[rich], t[~rich][0]), *(np.append(p[rich], p[~rich].sum()) for p in parts)
 
 
 def _declared(variable):
@@ -128,7 +172,7 @@ def _declared(variable):
 
 
 def _decibels(power):
-    positive = power > 0
+    positive = power > np.float32(FAINT)
     return (10 * np.log10(power.where(positive, np.float32(1)))).where(positive)
 
 

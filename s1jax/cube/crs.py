@@ -58,10 +58,12 @@ def place(ds: xr.Dataset) -> Float[np.ndarray, "y x 2"] | None:
 
     Projected coordinates as they are; longitudes and latitudes through an azimuthal equidistant
     projection about their mean (distances from there are exact). Coordinates without a CRS count as
-    metres unless they could be degrees or row numbers (all within +-180, +-90).
+    metres unless they are numbers of rows and columns or could be degrees (within +-180, +-90).
     """
     degrees, system = longitude_latitude(ds), crs(ds)
     has_grid = "x" in ds.coords and "y" in ds.coords
+    if system is None and has_grid and all(_numbers(ds[name].values) for name in ("y", "x")):
+        has_grid = False
     if not is_points(ds) and has_grid:
         x, y = np.meshgrid(ds["x"].values.astype(float), ds["y"].values.astype(float))
         small = np.abs(x).max() <= 180 and np.abs(y).max() <= 90
@@ -77,3 +79,9 @@ def place(ds: xr.Dataset) -> Float[np.ndarray, "y x 2"] | None:
     )
     project = pyproj.Transformer.from_crs("EPSG:4326", local, always_xy=True)
     return np.stack(project.transform(lon, lat), axis=-1)
+
+
+def _numbers(centre):
+    """Whether coordinates only count rows or columns, from 0, 1/2 or 1, either way."""
+    found = np.sort(centre.astype(float))
+    return found[0] in (0, 0.5, 1) and np.array_equal(found, found[0] + np.arange(found.size))

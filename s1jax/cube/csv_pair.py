@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from s1jax.cube.names import VARIABLES, variable_of
+from s1jax.cube.names import in_order, unit_of, variable_of
 from s1jax.cube.notes import ASKED
 from s1jax.cube.numbered import dates_of
 
@@ -19,7 +19,8 @@ _DEGREES = {"latitude": "lat", "longitude": "lon", "lat": "lat", "lon": "lon"}
 def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[str]]:
     """Dataset (t, y, x = 1) of places on y, t every date of any table, NaN where it has no row.
 
-    On y are lat, lon, label where the tables have them, and the name of the place, `location_id`.
+    On y are lat, lon, label where the tables have them, and the name of the place, `location_id`;
+    there are no coordinates y and x, since the order of places says nothing of where they are.
     A row belongs to a place by its location_id, sample_id or id, else by latitude and longitude.
     Times of day with a zone are put into UTC.
 
@@ -28,7 +29,10 @@ def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[str]]:
         date, a variable is in two tables, a place has two rows of one date, or tables disagree
         about a place.
     """
-    tables = {path: _table(path) for path in files}
+    tables, units = {}, {}
+    for path in files:
+        tables[path], own = _table(path)
+        units |= own
     key = _key(tables)
     tables = _told_apart(tables, key)
     places = pd.concat([table[key] for table in tables.values()]).drop_duplicates(key)
@@ -41,12 +45,12 @@ def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[str]]:
         if twice.any():
             place = table.loc[twice.to_numpy(), [*key, "t"]].iloc[0].to_dict()
             raise ValueError(f"{path}: got {int(twice.sum())} rows twice, as {place}, expected one")
-        for name in (n for n in VARIABLES if n in table):
+        for name in in_order(table.columns):
             if name in values:
                 raise ValueError(f"{name}: got it in two of {_list(files)}, expected it in one")
             value = np.full((len(t), len(index), 1), np.nan, np.float32)
             value[column, row, 0] = table[name]
-            values[name] = (("t", "y", "x"), value)
+            values[name] = (("t", "y", "x"), value, units[name])
     on_y = {
         name: ("y", found)
         for name in ("lat", "lon", "label")
@@ -54,12 +58,13 @@ def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[str]]:
     }
     if key[0] == "place":
         on_y["location_id"] = ("y", index.to_numpy().astype(str))
-    coords = {"t": t.to_numpy().astype("datetime64[ns]"), "y": np.arange(len(index)), "x": [0]}
+    coords = {"t": t.to_numpy().astype("datetime64[ns]")}
     return xr.Dataset({**values, **on_y}, coords), _counts(tables, key, index, t)
 
 
 def _table(path):
-    """Columns t, place, lat, lon, label, VV, VH, S2ndvi, whichever there are."""
+    """Columns t, place, lat, lon, label, VV, VH, S2ndvi, whichever there are; and attributes of
+    the variables."""
     try:
         columns = pd.read_csv(path, nrows=0).columns
         # as written: whether they are numbers shows in all tables together
@@ -79,6 +84,7 @@ def _table(path):
         raise ValueError(
             f"{path}: got columns {given}, expected Index and one of VV, VH, NDVI each"
         )
+    units = {v: {"units": unit_of(k)} if unit_of(k) else {} for k, v in bands.items()}
     table = table.rename(columns=names | bands)[[*names.values(), *bands.values()]]
     for column in {"lat", "lon", *bands.values()} & set(table):
         if table[column].dtype.kind not in "iuf":
@@ -86,7 +92,7 @@ def _table(path):
             raise ValueError(f"{path}: {column}: got {got!r}, expected numbers")
     if lost := int(table["t"].isna().sum()):
         raise ValueError(f"{path}: Index: got {lost} rows without, expected a date in each")
-    return table.assign(t=dates_of(table["t"].to_numpy(), f"{path}: Index"))
+    return table.assign(t=dates_of(table["t"].to_numpy(), f"{path}: Index")), units
 
 
 def _key(tables):

@@ -29,7 +29,8 @@ def tidy_dates(ds: xr.Dataset, *, complete: bool = True) -> tuple[xr.Dataset, li
     Planes of one date (and one Sentinel-1 track) are averaged, backscatter in linear power. Dates
     on the first of each month, or on days 1, 11, 21, are composites' first days: `t` is moved to
     their centres. Where most gaps are one step of at least 5 days and all are multiples of it, the
-    dates left out are put in as missing. A cube in chunks stays so.
+    dates left out are put in as missing, unless they are more than those there. A cube in chunks
+    stays so.
 
     Args:
       ds: cube whose `t` is datetime64[ns].
@@ -81,7 +82,8 @@ def periods(t: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex | N
         gap = np.diff(t.to_numpy())
         step = gap.min()
         whole = (gap % step == np.timedelta64(0)).all()
-        if step >= 5 * DAY and whole and (gap == step).mean() >= 0.5:
+        few = (t[-1] - t[0]) / step < 2 * len(t)
+        if step >= 5 * DAY and whole and few and (gap == step).mean() >= 0.5:
             return pd.date_range(t[0], t[-1], freq=pd.Timedelta(step)), None, "periods"
     return t, None, "dates"
 

@@ -8,6 +8,9 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 _PLANE = ("y", "x")
+_NODATA = ("nodata", "nodatavals", "missing_value", "_FillValue")
+BRIGHT, FAINT = 10.0, 1e-6
+"""Powers: the median of a date is below the first (10 dB), a value above the second (-60 dB)."""
 
 
 class Facts(NamedTuple):
@@ -28,10 +31,16 @@ class Facts(NamedTuple):
     """Values."""
     low: float
     high: float
-    negative: int
-    """Values below 0 ..."""
-    positive: int
-    """... and above."""
+    negative: Int[np.ndarray, "time"]
+    """Values below 0, ..."""
+    small: Int[np.ndarray, "time"]
+    """... from 0 to below 1, ..."""
+    bright: Int[np.ndarray, "time"]
+    """... from BRIGHT on, ..."""
+    positive: Int[np.ndarray, "time"]
+    """... above 0, ..."""
+    power: Int[np.ndarray, "time"]
+    """... and above FAINT."""
 
 
 def facts_of(
@@ -65,8 +74,12 @@ def facts_of(
         if dead is not None:
             values[name] = values[name].where(~dead)
         lazy |= _extremes(values[name], name)
-        lazy[f"{name} negative"] = (values[name] < 0).sum(_PLANE)
-        lazy[f"{name} positive"] = (values[name] > 0).sum(_PLANE)
+        value = values[name]
+        lazy[f"{name} negative"] = (value < 0).sum(_PLANE)
+        lazy[f"{name} small"] = ((value >= 0) & (value < 1)).sum(_PLANE)
+        lazy[f"{name} bright"] = (value >= BRIGHT).sum(_PLANE)
+        lazy[f"{name} positive"] = (value > 0).sum(_PLANE)
+        lazy[f"{name} power"] = (value > np.float32(FAINT)).sum(_PLANE)
     computed = xr.Dataset({key: v.drop_vars(list(v.coords)) for key, v in lazy.items()}).compute()
     found = {key: np.asarray(value.values) for key, value in computed.items()}
     return values, {name: _facts(found, name, of) for name, of in fills.items()}
@@ -90,9 +103,22 @@ def constant_planes(
     return (count >= max(2, seen / 2)) & (low == high)
 
 
+def declared_fills(variable: xr.DataArray) -> tuple[float, ...]:
+    """Finite fills among the attributes of a variable, each once."""
+    fills = (np.atleast_1d(variable.attrs.get(key, np.nan)) for key in _NODATA)
+    known = [float(fill) for of in fills for fill in of if fill is not None and np.isfinite(fill)]
+    return tuple(dict.fromkeys(known))
+
+
+def without_fills(attrs: Mapping) -> dict:
+    """Attributes but those that declare a fill."""
+    return {key: value for key, value in attrs.items() if key not in _NODATA}
+
+
 def undeclared_integer(variable: xr.DataArray) -> bool:
     """Whether values are stored as whole numbers of two bytes or more without a scale."""
-    scaled = variable.encoding.get("scale_factor", 1) != 1
+    packed = variable.encoding
+    scaled = packed.get("scale_factor", 1) != 1 or packed.get("add_offset", 0) != 0
     dtype = np.dtype(variable.encoding.get("dtype", variable.dtype))
     whole = variable.dtype if variable.dtype.kind in "iu" else dtype
     return whole.kind in "iu" and whole.itemsize >= 2 and not scaled
@@ -130,6 +156,8 @@ def _facts(found, name, fills):
         count=count,
         low=float(found[f"{name} low"][kept].min(initial=np.inf)),
         high=float(found[f"{name} high"][kept].max(initial=-np.inf)),
-        negative=int(found[f"{name} negative"][kept].sum()),
-        positive=int(found[f"{name} positive"][kept].sum()),
+        **{
+            key: np.where(kept, found[f"{name} {key}"], 0)
+            for key in ("negative", "small", "bright", "positive", "power")
+        },
     )

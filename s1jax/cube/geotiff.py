@@ -5,7 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-SUFFIXES = (".tif", ".tiff")
+from s1jax.cube.grid import NEAR, apart
+
+SUFFIXES = (".tif", ".tiff", ".vrt")
+"""The last is a mosaic of GeoTIFFs, as GDAL describes it."""
 
 
 class Header(NamedTuple):
@@ -37,6 +40,20 @@ def require_geo(what: str):
     except ImportError as error:
         raise ImportError(f"{what} needs the extra `geo`: pip install 's1jax[geo]'") from error
     return rasterio
+
+
+def affine(transform: tuple[float, ...]):
+    """The transform as rasterio takes it."""
+    from affine import Affine
+
+    return Affine(*transform)
+
+
+def axes(head: Header) -> tuple[np.ndarray, np.ndarray]:
+    """Centres of the rows and of the columns, y and x."""
+    a, _, c, _, e, f = head.transform
+    rows, columns = head.shape
+    return f + e * (np.arange(rows) + 0.5), c + a * (np.arange(columns) + 0.5)
 
 
 def read_header(path: Path) -> Header:
@@ -80,21 +97,12 @@ def read_bands(
 
 
 def same_grid(first: Header, other: Header, first_path: Path, path: Path) -> None:
-    """Nothing, where two files are on one grid to a thousandth of a pixel.
+    """Nothing, where two files are on one grid.
 
     Raises:
       ValueError: they are not; it names both grids.
     """
     got, expected = ((head.shape, head.crs, head.transform) for head in (other, first))
-    corners = _corners(other) - _corners(first)
-    pixel = np.array([first.transform[0], first.transform[4]])
-    apart = np.abs(corners / pixel).max()
-    if got[0] != expected[0] or got[1] != expected[1] or apart > 1e-3:
+    far = max(apart(*pair) for pair in zip(axes(first), axes(other), strict=True))
+    if got[1] != expected[1] or far > NEAR:
         raise ValueError(f"{path}: grid: got {got}, expected {expected} as {first_path.name}")
-
-
-def _corners(head):
-    """x and y of the first and of the last corner: pixels of another size drift apart between."""
-    a, _, c, _, e, f = head.transform
-    rows, columns = head.shape
-    return np.array([[c, f], [c + a * columns, f + e * rows]])

@@ -3,7 +3,10 @@
 import numpy as np
 import xarray as xr
 
-from s1jax.cube.crs import crs
+from s1jax.cube.crs import crs, is_points
+
+NEAR = 1e-3
+"""Grids are one where they are apart no farther, pixels."""
 
 
 def step(centre: np.ndarray) -> float:
@@ -33,22 +36,36 @@ def turned(ds: xr.Dataset, onto: xr.Dataset) -> xr.Dataset:
 
 
 def same(a: xr.Dataset, b: xr.Dataset) -> bool:
-    """Whether two cubes are on one grid to a thousandth of a pixel, rows in the same order.
+    """Whether two cubes are on one grid (`NEAR`), rows in the same order.
 
-    A cube without a CRS, or without coordinates, is taken to be on the other's.
+    Cubes of places are where their `lat` and `lon` are the same. A cube without a CRS is taken to
+    have the other's; one without coordinates is on no known grid.
     """
+    if is_points(a) and is_points(b):
+        return a.sizes["y"] == b.sizes["y"] and all(
+            np.allclose(a[name].values.ravel(), b[name].values.ravel(), rtol=0, atol=1e-7)
+            for name in ("lat", "lon")
+        )
     systems = crs(a), crs(b)
     if None not in systems and systems[0] != systems[1]:
         return False
     for name in ("y", "x"):
-        if a.sizes[name] != b.sizes[name]:
-            return False
-        if name not in a.coords or name not in b.coords:
-            continue
-        first, other = (ds[name].values.astype(float) for ds in (a, b))
-        if np.abs(first - other).max() > 1e-3 * abs(step(first)):
+        if (
+            not (name in a.coords and name in b.coords)
+            or apart(a[name].values, b[name].values) > NEAR
+        ):
             return False
     return True
+
+
+def apart(centre: np.ndarray, other: np.ndarray) -> float:
+    """Farthest two axes are apart, in pixels of the first; infinite where their sizes differ."""
+    if centre.shape != other.shape:
+        return np.inf
+    away = np.abs(centre.astype(float) - other.astype(float)).max()
+    # one pixel alone has no size that could be told
+    size = abs(step(centre.astype(float)))
+    return 0.0 if away == 0 else float(away / size) if size else np.inf
 
 
 def north_up(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:

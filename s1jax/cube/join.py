@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from s1jax.cube import grid
-from s1jax.cube.crs import grid_mapping
+from s1jax.cube.crs import crs, grid_mapping
 from s1jax.cube.names import present
 from s1jax.cube.notes import ASKED
 from s1jax.cube.numbered import with_all
@@ -23,13 +23,14 @@ def joined(cubes: Sequence[xr.Dataset]) -> tuple[xr.Dataset, list[str]]:
       cubes: with the dims (t, y, x) and standard names; dates in datetime64[ns].
 
     Raises:
-      ValueError: grids differ, or a channel is in two cubes.
+      ValueError: grids differ or are without coordinates, or a channel is in two cubes.
     """
     if len(cubes) == 1:
         return cubes[0], []
     cubes = [cubes[0], *(grid.turned(ds, cubes[0]) for ds in cubes[1:])]
     for ds in cubes[1:]:
         _fits(ds, cubes[0])
+    assumed = _one_crs(cubes)
     keys = [_keys(ds["t"].values) for ds in cubes]
     every, places = np.unique(np.concatenate(keys, axis=1), axis=1, return_inverse=True)
     places = np.split(places.ravel(), np.cumsum([key.shape[1] for key in keys])[:-1])
@@ -39,7 +40,7 @@ def joined(cubes: Sequence[xr.Dataset]) -> tuple[xr.Dataset, list[str]]:
         with_all(ds.assign_coords(t=np.sort(place)), np.arange(every.shape[1]))
         for ds, place in zip(cubes, places, strict=True)
     ]
-    out, said = spread[0], []
+    out, said = spread[0], assumed
     for ds in spread[1:]:
         out, told = _beside(out, ds)
         said += told
@@ -64,6 +65,16 @@ def _fits(ds, first):
             f"grid of {names[0]}: got {got}, expected {expected} as {names[1]}; "
             "match='s1' or match='s2' reprojects the other"
         )
+
+
+def _one_crs(cubes):
+    """Line about the cubes that are taken to have the CRS of another."""
+    known = [ds for ds in cubes if crs(ds) is not None]
+    bare = [ds for ds in cubes if crs(ds) is None and {"y", "x"} <= set(ds.coords)]
+    if not known or not bare:
+        return []
+    parts = ("/".join(name for ds in of for name in present(ds)) for of in (bare, known[:1]))
+    return ["CRS of {}: got none, taken to be that of {}".format(*parts)]
 
 
 def _keys(t):

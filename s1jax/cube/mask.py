@@ -7,8 +7,8 @@ import xarray as xr
 from jaxtyping import Bool
 
 from s1jax.cube.crs import is_points, longitude_latitude
-from s1jax.cube.geotiff import SUFFIXES, read_bands, read_header, require_geo
-from s1jax.cube.grid import as_cube, needed_crs, north_up, step
+from s1jax.cube.geotiff import SUFFIXES, affine, read_bands, read_header, require_geo
+from s1jax.cube.grid import NEAR, apart, as_cube, needed_crs, north_up
 from s1jax.cube.notes import ASKED
 from s1jax.cube.stored import read_dataset
 
@@ -65,9 +65,10 @@ def _on_grid(ds, variable, where):
         raise ValueError(f"{where}: mask: got {dict(variable.sizes)}, expected {sizes}")
     for name in ("y", "x"):
         if name in ds.coords and name in variable.coords:
-            apart = np.abs(ds[name].values - variable[name].values).max()
-            if apart > 1e-3 * abs(step(ds[name].values)):
-                raise ValueError(f"{where}: mask: got {name} {apart:g} apart, expected the cube's")
+            pixels = apart(ds[name].values, variable[name].values)
+            if pixels > NEAR:
+                got = f"{name} {pixels:g} pixels apart"
+                raise ValueError(f"{where}: mask: got {got}, expected the cube's")
     return variable
 
 
@@ -85,9 +86,9 @@ def _raster(ds, path):
     reproject(
         wanted.astype(np.uint8),
         inside,
-        src_transform=_affine(head.transform),
+        src_transform=affine(head.transform),
         src_crs=head.crs,
-        dst_transform=_affine(transform),
+        dst_transform=affine(transform),
         dst_crs=needed_crs(ds, "place the mask").to_wkt(),
         src_nodata=0,
         dst_nodata=0,
@@ -118,10 +119,4 @@ def _rasterize(ds, polygons):
 
     right, down, transform = north_up(ds)
     shape = (down.size, right.size)
-    return as_cube(ds, geometry_mask(polygons, shape, _affine(transform), invert=True))
-
-
-def _affine(transform):
-    from affine import Affine
-
-    return Affine(*transform)
+    return as_cube(ds, geometry_mask(polygons, shape, affine(transform), invert=True))

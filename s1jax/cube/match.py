@@ -7,7 +7,7 @@ import xarray as xr
 
 from s1jax.cube import grid
 from s1jax.cube.crs import grid_mapping, is_points
-from s1jax.cube.geotiff import require_geo
+from s1jax.cube.geotiff import affine, require_geo
 from s1jax.cube.names import present
 from s1jax.cube.notes import ASKED
 
@@ -126,7 +126,6 @@ def _resampling(source, target):
 
 def _warp(value, *, source, target, how, power):
     """Planes (..., y, x) north up onto the target; `power`: dB, averaged in linear power."""
-    from affine import Affine
     from rasterio.warp import Resampling, reproject
 
     planes = value.reshape(-1, *value.shape[-2:]).astype(np.float32)
@@ -137,10 +136,10 @@ def _warp(value, *, source, target, how, power):
             reproject(
                 plane,
                 made,
-                src_transform=Affine(*source[0]),
+                src_transform=affine(source[0]),
                 src_crs=source[2],
                 src_nodata=np.nan,
-                dst_transform=Affine(*target[0]),
+                dst_transform=affine(target[0]),
                 dst_crs=target[2],
                 dst_nodata=np.nan,
                 resampling=Resampling[how],

@@ -14,7 +14,8 @@ VARIABLES = {
 }
 """The three variables of a cube and the names they are also known by, in any case of letters.
 
-A radar name may end in _db, which declares its unit."""
+A radar name may have _2 to _9 behind it, the number of an orbit, and _db, which declares its
+unit, in either order."""
 
 DIMENSIONS = {
     "t": ("time", "date", "index"),
@@ -26,29 +27,47 @@ DIMENSIONS = {
 BANDS = ("bands", "band")
 """Dimension of named bands; without names and beside no other time it is the time."""
 
+_RADAR = re.compile(
+    r"(?P<name>.*?)(_(?P<orbit>[2-9]))?(?P<db>_db)?(_(?P<behind>[2-9]))?", re.DOTALL
+)
+
 LOOKS = ("smooth", "wide")
 """Suffixes of the speckle-filtered variables that stand beside a radar variable."""
 
 
 def variable_of(name: str) -> str | None:
-    """VV, VH or S2ndvi, whichever `name` is an alias of; None where it is none."""
-    for variable, aliases in VARIABLES.items():
-        lower = name.lower()
-        radar = lower.removesuffix("_db") if variable != "S2ndvi" else lower
-        if name == variable or radar in aliases:
-            return variable
+    """VV, VH, S2ndvi, or VV_2, ... of another orbit, that `name` is called; None where none."""
+    lower = name.lower()
+    if lower in VARIABLES["S2ndvi"]:
+        return "S2ndvi"
+    parts = _RADAR.fullmatch(lower)
+    for variable in ("VV", "VH"):
+        if parts["name"] in VARIABLES[variable]:
+            orbit = parts["orbit"] or parts["behind"]
+            return f"{variable}_{orbit}" if orbit else variable
     return None
 
 
-def sentinel1(ds: xr.Dataset) -> list[str]:
-    """Names of the radar variables, VV, VH [, VV_2, VH_2, ...]: one pair for each orbit."""
-    names = [name for name in ds.data_vars if re.fullmatch(r"V[VH](_\d+)?", str(name))]
+def unit_of(name: str) -> str | None:
+    """dB where the name of a radar variable says so, as VV_dB does; else None."""
+    parts = _RADAR.fullmatch(name.lower())
+    return "dB" if parts["db"] and variable_of(name) not in (None, "S2ndvi") else None
+
+
+def in_order(names: Collection) -> list[str]:
+    """VV, VH [, VV_2, VH_2, ...], then S2ndvi: those that are among `names`."""
 
     def _order(name: str) -> tuple[int, bool]:
         head, _, orbit = name.partition("_")
         return int(orbit or 1), head == "VH"
 
-    return sorted(names, key=_order)
+    radar = {str(name) for name in names if re.fullmatch(r"V[VH](_\d+)?", str(name))}
+    return [*sorted(radar, key=_order), *(["S2ndvi"] if "S2ndvi" in names else [])]
+
+
+def sentinel1(ds: xr.Dataset) -> list[str]:
+    """Names of the radar variables, VV, VH [, VV_2, VH_2, ...]: one pair for each orbit."""
+    return [name for name in in_order(ds.data_vars) if name != "S2ndvi"]
 
 
 def channels(ds: xr.Dataset) -> list[str]:
@@ -87,10 +106,12 @@ def standard_names(
     if stray:
         ds = ds.drop_vars(stray)
         said.append(f"{NAMED}coordinate {', '.join(stray)} of one value is left out")
-    for name in VARIABLES:
+    for name in dict.fromkeys(
+        [*VARIABLES, *filter(None, map(variable_of, map(str, ds.data_vars)))]
+    ):
         ds, renamed = _variable(ds, name, needed)
         said += renamed
-    if not any(name in ds.data_vars for name in VARIABLES):
+    if not present(ds):
         got = sorted(map(str, ds.data_vars))
         raise ValueError(f"variables: got {got}, expected one of {', '.join(VARIABLES)}")
     for name in map(str, ds.data_vars):
@@ -123,8 +144,8 @@ def _variable(ds, name, needed):
     if name not in found and len(found) == 1:
         ds = ds.rename({found[0]: name})
         said.append(f"{NAMED}variable {found[0]} is taken as {name}")
-        if found[0].lower().endswith("_db") and not ds[name].attrs.get("units"):
-            ds = ds.assign({name: ds[name].assign_attrs(units="dB")})
+        if unit_of(found[0]) and not ds[name].attrs.get("units"):
+            ds = ds.assign({name: ds[name].assign_attrs(units=unit_of(found[0]))})
             said[-1] += ", in dB"
     elif name not in found and (found or name in needed):
         got = found or sorted(map(str, ds.data_vars))

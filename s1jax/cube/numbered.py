@@ -1,5 +1,7 @@
 """Dates of planes: their own, in text or as numbers, or those of numbered periods."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -9,6 +11,9 @@ from s1jax.cube.notes import ASKED, NAMED
 DAY = np.timedelta64(86_400_000_000_000, "ns")
 """One day on the time axis of a cube."""
 
+DATE = r"(?P<year>(?:19|20)\d\d)[-_.]?(?P<month>\d\d)[-_.]?(?P<day>\d\d)"
+"""A date in the name of a band or file: 2023-11-07, 20231107 or with other marks between."""
+
 
 def with_dates(
     ds: xr.Dataset, start: np.datetime64 | None, step: float | int | None, where: str
@@ -16,9 +21,9 @@ def with_dates(
     """The cube with datetime64[ns] on `t`, what was said, and whether its planes were numbered.
 
     Dates in text (ISO 8601) or as numbers like 20231107 are read as dates. Other whole numbers from
-    1 up, ascending, are numbers of periods, and numbers left out are put in as missing; any other
-    axis is numbered by position. Numbered planes get the centre of period p,
-    start + step (p - 1/2).
+    1 up, ascending, are numbers of periods, and numbers left out are put in as missing. Planes
+    without a coordinate, or with their position from 0, are numbered by position. Numbered planes
+    get the centre of period p, start + step (p - 1/2).
 
     Args:
       ds: cube with the dimension `t`.
@@ -27,8 +32,8 @@ def with_dates(
       where: name of the input, for messages.
 
     Raises:
-      ValueError: no dates and no `start` and `step`, text that is no date, or numbers of which
-        more than half are left out.
+      ValueError: no dates and no `start` and `step`, text that is no date, numbers that are
+        neither periods nor positions, or of which more than half are left out.
     """
     t = ds["t"].values if "t" in ds.coords else np.arange(1, ds.sizes["t"] + 1)
     if np.issubdtype(t.dtype, np.datetime64):
@@ -40,21 +45,46 @@ def with_dates(
             False,
         )
     number, said, how = np.arange(1, t.size + 1), [], "its planes are periods by position"
-    if t.dtype.kind in "iu" and t[0] >= 1 and (np.diff(t) > 0).all():
-        number, how = np.arange(1, t[-1] + 1), "its planes are numbered periods"
-        absent = np.setdiff1d(number, t)
-        if absent.size > t.size:
-            got = f"{t.size} numbers from {t[0]} to {t[-1]}"
-            raise ValueError(
-                f"{where}: t: got {got}, expected dates, or at least half of all periods"
-            )
+    if t.dtype.kind in "iu" and t.min(initial=1) >= 1 and (np.diff(t) > 0).all():
+        (number, absent), how = all_periods(t, f"{where}: t"), "its planes are numbered periods"
         if absent.size:
             listed = ", ".join(map(str, absent))
             said.append(f"periods {listed} left out of the file are missing on their dates")
             ds = with_all(ds, number)
+    elif "t" in ds.coords and not any(np.array_equal(t, number - k) for k in (0, 1)):
+        got = f"{', '.join(map(str, t[:6]))}{', ...' if t.size > 6 else ''} ({t.dtype})"
+        raise ValueError(f"{where}: t: got {got}, expected dates, or periods ascending from 1")
     centre = centres(number, start, step, where)
     said.append(f"{ASKED}no dates in the file: {how}, dated by start and step")
     return ds.assign_coords(t=centre), said, True
+
+
+def all_periods(number: np.ndarray | list[int], where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Every period from 1 to the last of some numbers, and those of them that are left out.
+
+    Raises:
+      ValueError: more than half are left out.
+    """
+    number = np.unique(number)
+    # counted before they are listed: a date taken for a number would be 20 million periods
+    if int(number[-1]) > 2 * number.size:
+        got = f"{number.size} numbers from {number[0]} to {number[-1]}"
+        raise ValueError(f"{where}: got {got}, expected dates, or at least half of all periods")
+    every = np.arange(1, int(number[-1]) + 1)
+    return every, np.setdiff1d(every, number)
+
+
+def spelt_out(found: re.Match, where: str) -> np.datetime64:
+    """datetime64[ns] of a match of `DATE`.
+
+    Raises:
+      ValueError: the date is not in the calendar.
+    """
+    try:
+        date = pd.Timestamp(int(found["year"]), int(found["month"]), int(found["day"]))
+    except ValueError as error:
+        raise ValueError(f"{where}: got no date ({error}), expected one") from error
+    return date.to_datetime64().astype("datetime64[ns]")
 
 
 def dates_of(t: np.ndarray, name: str) -> np.ndarray:

@@ -16,8 +16,8 @@ from s1jax.cube.funnel import funnel
 from s1jax.cube.join import joined
 from s1jax.cube.mask import with_mask
 from s1jax.cube.match import matched
-from s1jax.cube.notes import ASKED, repairs
-from s1jax.cube.periods import align_cube
+from s1jax.cube.notes import repairs, with_notes
+from s1jax.cube.periods import aligned
 from s1jax.cube.planes import Chunks
 from s1jax.cube.read import Part, Source, parts
 
@@ -47,10 +47,11 @@ def open_cube(
 
     Args:
       path_or_glob: NetCDF or Zarr; a folder or glob of GeoTIFFs `period_NN.tif` with the bands VV,
-        VH, NDVI by description or position, or of sits' GeoTIFFs of one band and date each; one
-        GeoTIFF whose bands are described as VV_P01 or VV_2023-11-07; a CSV, or a folder of two, of
-        places; a Dataset, or a DataArray with the dimension `bands`. Or a list of those, a file for
-        each sensor.
+        VH, NDVI by description or position (or dated, as `s1_s2_2023-11-07.tif`), or of sits'
+        GeoTIFFs of one band and date each; one GeoTIFF whose bands are described as VV_P01 or
+        VV_2023-11-07 (VV_dB_2_2023-11-07: in dB, of a second orbit); a CSV, or a folder of two, of
+        places; a Dataset, or a DataArray with the dimension `bands`. Or a list of those: the files
+        of a folder, or one for each sensor.
       start: beginning of period 1, a date; with `step` it dates numbered planes (period p is
         centred on start + step (p - 1/2)) and puts dated planes into such periods.
       step: length of a period, days.
@@ -81,7 +82,9 @@ def open_cube(
             ds, dated = tidy_dates(ds)
             said += dated
         if begin is not None:
-            ds, dated = _in_periods(ds, begin, step)
+            if ds.chunks:
+                log.info("periods of %g days: the cube in chunks is read into memory", step)
+            ds, dated = aligned(ds, start=begin, step=step)
             said += dated
     ds, masked = with_mask(ds, mask)
     said += masked
@@ -92,9 +95,7 @@ def open_cube(
     counts = funnel(ds)
     for line in [*said, counts]:
         log.info("%s", line)
-    earlier = ds.attrs.get("s1jax_repairs", "")
-    lines = "\n".join([*filter(None, [earlier]), *said])
-    return ds.assign_attrs(s1jax_repairs=lines, s1jax_funnel=counts)
+    return with_notes(ds, said).assign_attrs(s1jax_funnel=counts)
 
 
 def _checked(start, step, match, chunks):
@@ -123,14 +124,3 @@ def _tidy(part: Part, *, alone: bool) -> Part:
         ds, dated = tidy_dates(ds, complete=alone)
         said += dated
     return Part(ds, said, part.numbered)
-
-
-def _in_periods(ds, begin, step):
-    """Dated planes in periods of their own."""
-    if ds.chunks:
-        log.info("periods of %g days: the cube in chunks is read into memory", step)
-    early, before = int((ds["t"].values < begin).sum()), ds.sizes["t"]
-    ds = align_cube(ds, start=begin, step=step)
-    day = np.datetime_as_string(begin, unit="D")
-    periods = f"{ds.sizes['t']} periods of {step:g} days from {day}"
-    return ds, [f"{ASKED}{before - early} dates put into {periods}; {early} before it left out"]

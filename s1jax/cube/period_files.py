@@ -1,4 +1,4 @@
-"""One GeoTIFF for each numbered period, with the bands VV, VH and NDVI."""
+"""One GeoTIFF for each period or date, with the bands VV, VH and NDVI."""
 
 import re
 from pathlib import Path
@@ -7,63 +7,117 @@ import numpy as np
 import xarray as xr
 
 from s1jax.cube.geotiff import read_header
-from s1jax.cube.names import VARIABLES, variable_of
+from s1jax.cube.names import VARIABLES, in_order, variable_of
+from s1jax.cube.notes import NAMED
+from s1jax.cube.numbered import DATE, all_periods, spelt_out
 from s1jax.cube.planes import Chunks, cube_of, plane_of
 
 PERIOD = re.compile(r"period[_-]?(\d+)", re.IGNORECASE)
 """Number of a period in the name of its file."""
+_DATE = re.compile(rf"(?<!\d){DATE}(?!\d)")
 
 
-def period_numbers(files: list[Path]) -> list[int]:
-    """Number of the period in each file's name: after "period", else the last number in it.
+def times_of(files: list[Path]) -> np.ndarray:
+    """Of each file, by its name, the number of its period (whole) or its date (datetime64[ns]).
+
+    The number is what stands after "period"; else the date, where there is one (2023-11-07 or
+    20231107); else the last number.
 
     Raises:
-      ValueError: a name without a number, a number under 1, or the same number twice.
+      ValueError: a name with neither, with several dates or with none of the calendar, a number
+        under 1, names of both kinds, or the same number or date twice.
     """
-    numbers = []
-    for file in files:
-        found = PERIOD.findall(file.stem)
-        found = found or re.findall(r"\d+", file.stem)
-        if not found or int(found[-1]) < 1:
-            raise ValueError(f"{file}: got no period number from 1, expected period_NN.tif")
-        numbers.append(int(found[-1]))
-    twice = sorted({n for n in numbers if numbers.count(n) > 1})
-    if twice:
-        raise ValueError(f"period numbers: got {twice} in more than one file, expected one each")
-    return numbers
+    times = [_time(file) for file in files]
+    if len({type(time) for time in times}) > 1:
+        one = {type(time): file.name for file, time in zip(files, times, strict=True)}
+        raise ValueError(
+            f"files: got dates and numbers of periods, as {sorted(one.values())}, expected one kind"
+        )
+    found = np.array(times)
+    value, count = np.unique(found, return_counts=True)
+    if (count > 1).any():
+        twice = [str(time)[:10] for time in value[count > 1]]
+        raise ValueError(f"periods or dates: got {twice} in more than one file, expected one each")
+    return found
+
+
+def _time(file):
+    dates = [*_DATE.finditer(file.stem)]
+    number = PERIOD.findall(_DATE.sub("", file.stem))
+    if dates and not number:
+        found = {spelt_out(date, str(file)) for date in dates}
+        if len(found) > 1:
+            got = sorted(date[0] for date in dates)
+            raise ValueError(f"{file}: got dates {got}, expected one, or period_NN.tif")
+        return found.pop()
+    number = number or re.findall(r"\d+", file.stem)
+    if not number or int(number[-1]) < 1:
+        raise ValueError(f"{file}: got no period number from 1 and no date, expected period_NN.tif")
+    return int(number[-1])
 
 
 def read_periods(files: list[Path], chunks: Chunks = None) -> tuple[xr.Dataset, list[str]]:
-    """Dataset (t, y, x) whose t is the period number from 1, NaN where a file is missing.
+    """Dataset (t, y, x), NaN where a file is missing, and what was said.
+
+    Its t are the dates in the names of the files, else the numbers of periods from 1.
 
     Raises:
-      ValueError: unreadable file, other bands, a grid unlike the first file's, or bad numbers.
+      ValueError: unreadable file, other bands or one twice, a grid unlike the first file's, or bad
+        names of files.
     """
-    numbers = period_numbers(files)
+    times, said = times_of(files), []
+    t = np.unique(times)
+    if t.dtype.kind != "M":
+        t, absent = all_periods(times, f"{files[0].parent}: periods")
+        if absent.size:
+            said.append(f"no file for period {', '.join(map(str, absent))}: missing on its date")
     heads = {path: read_header(path) for path in files}
-    planes = {name: [None] * max(numbers) for name in VARIABLES}
-    for path, number in zip(files, numbers, strict=True):
-        for name, band in _bands(heads[path], path).items():
-            planes[name][number - 1] = plane_of(path, band, heads[path])
-    ds, said = cube_of(planes, heads, chunks)
-    if not any(heads[files[0]].descriptions):
-        said.append("bands without description: taken as VV, VH, NDVI by position")
-    absent = sorted(set(range(1, max(numbers) + 1)) - set(numbers))
-    if absent:
-        said.append(f"no file for period {', '.join(map(str, absent))}: missing on its date")
-    return ds.assign_coords(t=np.arange(1, max(numbers) + 1)), said
+    bands = {path: _bands(head, path) for path, head in heads.items()}
+    names = in_order(set().union(*bands.values()))
+    planes = {name: [None] * t.size for name in names}
+    for path, k in zip(files, np.searchsorted(t, times), strict=True):
+        for name, band in bands[path].items():
+            text = heads[path].descriptions[band] or ""
+            planes[name][k] = plane_of(path, band, heads[path], text)
+    ds, told = cube_of(planes, heads, chunks)
+    return ds.assign_coords(t=t), told + _said(heads, bands, names) + said
 
 
 def _bands(head, path):
-    """Place of VV, VH, S2ndvi among the bands, by description, else by position."""
-    names = head.descriptions
-    if not any(names):
-        if len(names) != len(VARIABLES):
-            got = f"{len(names)} bands without description"
+    """Place of VV, VH, S2ndvi [, VV_2, ...] among the bands, by description, else by position."""
+    texts = head.descriptions
+    if not any(texts):
+        if len(texts) != len(VARIABLES):
+            got = f"{len(texts)} bands without description"
             raise ValueError(f"{path}: got {got}, expected 3: VV, VH, NDVI")
         return {name: band for band, name in enumerate(VARIABLES)}
-    place = {variable_of(str(name)): band for band, name in reversed(list(enumerate(names)))}
+    found = [(variable_of(text or ""), band) for band, text in enumerate(texts)]
+    place = {name: band for name, band in found if name}
+    if len(place) < sum(name is not None for name, _ in found):
+        raise ValueError(f"{path}: got bands {texts}, expected each of VV, VH, NDVI once")
     missing = [name for name in VARIABLES if name not in place]
     if missing:
-        raise ValueError(f"{path}: got bands {names}, expected {missing} among them")
-    return {name: place[name] for name in VARIABLES}
+        raise ValueError(f"{path}: got bands {texts}, expected {missing} among them")
+    return place
+
+
+def _said(heads, bands, names):
+    """Lines about bands that had no description, were left aside, or are not in all files."""
+    said = []
+    bare = sum(not any(head.descriptions) for head in heads.values())
+    if bare:
+        some = "" if bare == len(heads) else f" in {bare} of {len(heads)} files"
+        said.append(f"bands without description{some}: taken as VV, VH, NDVI by position")
+    aside = {
+        str(text)
+        for path, head in heads.items()
+        for band, text in enumerate(head.descriptions)
+        if band not in bands[path].values()
+    }
+    if aside:
+        said.append(f"{NAMED}other bands are left aside: {sorted(aside)[:6]}")
+    for name in names:
+        if lacking := [path.name for path in heads if name not in bands[path]]:
+            got = f"{', '.join(lacking[:6])}{', ...' if len(lacking) > 6 else ''}"
+            said.append(f"{name}: no band in {len(lacking)} files: missing there: {got}")
+    return said

@@ -2,7 +2,6 @@
 
 import logging
 from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +14,13 @@ from s1jax.align import around, composite, is_regular, period_edges
 from s1jax.chunks import map_pixels
 from s1jax.cube.dates import from_days, to_days
 from s1jax.cube.names import channels, sentinel1
+from s1jax.cube.notes import ASKED, with_notes
 
 log = logging.getLogger("s1jax")
+STEP = 12.0
+"""Length of a period where nothing else is asked for, days: Sentinel-1 comes again."""
+RADAR, NDVI = ("mean_db", "median"), ("median", "mean", "max")
+"""Statistics of composites: a mean of VV or VH in dB would be none of powers."""
 _CHUNK = 16_384
 _TABLE = 16_777_216
 """Entries of the (pixel, window, day) tables of a chunk, about."""
@@ -26,39 +30,61 @@ def align_cube(
     ds: xr.Dataset,
     *,
     start: str | np.datetime64 | None = None,
-    step: float | int = 12.0,
+    step: float | int | None = None,
     window: float | int | None = None,
-    radar: Literal["mean_db", "median"] = "mean_db",
-    ndvi: Literal["median", "mean", "max"] = "median",
+    radar: str = "mean_db",
+    ndvi: str = "median",
 ) -> xr.Dataset:
     """The cube on one regular grid of days, with the true mean day of each sensor.
 
-    A cube on regular dates with one Sentinel-1 orbit keeps them, unless `start` is given. Any other
-    becomes composites of `step` days: mean VV and VH in linear power for each orbit (VV, VH for the
-    first non-zero track, VV_2, VH_2 for the second, ...), median NDVI, t the centre of the period.
-    Days of the mean observation over all pixels are in the coordinates `s1_day` and `s2_day` (t).
-    The whole cube is read into memory.
+    A cube on regular dates with one Sentinel-1 orbit keeps them, and each of its values is its own
+    statistic, unless `start`, `window` or another `step` than its own is given. Any other becomes
+    composites of `step` days: mean VV and VH in linear power for each orbit (VV, VH for the first
+    non-zero track, VV_2, VH_2 for the second, ...), median NDVI, t the centre of the period. Days
+    of the mean observation over all pixels are in the coordinates `s1_day` and `s2_day` (t). What
+    was done is logged, and kept in attrs["s1jax_repairs"]. The whole cube is read into memory.
 
     Args:
       ds: cube of `open_cube`.
       start: beginning of the first period; that of the cube's first day where None.
-      step: length of a period, days.
+      step: length of a period, days; where None that of regular dates, else 12.
       window: days around the centre of a period, half of them to either side, that its composite is
         made of: longer than `step` and windows overlap. The period itself where None.
-      radar: statistic of VV and VH: mean of linear powers, or median.
-      ndvi: statistic of NDVI.
+      radar: statistic of VV and VH: "mean_db", the mean of linear powers, or "median".
+      ndvi: statistic of NDVI: "median", "mean" or "max".
 
     Raises:
-      ValueError: `step` or `window` is not positive.
+      ValueError: `step` or `window` is not positive, there is no such statistic, or dates with
+        radar are of no track beside those of one.
     """
+    ds, said = aligned(ds, start=start, step=step, window=window, radar=radar, ndvi=ndvi)
+    for line in said:
+        log.info("%s", line)
+    return with_notes(ds, said) if said else ds
+
+
+def aligned(
+    ds: xr.Dataset,
+    *,
+    start: str | np.datetime64 | None = None,
+    step: float | int | None = None,
+    window: float | int | None = None,
+    radar: str = "mean_db",
+    ndvi: str = "median",
+) -> tuple[xr.Dataset, list[str]]:
+    """The cube of `align_cube`, with the same arguments and errors, and what was said."""
     if window is not None and not window > 0:
         raise ValueError(f"window: got {window} days, expected > 0")
+    for name, got, expected in (("radar", radar, RADAR), ("ndvi", ndvi, NDVI)):
+        if got not in expected:
+            raise ValueError(f"{name}: got {got!r}, expected one of {expected}")
     day = to_days(ds["t"].values)
     tracks = _tracks(ds)
-    own = start is None and window is None and len(tracks) == 1
+    own = start is None and window is None and len(tracks) == 1 and _spaced(day, step)
     if own and is_regular(day) and _same_dates(ds):
         log.info("aligned: its own %d dates are regular and of one orbit", day.size)
-        return ds if "s1_day" in ds.coords else _with_own_days(ds)
+        return ds if "s1_day" in ds.coords else _with_own_days(ds), []
+    step = STEP if step is None else step
     begin = None if start is None else float(to_days(pd.DatetimeIndex([start]).values)[0])
     edges = period_edges(day, start=begin, step=step)
     centre = (edges[:-1] + edges[1:]) / 2
@@ -67,13 +93,13 @@ def align_cube(
     else:
         between = partial(_windows, day, centre, window / 2)
     out = _composites(ds, centre, between, radar, ndvi)
-    log.info(
-        "aligned: %d dates to %d periods of %g days from %s%s, %d orbit(s)%s", day.size,
-        centre.size, step, np.datetime_as_string(from_days(edges[:1]))[0][:10],
-        "" if window is None else f", each of {window:g} days around its centre", len(tracks),
-        _left_behind(ds, out),
-    )  # fmt: skip
-    return out
+    begin = np.datetime_as_string(from_days(edges[:1]))[0][:10]
+    wide = "" if window is None else f", each of {window:g} days around its centre"
+    periods = f"{centre.size} periods of {step:g} days from {begin}{wide}, {len(tracks)} orbit(s)"
+    early = int((day < edges[0]).sum())
+    before = f"; {early} before it left out" if early else ""
+    said = [f"{ASKED}aligned: {day.size - early} dates put into {periods}{before}"]
+    return out, said + _left_behind(ds, out)
 
 
 def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
@@ -81,8 +107,8 @@ def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
 
     VV and VH are the mean in linear power for each orbit, as of `align_cube`, of the passes no more
     than `within` days away, NaN where there is none; S2ndvi is as it was. Sentinel-1 passes that
-    are near no Sentinel-2 day are left behind, and counted in the log. `s1_day` and `s2_day` (t)
-    are the mean days over all pixels. The whole cube is read into memory.
+    are near no Sentinel-2 day are left behind, and counted in attrs["s1jax_repairs"]. `s1_day` and
+    `s2_day` (t) are the mean days over all pixels. The whole cube is read into memory.
 
     Args:
       ds: cube of `open_cube`, of acquisitions.
@@ -100,11 +126,14 @@ def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
     out = out.assign_coords(s2_day=("t", out["t"].values))
     passes = day[np.logical_or.reduce([_any(ds, name) for name in sentinel1(ds)])]
     far = (np.abs(passes[:, None] - day[seen]).min(axis=1) > within).sum()
-    log.info(
-        "paired: %d days of Sentinel-2 with Sentinel-1 within %g days; %d of %d radar days are "
-        "near none%s", seen.sum(), within, far, passes.size, _left_behind(ds, out),
-    )  # fmt: skip
-    return out
+    said = [
+        f"{ASKED}paired: {seen.sum()} days of Sentinel-2 with Sentinel-1 within {within:g} days; "
+        f"{far} of {passes.size} radar days are near none",
+        *_left_behind(ds, out),
+    ]
+    for line in said:
+        log.info("%s", line)
+    return with_notes(out, said)
 
 
 def radar_near(
@@ -155,7 +184,14 @@ def _composites(ds, centre, between, radar, ndvi):
 def _left_behind(ds, out):
     kept = (*channels(ds), "t")
     dropped = [n for n, v in ds.variables.items() if "t" in v.dims and n not in (*kept, *out)]
-    return f"; left behind: {', '.join(map(str, dropped))}" if dropped else ""
+    return (
+        [f"{ASKED}left behind, of single dates: {', '.join(map(str, dropped))}"] if dropped else []
+    )
+
+
+def _spaced(day, step):
+    """Whether a step is that of the days themselves, or none is asked for."""
+    return step is None or bool((np.abs(np.diff(day) - step) < 1e-3).all())
 
 
 def _any(ds, name):
@@ -181,7 +217,14 @@ def _tracks(ds):
     """The Sentinel-1 tracks, ascending; [None] where no dates are to be told apart."""
     if "s1_track" not in ds.variables or len(sentinel1(ds)) > 2:
         return [None]
-    return sorted(set(_track(ds).tolist()) - {0}) or [None]
+    track = _track(ds)
+    tracks = sorted(set(track.tolist()) - {0})
+    lost = (track == 0) & np.logical_or.reduce([_any(ds, name) for name in sentinel1(ds)])
+    if tracks and lost.any():
+        days = ", ".join(np.datetime_as_string(ds["t"].values[lost][:6], unit="D"))
+        got = f"0 on {lost.sum()} dates with VV or VH ({days})"
+        raise ValueError(f"s1_track: got {got}, expected the number of their track")
+    return tracks or [None]
 
 
 @partial(jax.jit, static_argnames="statistic")

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from s1jax.cube.geotiff import Header, read_bands, same_grid
-from s1jax.cube.notes import DECLARED
+from s1jax.cube.geotiff import Header, axes, read_bands, same_grid
+from s1jax.cube.names import unit_of
+from s1jax.cube.notes import fill_line
 from s1jax.progress import bar
 
 Chunks = int | str | dict | None
@@ -31,12 +32,15 @@ class Plane(NamedTuple):
     """What the file declares as missing, of the values stored."""
     assumed: tuple[float, ...] = ()
     """What is missing though the file does not say so."""
+    units: frozenset[str] = frozenset()
+    """What the file, and the name of the band, say of them."""
 
 
-def plane_of(path: Path, band: int, head: Header) -> Plane:
-    """The plane as its file declares it."""
+def plane_of(path: Path, band: int, head: Header, name: str = "") -> Plane:
+    """The plane as its file declares it; `name`: as the band is called there."""
     fill = () if head.nodata[band] is None else (head.nodata[band],)
-    return Plane(path, band, head.scale[band], head.offset[band], fill)
+    units = frozenset({head.units[band], unit_of(name) if name else None} - {None, ""})
+    return Plane(path, band, head.scale[band], head.offset[band], fill, units=units)
 
 
 def cube_of(
@@ -55,7 +59,7 @@ def cube_of(
         all dates.
 
     Raises:
-      ValueError: unreadable file, or grids that differ.
+      ValueError: unreadable file, or grids or units that differ.
     """
     paths = [*heads]
     for path in paths[1:]:
@@ -67,11 +71,10 @@ def cube_of(
     for name, of in planes.items():
         stored = _lazy(of, first.shape, dtype, chunks) if raw is None else raw.pop(name)
         value, filled = _decoded(stored, of, dtype)
-        own = {plane.path: plane.band for plane in of if plane is not None}
-        units = {heads[path].units[band] for path, band in own.items()} - {None, ""}
-        if len(units) > 1:
-            raise ValueError(f"{name}: units: got {sorted(units)}, expected one")
-        value.attrs = {"units": units.pop()} if units else {}
+        units = sorted(set().union(*(plane.units for plane in of if plane is not None)))
+        if len({unit.lower() for unit in units}) > 1:
+            raise ValueError(f"{name}: units: got {units}, expected one")
+        value.attrs = {"units": units[0]} if units else {}
         whole = {p.scale for p in of if p is not None} == {1.0} and dtype.kind in "iu"
         value.encoding = {"dtype": dtype} if whole else {}
         variables[name] = value
@@ -82,11 +85,7 @@ def cube_of(
         for name, of in planes.items()
         for line in _lines(name, of, {k: int(v) for k, v in counts.items()})
     ]
-    a, _, c, _, e, f = first.transform
-    coords = {
-        "y": f + e * (np.arange(first.shape[0]) + 0.5),
-        "x": c + a * (np.arange(first.shape[1]) + 0.5),
-    }
+    coords = dict(zip(("y", "x"), axes(first), strict=True))
     return xr.Dataset(variables, coords, {"crs": first.crs} if first.crs else {}), said
 
 
@@ -162,5 +161,4 @@ def _lines(name, planes, counts):
     declared = {fill for plane in planes if plane for fill in plane.nodata}
     for fill in _fills(planes):
         if count := counts[f"{name} {fill!r}"]:
-            line = f"{name}: {count:,} values of nodata {fill:g} are missing"
-            yield DECLARED + line if fill in declared else f"{line}, though not declared"
+            yield fill_line(name, count, fill, declared=fill in declared)

@@ -9,14 +9,11 @@ import numpy as np
 import xarray as xr
 
 from s1jax.cube import csv_pair, geotiff, period_files, sits, stack
-from s1jax.cube.join import joined
 from s1jax.cube.names import BANDS, VARIABLES, present, standard_names
 from s1jax.cube.notes import NAMED
-from s1jax.cube.numbered import DAY, with_dates
+from s1jax.cube.numbered import with_dates
 from s1jax.cube.planes import Chunks
-from s1jax.cube.stored import is_zarr, read_dataset
-
-__all__ = ["DAY", "Part", "Source", "files_of", "parts", "read", "read_dataset"]
+from s1jax.cube.stored import decoded, is_zarr, read_dataset
 
 Source = str | Path | xr.Dataset | xr.DataArray
 """What one part of a cube may come as."""
@@ -43,7 +40,8 @@ def files_of(path_or_glob: str | Path) -> list[Path]:
     path = Path(path_or_glob).expanduser()
     if path.is_dir() and not is_zarr(path) and path.suffix != ".zarr":
         inside = sorted(path.iterdir())
-        images = [p for p in inside if p.suffix.lower() in geotiff.SUFFIXES]
+        # a .vrt is made of files that lie beside it: it is read where it is named
+        images = [p for p in inside if p.suffix.lower() in geotiff.SUFFIXES[:2]]
         # a mask may lie beside the periods
         periods = [p for p in images if period_files.PERIOD.search(p.stem)]
         tables = [p for p in inside if p.suffix.lower() == csv_pair.SUFFIX]
@@ -55,35 +53,6 @@ def files_of(path_or_glob: str | Path) -> list[Path]:
     if not files:
         raise ValueError(f"{path}: got no such file, expected NetCDF, Zarr, GeoTIFFs or CSVs")
     return files
-
-
-def read(
-    path_or_glob: str | Path,
-    *,
-    start: np.datetime64 | None,
-    step: float | int | None,
-    chunks: Chunks = None,
-) -> tuple[xr.Dataset, list[str], bool]:
-    """The cube in the files, (t, y, x) with VV, VH, S2ndvi as they are stored.
-
-    With it come what was said and whether its planes were numbered and dated by `start`, `step`.
-
-    `t` is as stored; for GeoTIFFs of periods, and for a file without dates, the centre of the
-    numbered period. Sensors with dates of their own are joined on the union of them.
-
-    Args:
-      path_or_glob: as of `parts`.
-      start: beginning of period 1; needed where the files hold no dates.
-      step: length of a period, days; as `start`.
-      chunks: sizes of chunks; in memory where None.
-
-    Raises:
-      ValueError: unreadable file, missing variable or dimension, no date, or sensors on two grids.
-    """
-    found = parts(path_or_glob, start=start, step=step, chunks=chunks)
-    ds, said = joined([part.ds for part in found])
-    said = [line for part in found for line in part.said] + said
-    return ds, said, all(part.numbered for part in found)
 
 
 def parts(
@@ -98,7 +67,7 @@ def parts(
     Args:
       source: NetCDF or Zarr; folder or glob of GeoTIFFs of periods, or of sits; one GeoTIFF of many
         dates; CSV; a Dataset, a DataArray with named bands; or several of those, a part each (CSVs
-        are one).
+        are one, and GeoTIFFs are as those of one folder).
       start: beginning of period 1; needed where there are no dates.
       step: length of a period, days; as `start`.
       chunks: sizes of chunks; files stay in memory, and Datasets as they are, where None.
@@ -110,9 +79,10 @@ def parts(
     sources = [source] if alone else [*source]
     if not sources:
         raise ValueError("inputs: got none, expected a file or Dataset, or one for each sensor")
-    if all(isinstance(s, str | Path) and Path(s).suffix.lower() == ".csv" for s in sources):
+    kinds = {Path(s).suffix.lower() if isinstance(s, str | Path) else "" for s in sources}
+    if kinds == {csv_pair.SUFFIX} or kinds <= {*geotiff.SUFFIXES}:
         files = [path for s in sources for path in files_of(s)]
-        read_as = [_Raw(*csv_pair.read_tables(files), str(files[0]))]
+        read_as = _of_files(files, str(sources[0]), chunks)
     else:
         read_as = [raw for s in sources for raw in _raw(s, chunks)]
     found = []
@@ -142,21 +112,25 @@ class _Raw(NamedTuple):
 def _raw(source, chunks):
     """The Datasets in one source."""
     if isinstance(source, xr.Dataset):
-        return [_Raw(source, [], "Dataset")]
+        return [_Raw(*decoded(source), "Dataset")]
     if isinstance(source, xr.DataArray):
         bands = set(BANDS) & set(source.dims)
         ds = source.to_dataset(name="cube" if bands or source.name is None else source.name)
-        return [_Raw(ds.assign_attrs({k: source.attrs[k] for k in {"crs"} & {*source.attrs}}), [],
-                     "DataArray")]  # fmt: skip
-    files = files_of(source)
+        ds = ds.assign_attrs({k: source.attrs[k] for k in {"crs"} & {*source.attrs}})
+        return [_Raw(*decoded(ds), "DataArray")]
+    return _of_files(files_of(source), str(source), chunks)
+
+
+def _of_files(files, where, chunks):
+    """The Datasets in files that belong together."""
     suffix = files[0].suffix.lower()
     if suffix == csv_pair.SUFFIX:
-        return [_Raw(*csv_pair.read_tables(files), str(source))]
+        return [_Raw(*csv_pair.read_tables(files), where)]
     if suffix not in geotiff.SUFFIXES:
         return [_Raw(*read_dataset(path, chunks), str(path)) for path in files]
     if any(sits.is_sits(path) for path in files):
         cubes, said = sits.read_sits(files, chunks)
-        return [_Raw(ds, [] if k else said, str(source)) for k, ds in enumerate(cubes)]
+        return [_Raw(ds, [] if k else said, where) for k, ds in enumerate(cubes)]
     if not period_files.PERIOD.search(files[0].stem) or len(files) == 1:
         stacks = [path for path in files if stack.is_stack(geotiff.read_header(path))]
         if stacks:
@@ -165,4 +139,4 @@ def _raw(source, chunks):
             if aside:
                 found[0].said.append(f"{NAMED}files without dates are left aside: {aside}")
             return found
-    return [_Raw(*period_files.read_periods(files, chunks), str(source))]
+    return [_Raw(*period_files.read_periods(files, chunks), where)]

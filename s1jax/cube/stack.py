@@ -5,23 +5,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from s1jax.cube.geotiff import Header, read_header
-from s1jax.cube.names import VARIABLES, variable_of
+from s1jax.cube.names import in_order, variable_of
 from s1jax.cube.notes import NAMED
+from s1jax.cube.numbered import DATE, all_periods, spelt_out
 from s1jax.cube.planes import Chunks, cube_of, plane_of
 
-_DATE = r"(?P<year>(?:19|20)\d\d)[-_.]?(?P<month>\d\d)[-_.]?(?P<day>\d\d)"
-_BEHIND = re.compile(rf"(?P<name>.+?)[-_. ](?:P(?P<period>\d+)|{_DATE})", re.IGNORECASE)
-_BEFORE = re.compile(rf"{_DATE}[-_. ](?P<name>.+)", re.IGNORECASE)
+_BEHIND = re.compile(rf"(?P<name>.+?)[-_. ](?:P(?P<period>\d+)|{DATE})", re.IGNORECASE)
+_BEFORE = re.compile(rf"{DATE}[-_. ](?P<name>.+)", re.IGNORECASE)
 
 
 class Layer(NamedTuple):
     """What the description of a band says."""
 
+    name: str
+    """As it is written ..."""
     variable: str
+    """... and what it is taken as."""
     period: int | None
     date: np.datetime64 | None
 
@@ -29,7 +31,8 @@ class Layer(NamedTuple):
 def layer_of(description: str | None) -> Layer | None:
     """Variable and period or date of a band, None where its description does not say both.
 
-    Known are VV_P01, VV_2023-11-07, VV_20231107 and 20231107_VV, with any alias of the variable.
+    Known are VV_P01, VV_2023-11-07, VV_20231107 and 20231107_VV, with any alias of the variable;
+    VV_2_20231107 is of a second orbit, and VV_dB_20231107 in dB.
 
     Raises:
       ValueError: a variable's date is not in the calendar.
@@ -39,12 +42,8 @@ def layer_of(description: str | None) -> Layer | None:
     if variable is None:
         return None
     if found.groupdict().get("period"):
-        return Layer(variable, int(found["period"]), None)
-    try:
-        date = pd.Timestamp(int(found["year"]), int(found["month"]), int(found["day"]))
-    except ValueError as error:
-        raise ValueError(f"band {description}: got no date ({error}), expected one") from error
-    return Layer(variable, None, date.to_datetime64().astype("datetime64[ns]"))
+        return Layer(found["name"], variable, int(found["period"]), None)
+    return Layer(found["name"], variable, None, spelt_out(found, f"band {description}"))
 
 
 def is_stack(head: Header) -> bool:
@@ -58,7 +57,8 @@ def read_stack(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[str]
     A variable that has no band on a date or in a period is NaN there.
 
     Raises:
-      ValueError: unreadable file, both dates and periods, a band twice, or a period under 1.
+      ValueError: unreadable file, both dates and periods, a band twice, a period under 1, or more
+        than half of the periods left out.
     """
     head = read_header(path)
     layers = {band: layer_of(text) for band, text in enumerate(head.descriptions)}
@@ -70,15 +70,18 @@ def read_stack(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[str]
     numbers = [layer.period for layer in layers.values() if layer.period is not None]
     if numbers and min(numbers) < 1:
         raise ValueError(f"{path}: got a band of period {min(numbers)}, expected 1 and up")
-    t = np.arange(1, max(numbers) + 1) if numbers else np.unique([k.date for k in layers.values()])
+    if numbers:
+        t, _ = all_periods(numbers, f"{path}: periods")
+    else:
+        t = np.unique([layer.date for layer in layers.values()])
     at = {key: k for k, key in enumerate(t.tolist() if numbers else t)}
-    found = [name for name in VARIABLES if name in {layer.variable for layer in layers.values()}]
-    planes = {name: [None] * t.size for name in found}
+    found = {layer.variable for layer in layers.values()}
+    planes = {name: [None] * t.size for name in in_order(found)}
     for band, layer in layers.items():
         k = at[layer.period if numbers else layer.date]
         if planes[layer.variable][k] is not None:
             raise ValueError(f"{path}: got {head.descriptions[band]} twice, expected it once")
-        planes[layer.variable][k] = plane_of(path, band, head)
+        planes[layer.variable][k] = plane_of(path, band, head, layer.name)
     ds, said = cube_of(planes, {path: head}, chunks)
     if other:
         said.append(f"{NAMED}{len(other)} other bands of {path.name} are left aside: {other[:6]}")

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from s1jax.cube.facts import declared_fills, without_fills
 from s1jax.cube.names import stored_chunks
-from s1jax.cube.notes import DECLARED
+from s1jax.cube.notes import DECLARED, fill_line
 from s1jax.cube.planes import Chunks
 
 
@@ -42,6 +43,47 @@ def read_dataset(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[st
     return ds, said
 
 
+def decoded(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+    """The Dataset with `scale_factor` and `add_offset` among attributes applied, and what was said.
+
+    As a reader of files does: float32, NaN where a declared fill was stored. Variables without the
+    two, or with 1 and 0, stay as they are.
+
+    Raises:
+      ValueError: either is not one number.
+    """
+    out, said = {}, []
+    for name, variable in ds.data_vars.items():
+        scale, offset = (
+            _number(variable, k, of) for k, of in (("scale_factor", 1), ("add_offset", 0))
+        )
+        if (scale, offset) == (1, 0):
+            continue
+        missing = xr.zeros_like(variable, dtype=bool)
+        for fill in declared_fills(variable):
+            hit = variable == (
+                np.asarray(fill, variable.dtype) if variable.dtype.kind == "f" else fill
+            )
+            if count := int(hit.sum()):
+                said.append(fill_line(str(name), count, fill))
+            missing = missing | hit
+        value = (variable * scale + offset).where(~missing).astype(np.float32)
+        kept = without_fills(variable.attrs)
+        value.attrs = {k: v for k, v in kept.items() if k not in ("scale_factor", "add_offset")}
+        value.encoding = {"dtype": variable.dtype, "scale_factor": scale, "add_offset": offset}
+        out[name] = value
+        said.append(f"{DECLARED}{name}: stored values x {scale:g} + {offset:g}")
+    return ds.assign(out), said
+
+
+def _number(variable, key, default):
+    found = np.ravel(variable.attrs.get(key, default))
+    if found.size != 1 or found.dtype.kind not in "iuf":
+        got = variable.attrs[key]
+        raise ValueError(f"{variable.name}: {key}: got {got!r}, expected one number")
+    return float(found[0])
+
+
 def _opened(path, options, chunks):
     options = {**options, "decode_coords": "all"}
     if chunks is None:
@@ -59,7 +101,7 @@ def _counted(path, options, fills, chunks):
         counts = xr.Dataset({name: (raw[name] == fill).sum() for name, fill in fills.items()})
         counts = {name: int(count) for name, count in counts.compute().items()}
     return [
-        f"{DECLARED}{name}: {counts[name]:,} values of nodata {fill:g} are missing"
+        fill_line(str(name), counts[name], float(fill))
         for name, fill in fills.items()
         if counts[name]
     ]

@@ -102,9 +102,7 @@ def _clamped(value: _Values) -> list[Finding]:
 def polarisations(vv_db: _Values, vh_db: _Values) -> Finding | None:
     """VH above VV on most pixels and days: no natural surface does that; the bands are swapped."""
     both = np.isfinite(vv_db) & np.isfinite(vh_db)
-    if not both.any():
-        return None
-    above = (vh_db[both] > vv_db[both]).mean()
+    above = (vh_db[both] > vv_db[both]).mean() if both.any() else 0.0
     if above <= 0.5:
         return None
     return fault(

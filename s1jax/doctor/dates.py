@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from s1jax.align import is_regular
 from s1jax.cube import from_days, to_days
 from s1jax.cube.dates import periods as cube_periods
 from s1jax.doctor.finding import Finding, dates, fault, note, warning
@@ -13,21 +12,25 @@ _Days = Float[np.ndarray, "time"]
 
 
 def composites(day: _Days, s1: Bool[np.ndarray, "time"], s2: Bool[np.ndarray, "time"]) -> bool:
-    """Whether the dates are periods and not acquisitions: at least 5 days apart on a grid, and most
-    dates with NDVI have radar too.
-
-    Args:
-      day: ascending, each once.
-      s1: dates with radar.
-      s2: dates with NDVI.
+    """Whether the dates are periods and not acquisitions: on a grid (`_steps`) of 5 days or more,
+    of which some may be left out and the last may be short, and most dates with NDVI have radar.
     """
     gap = np.diff(day)
     if gap.size < 2:
         return True
-    on_grid = is_regular(day) or (np.isclose(gap % gap.min(), 0.0).all() and gap.min() > 0)
+    inner = gap[:-1] if gap.size > 2 and gap[-1] < np.median(gap) else gap
+    steps = _steps(inner)
+    on_grid = inner.min() >= 5 and (steps > 0).all() and (steps == 1).mean() >= 0.5
     # where one sensor is nowhere the grid alone tells
     together = not (s1.any() and s2.any()) or (s1 & s2).sum() > 0.5 * s2.sum()
-    return bool(on_grid and gap.min() >= 5 and together)
+    return bool(on_grid and together)
+
+
+def _steps(gap):
+    """How many steps each gap is long, a step being their median, give or take a fifth (months,
+    dekads); 0 where it is no whole number of them."""
+    steps = np.round(gap / np.median(gap))
+    return np.where(np.abs(gap / np.median(gap) - steps) <= 0.2, steps, 0)
 
 
 def axis(day: _Days, track: Int[np.ndarray, "time"] | None, today: float) -> list[Finding]:
@@ -83,11 +86,7 @@ def axis(day: _Days, track: Int[np.ndarray, "time"] | None, today: float) -> lis
 
 
 def periods(day: _Days) -> list[Finding | None]:
-    """Findings about composites' dates: left out, shorter at the end, first days for centres.
-
-    Args:
-      day: ascending, each once.
-    """
+    """Findings about composites' dates: left out, shorter at the end, first days for centres."""
     expected, ends, kind = cube_periods(pd.DatetimeIndex(from_days(day)))
     absent = _absent(day, to_days(expected.to_numpy()))
     if ends is not None:
@@ -96,9 +95,9 @@ def periods(day: _Days) -> list[Finding | None]:
     gap = np.diff(day)
     if kind == "periods" or gap.size < 3:
         return [absent]
-    step = float(np.median(gap))
-    whole = np.isclose(gap % step, 0) | np.isclose(gap % step, step)
-    if whole[:-1].all() and (gap[:-1] == step).mean() >= 0.5 and gap[-1] < step and step >= 5:
+    found, step = None, float(gap[:-1].min())
+    inner = cube_periods(pd.DatetimeIndex(from_days(day[:-1])))[2]
+    if inner == "periods" and gap[-1] < step:
         last = 2 * (float(gap[-1]) - step / 2)
         found = warning(
             "short-last-period",
@@ -108,18 +107,15 @@ def periods(day: _Days) -> list[Finding | None]:
             f"if both are centres it is {last:g} days long",
             "leave it out, or keep its own centre as its date: a composite of fewer scenes",
         )
-        return [found, _absent(day[:-1], np.arange(day[0], day[-2] + step / 2, step))]
-    return []
+        day, gap = day[:-1], gap[:-1]
+    # near a grid (months by their middles), or on one but for the last: open_cube completes neither
+    between = [day[i] + gap[i] * np.arange(1, n) / n for i, n in enumerate(_steps(gap))]
+    absent = _absent(day, np.union1d(day, np.concatenate(between)))
+    return [found, absent and absent._replace(mended=False)]
 
 
 def on_edges(day: _Days, start: float, step: float | int) -> Finding | None:
-    """Dates that are the first days of the periods given by `start` and `step`, not their centres.
-
-    Args:
-      day: of the file, not made of `start` and `step`.
-      start: first day of period 1, days since 1970-01-01.
-      step: length of a period, days.
-    """
+    """Dates of a file that are first days of periods of `step` days from the day `start` on."""
     apart = (day - start) % step
     if day.size < 3 or not np.isclose(np.minimum(apart, step - apart), 0, atol=0.01).all():
         return None
@@ -142,11 +138,12 @@ def lost_days(bounds: Float[np.ndarray, "time 2"]) -> Finding | None:
         return None
     return warning(
         "end-day-lost",
-        "The periods leave days out between them: an end that was excluded.",
+        "The periods may leave days out between them: ends that were excluded.",
         f"after {dates(end[:-1][lost])}",
         f"{lost.sum()} of {hole.size} periods end {np.median(hole[lost]):g} day(s) before the next "
         "begins",
-        "filter from the first day to the first day of the next period (the end is excluded)",
+        "if these ends were given to filterDate: filter to the first day of the next period; if "
+        "they are the last days inside (CF: the next first day), nothing is lost",
     )
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from s1jax.cube.read import Source
+from s1jax.cube.clean import clean
+from s1jax.cube.read import Source, files_of
 from s1jax.doctor import labels, radar, relation
 from s1jax.doctor.expect import ceiling, expected, expected_note
-from s1jax.doctor.facts import Facts, highest, quantiles, seen
-from s1jax.doctor.finding import Finding, fault, worst_first
+from s1jax.doctor.facts import Facts, highest, quantiles
+from s1jax.doctor.finding import Finding, fault, finding, worst_first
 from s1jax.doctor.noise import label_noise
 from s1jax.doctor.sheet import Sheet, sheet, sources_of, wanted
 from s1jax.doctor.split import Part, chosen, leakage, split_finding
@@ -27,7 +28,7 @@ class Examination(NamedTuple):
     name: str
     findings: tuple[Finding, ...]
     facts: Facts | None
-    """None where the cube could not be read, or has no radar or no labels at all."""
+    """None where the cube could not be read, or has no dates, no radar or no labels at all."""
 
 
 def examine(
@@ -50,8 +51,8 @@ def examine(
 
     Args:
       cube: as for `open_cube`: NetCDF, Zarr, GeoTIFFs, CSV, a Dataset, or one for each sensor.
-      start: beginning of period 1, a date; with `step` it dates numbered planes. Without them such
-        planes are examined all the same, and lack a date.
+      start: beginning of period 1, a date; with `step` it dates numbered planes. Without them only
+        the values of such planes are examined.
       step: length of a period, days.
       mask: pixels wanted, as for `open_cube`.
       split: training and test pixels, each True on (y, x), or on (t, y, x) where single dates are
@@ -74,25 +75,28 @@ def examine(
     begin = None if start is None else _date("start", start).to_datetime64().astype("M8[ns]")
     now = pd.Timestamp.now() if today is None else _date("today", today)
     for source in sources_of(cube):
-        if isinstance(source, str | Path) and not _exists(source):
-            raise ValueError(f"{source}: got no such file, expected NetCDF, Zarr, GeoTIFFs or CSVs")
+        if isinstance(source, str | Path):
+            files_of(source)
     try:
         page, ds = sheet(cube, start=begin, step=step)
     except ValueError as error:
         name = Path(cube).stem if isinstance(cube, str | Path) else "cube"
-        return Examination(name, (_unreadable(error),), None)
+        what = "The cube cannot be made sense of; nothing else was looked at."
+        wants = "VV, VH and S2ndvi (or NDVI) on (t, y, x), on one grid"
+        where = "file, variables, dimensions"
+        return Examination(name, (fault("unreadable", what, where, str(error), wants),), None)
     if mask is not None:
         page = page._replace(wanted=wanted(ds, mask))
     seen_from, found = view(page, pixels=pixels)
-    found.append(empty(page))
+    found = _opened(page, ds, [*found, empty(page)])
     found += timeline(page, seen_from, now.timestamp() / 86_400, begin, step)
-    if is_empty(seen_from):
-        there = worst_first(found)
-        return Examination(page.name, worst_first([*there, verdict(there, ())]), None)
-    more, facts = _content(page, seen_from, step, split, rows)
-    there = worst_first([*found, *more])
-    last = verdict(there, facts.conditions)
-    return Examination(page.name, worst_first([*there, last]), facts)
+    facts = None
+    if page.dated and not is_empty(seen_from):
+        more, facts = _content(page, seen_from, step, split, rows)
+        found += more
+    there = worst_first(found)
+    last = verdict(there, () if facts is None else facts.conditions)
+    return Examination(page.name, (*there, last), facts)
 
 
 def _date(name, given):
@@ -102,20 +106,28 @@ def _date(name, given):
         raise ValueError(f"{name}: got {given!r}, expected a date such as 2023-11-01") from error
 
 
-def _exists(path):
-    """Whether there is such a file, folder or glob."""
-    path = Path(path).expanduser()
-    return path.exists() or any(path.parent.glob(path.name))
+def _refused(ds):
+    """What `open_cube` says where it refuses the values; "" where it takes them."""
+    try:
+        clean(ds)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
-def _unreadable(error):
-    return fault(
-        "unreadable",
-        "The cube cannot be made sense of; nothing else was looked at.",
-        "file, variables, dimensions",
-        str(error),
-        "VV, VH and S2ndvi (or NDVI) on (t, y, x), on one grid",
-    )
+def _opened(page, ds, found):
+    """The findings, with what `open_cube` makes of NDVI in whole numbers, and whether it refuses
+    the cube; that alone is a fault where no other says why."""
+    found = [finding for finding in found if finding is not None]
+    if "S2ndvi" in page.whole and not _refused(ds[["S2ndvi"]]):
+        known = {"ndvi-scale", "fill-undeclared"}
+        own = [f.name in known and f.where.startswith("S2ndvi") for f in found]
+        found = [f._replace(mended=f.mended or o) for f, o in zip(found, own, strict=True)]
+    if error := _refused(ds):
+        level = "note" if any(f.level == "fault" and not f.mended for f in found) else "fault"
+        where, what = error.partition(":")[0], "open_cube refuses these values."
+        found.append(finding(level, "refused", what, where, error, "correct what it names"))
+    return found
 
 
 def _content(page: Sheet, made: View, step, split, rows):
@@ -147,7 +159,7 @@ def _content(page: Sheet, made: View, step, split, rows):
         found.append(relation.offset_finding(offset))
     balance = labels.balance(day, ndvi)
     noise = label_noise(day, ndvi)
-    top, _ = ceiling(noise, ndvi)
+    top = ceiling(noise, ndvi)
     place = None if page.place is None else page.place.reshape(-1, 2)[made.flat]
     group = None if page.group is None else page.group.reshape(-1)[made.flat]
     told = expected(
@@ -157,21 +169,25 @@ def _content(page: Sheet, made: View, step, split, rows):
     planes, leak = labels_of(page, made), None
     if split is not None:
         shape = (len(page.day), *page.wanted.shape)
-        parts = (chosen(p, shape, n) for p, n in zip(split, ("training", "test"), strict=True))
-        leak = leakage(planes, page.place, *parts)
+        parts = (
+            chosen(part, shape, name)[made.order]
+            for part, name in zip(split, ("training", "test"), strict=True)
+        )
+        leak = leakage(day, planes, page.place, *parts)
         found.append(split_finding(leak, None if told.window is None else told.window.r2))
     per_year, longest = supply(day, ndvi)
     late = float((offset > 7).mean()) if offset.size else float("nan")
     reasons = conditions(
-        water=radar.water(vv_db, vh_db), per_year=per_year, longest_gap=longest,
-        mosaic=mosaic(planes), late=late, expected=told, top=top,
+        water=radar.water(vv_db, vh_db, ndvi), per_year=per_year, gap=longest,
+        mosaic=mosaic(planes, noise), late=late, expected=told, top=top,
     )  # fmt: skip
     found += [labels.balance_note(balance), relation.correlation_note(correlation)]
     found += expected_note(told, noise, top)
     facts = Facts(
         day, composite, quantiles(ndvi), quantiles(vv_db), quantiles(vh_db),
-        np.stack([seen(there), seen(np.isfinite(ndvi))], axis=1), highest(ndvi), balance,
-        correlation, offset, float("nan") if noise is None else noise, top, told, leak, reasons,
+        np.stack([there.mean(axis=0), np.isfinite(ndvi).mean(axis=0)], axis=1), highest(ndvi),
+        balance, correlation, offset, float("nan") if noise is None else noise, top, told, leak,
+        reasons,
     )  # fmt: skip
     return found, facts
 

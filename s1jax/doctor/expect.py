@@ -31,9 +31,10 @@ class Expected(NamedTuple):
     """What was measured, and on what."""
 
     single: Score | None
-    """Radar of the label's own date alone; None where nothing was learnt."""
+    """Mean radar, of all tracks, of the step about the label alone; None where nothing was
+    learnt."""
     window: Score | None
-    """Radar of a window of dates."""
+    """Radar of a window of steps."""
     labels: int
     groups: int
     grouped_by: str
@@ -41,8 +42,8 @@ class Expected(NamedTuple):
     """Step of the window, days."""
 
 
-def ceiling(noise: float | None, ndvi: _Rows) -> tuple[float, float]:
-    """(1 - noise^2 / var(label), var(label)): R2 against labels that no method can pass.
+def ceiling(noise: float | None, ndvi: _Rows) -> float:
+    """1 - noise^2 / var(label): R2 against labels that no method can pass.
 
     Assumes noise that is independent from date to date and of one size; see `label_noise`. NaN
     where the noise is not known.
@@ -50,8 +51,8 @@ def ceiling(noise: float | None, ndvi: _Rows) -> tuple[float, float]:
     seen = ndvi[np.isfinite(ndvi)].astype(np.float64)
     variance = float(seen.var()) if seen.size else float("nan")
     if noise is None or not variance > 0:
-        return float("nan"), variance
-    return max(1.0 - noise**2 / variance, 0.0), variance
+        return float("nan")
+    return max(1.0 - noise**2 / variance, 0.0)
 
 
 def rows(
@@ -114,22 +115,12 @@ def expected(
     most: int = 8000,
     seed: int = 0,
 ) -> Expected:
-    """R2 of boosted trees on radar of one date and of a window, groups left out in 4 folds.
+    """R2 of boosted trees on radar of one step and of a window, groups left out in 4 folds.
 
     Where pixels have a place, training pixels within an eighth of a block of a tested one are left
     out too. No NDVI, no day of the year and no place is an input, so nothing but radar tells.
-    Not tuned and with few labels: never a promise.
-
-    Args:
-      day: ascending.
-      radar_db: VV, VH of each orbit.
-      ndvi: labels.
-      place: metres east and north, if known.
-      given: groups of the cube, if it has some.
-      grouped_by: "district" or "block".
-      step: of the window, days.
-      most: labels used, at most.
-      seed: of the draw.
+    Not tuned and with few labels: never a promise. Of `place`, `given` and `grouped_by` the groups
+    are made (`groups`); `step`, days, is that of the window, and at most `most` labels are used.
     """
     labels = sample(ndvi, most, seed)
     group, words = groups(place, given, grouped_by, len(ndvi))
@@ -197,8 +188,8 @@ def expected_note(found: Expected, noise: float | None, top: float) -> list[Find
             f"{s.r2:.2f} [{s.low:.2f}, {s.high:.2f}]" for s in (found.single, found.window)
         )
         measured = (
-            f"radar of one date {one}, of a window of {2 * WINDOW + 1} steps of "
-            f"{found.step:g} days {wide}; {found.labels:,} labels, {found.groups} "
+            f"mean radar of the {found.step:g} days about a label {one}, of a window of "
+            f"{2 * WINDOW + 1} such steps {wide}; {found.labels:,} labels, {found.groups} "
             f"{found.grouped_by}, 95 % interval"
         )
     second = note(
@@ -218,9 +209,7 @@ def _cells(place, size):
 
 def _clear(place, fold, k, buffer):
     """Pixels that are farther than `buffer` from every pixel of the fold."""
-    if place is None or buffer <= 0:
-        return np.ones(fold.size, bool)
     tested = fold == k
-    if not tested.any():
+    if place is None or buffer <= 0 or not tested.any():
         return np.ones(fold.size, bool)
     return cKDTree(place[tested]).query(place)[0] > buffer

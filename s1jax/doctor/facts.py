@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from s1jax.doctor.expect import Expected
 from s1jax.doctor.labels import Balance
@@ -57,8 +57,3 @@ def highest(ndvi: Float[np.ndarray, "pixel time"]) -> Float[np.ndarray, "known"]
     """Highest label of each pixel with 5 or more."""
     known = np.isfinite(ndvi).sum(axis=1) >= 5
     return np.nanmax(ndvi[known], axis=1) if known.any() else np.zeros(0)
-
-
-def seen(there: Bool[np.ndarray, "pixel time"]) -> Float[np.ndarray, "time"]:
-    """Share of the pixels that are seen on each date."""
-    return there.mean(axis=0) if len(there) else np.zeros(there.shape[1])

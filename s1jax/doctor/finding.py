@@ -1,6 +1,7 @@
 """What a finding is, how bad it may be, and which ones `open_cube` mends."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,21 +13,23 @@ Level = Literal["fault", "warning", "note"]
 LEVELS = ("fault", "warning", "note")
 """Worst first: makes results wrong; may do so, or costs accuracy; good to know."""
 
-MENDED = frozenset(
-    {
-        "infinite",
-        "fill-declared",
-        "dead-period",
-        "constant-plane",
-        "zero-pixels",
-        "units-undeclared",
-        "unsorted-dates",
-        "duplicate-dates",
-        "missing-periods",
-        "period-starts",
-    }
+MENDED = (
+    *("infinite", "fill-declared", "dead-period", "constant-plane", "zero-pixels"),
+    *("units-undeclared", "unsorted-dates", "duplicate-dates", "missing-periods", "period-starts"),
 )
 """Findings that are gone from a cube which `open_cube(repair=True)` returned."""
+
+_COSTLIEST = (
+    *("no-labels", "cloud-unmasked", "offset-kept", "toa-labels", "ndvi-scale", "ndvi-range"),
+    *("ndvi-clamped", "fill-undeclared", "zero-pixels", "zeros"),
+    *("undated", "dates-missing", "future-dates", "year-off", "missing-periods", "period-starts"),
+    *("end-day-lost", "short-last-period"),
+    *("no-radar", "units-unknown", "units-mixed", "units-contradict", "polarisations-swapped"),
+    *("refused", "radar-outliers", "s1-s2-offset", "orbits-mixed", "track-words"),
+    *("split-leaks", "split-near"),
+)
+UNDATED = -1e6
+"""Stands for plane 0 where no date is known: plane p is day UNDATED + p, and `dates` says so."""
 
 
 class Finding(NamedTuple):
@@ -45,31 +48,39 @@ class Finding(NamedTuple):
     """Whether `open_cube(repair=True)` mends it."""
 
 
-def fault(name: str, what: str, where: str, evidence: str, remedy: str) -> Finding:
-    """Finding of something that makes results wrong."""
-    return Finding(name, "fault", what, where, evidence, remedy, name in MENDED)
+def finding(
+    level: Level, name: str, what: str, where: str, evidence: str, remedy: str = "none needed"
+) -> Finding:
+    """A finding; whether `open_cube` mends it goes by its name."""
+    return Finding(name, level, what, where, evidence, remedy, name in MENDED)
 
 
-def warning(name: str, what: str, where: str, evidence: str, remedy: str) -> Finding:
-    """Finding of something that may make results wrong, or costs accuracy."""
-    return Finding(name, "warning", what, where, evidence, remedy, name in MENDED)
+fault, warning, note = (partial(finding, level) for level in LEVELS)
+"""`finding` of that level."""
 
 
-def note(name: str, what: str, where: str, evidence: str, remedy: str = "none needed") -> Finding:
-    """Finding of something good to know."""
-    return Finding(name, "note", what, where, evidence, remedy, name in MENDED)
+def costliest(findings: Iterable[Finding]) -> list[Finding]:
+    """What is wrong by what it costs (docs/why.md): labels, dates, radar, alignment, the split."""
+    place = {name: number for number, name in enumerate(_COSTLIEST)}
+    return sorted(findings, key=lambda found: place.get(found.name, len(place)))
 
 
 def worst_first(findings: Iterable[Finding | None]) -> tuple[Finding, ...]:
-    """What there is of `findings`, by level; inside a level in the order given: what to mend first
-    stands first, since later findings rest on what earlier ones say."""
-    there = [finding for finding in findings if finding is not None]
-    return tuple(sorted(there, key=lambda finding: LEVELS.index(finding.level)))
+    """What there is of `findings`, by level; inside a level what `open_cube` does not mend first,
+    by what it costs. Notes keep their order."""
+    there = [found for found in findings if found is not None]
+    wrong = costliest(found for found in there if found.level != "note")
+    wrong.sort(key=lambda found: (LEVELS.index(found.level), found.mended))
+    return (*wrong, *(found for found in there if found.level == "note"))
 
 
 def dates(day: Float[np.ndarray, "some"], *, most: int = 6) -> str:
     """Days since 1970-01-01 as dates, of many the first few and how many more."""
-    shown = ", ".join(np.datetime_as_string(from_days(day[:most]), unit="D"))
+    first = day[:most]
+    if first.size and first[0] < UNDATED / 2:
+        shown = "planes " + ", ".join(f"{plane:.0f}" for plane in first - UNDATED)
+    else:
+        shown = ", ".join(np.datetime_as_string(from_days(first), unit="D"))
     return f"{shown} and {day.size - most} more" if day.size > most else shown
 
 

@@ -7,7 +7,7 @@ import calendar
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from s1jax.doctor.finding import Finding, dates, fault, note, share, warning
 from s1jax.doctor.noise import departures
@@ -62,16 +62,20 @@ def ceiling(day: _Days, ndvi: _Rows) -> Finding | None:
     """Labels that never get as high as dense vegetation: an offset left in, or no correction.
 
     The ceiling is taken over all dates, and, where a year lies on either side of 2022-01-25, after
-    and before it, since only products made from then on carry the offset. A scene on which nothing
-    rises by 0.25 in a season has no dense vegetation to measure by: a note.
+    and before it, since only products made from then on carry the offset: without 150 days of them
+    it is not called that. A scene on which nothing rises by 0.25 in a season has no dense
+    vegetation to measure by: a note.
     """
     found = level(day, ndvi)
     if found is None or np.ptp(day) < 150:
         return None
-    where = "S2ndvi, all dates"
+    where, offset = "S2ndvi, all dates", day[-1] >= max(_CHANGE, day[0]) + 150
     if day[0] < _CHANGE - 330 and day[-1] > _CHANGE + 330:
         before, after = (level(day[s], ndvi[:, s]) for s in (day < _CHANGE, day >= _CHANGE))
-        if before and after and after.ceiling < OFFSET_CEILING <= TOA_CEILING < before.ceiling:
+        if before and after:
+            # as low before as after is not this offset
+            offset = after.ceiling < OFFSET_CEILING <= TOA_CEILING < before.ceiling
+        if offset and after:
             found, where = after, "S2ndvi from 2022-01-25 on"
     numbers = (
         f"90 % of pixels never pass {found.ceiling:.2f}, mean over vegetated pixels "
@@ -86,10 +90,11 @@ def ceiling(day: _Days, ndvi: _Rows) -> Finding | None:
             where,
             f"{numbers}; no pixel rises by more than {found.rise:.2f}",
         )
-    if found.ceiling < OFFSET_CEILING:
+    if offset and found.ceiling < OFFSET_CEILING:
         return fault(
             "offset-kept",
-            "NDVI has a ceiling: +1000 DN was left in the reflectances (baseline 04.00).",
+            "NDVI has a ceiling: +1000 DN was left in the reflectances (baseline 04.00). It may be "
+            "true of sparse crops.",
             where,
             f"{numbers}; with the offset .9 becomes .64",
             "use the harmonised collection (COPERNICUS/S2_SR_HARMONIZED), or subtract 1000 from "
@@ -100,7 +105,8 @@ def ceiling(day: _Days, ndvi: _Rows) -> Finding | None:
         "NDVI stays low over the densest crops: L1C (no atmospheric correction) or haze left in.",
         where,
         numbers,
-        "use L2A surface reflectance; where nothing closes its canopy this may be true",
+        "use L2A surface reflectance (Collection 1, reprocessed, carries +1000 DN in all years); "
+        "where nothing closes its canopy this may be true",
     )
 
 
@@ -155,6 +161,8 @@ class Balance(NamedTuple):
     count: Int[np.ndarray, "month level"]
     edge: Float[np.ndarray, "edge"]
     """Edges of the levels, NDVI."""
+    dated: Bool[np.ndarray, "month"]
+    """Months with a date of the series."""
 
 
 def balance(day: _Days, ndvi: _Rows) -> Balance:
@@ -165,7 +173,7 @@ def balance(day: _Days, ndvi: _Rows) -> Balance:
     bin_of = np.clip(np.searchsorted(edge, ndvi[pixel, time], side="right") - 1, 0, edge.size - 2)
     count = np.zeros((12, edge.size - 1), int)
     np.add.at(count, (month[time], bin_of), 1)
-    return Balance(count, edge)
+    return Balance(count, edge, np.isin(np.arange(12), month))
 
 
 def balance_note(found: Balance) -> Finding:
@@ -173,7 +181,7 @@ def balance_note(found: Balance) -> Finding:
     total = max(found.count.sum(), 1)
     months = found.count.sum(axis=1) / total
     names = np.array(list(calendar.month_abbr[1:]))
-    thin = names[months < 0.02]
+    thin = names[found.dated & (months < 0.02)]
     low, high = (found.count[:, s].sum() / total for s in (slice(0, 4), slice(8, None)))
     return note(
         "label-balance",

@@ -15,12 +15,14 @@ def label_noise(day: _Days, ndvi: _Rows) -> float | None:
     Of each label with neighbours in time d1 days before and d2 after: its departure from the line
     through them, divided by sqrt(1 + w1^2 + w2^2), w1 = d2 / (d1 + d2), w2 = 1 - w1: independent
     noise of one std in all three leaves just that. This is 1.4826 times the median absolute
-    departure of the near ones.
-    Curvature counts as noise, so it is high for wide gaps; errors that last (haze of a season, a
-    wrong calendar) do not show, and rare large ones (missed cloud) do not move a median.
+    departure of the near ones. Curvature counts as noise, so neighbours over 30 days apart tell
+    nothing; errors that last (haze of a season, a wrong calendar) do not show, and rare large ones
+    (missed cloud) do not move a median.
     """
-    departure, _ = departures(day, ndvi)
-    return float(1.4826 * np.median(np.abs(departure))) if departure.size >= 30 else None
+    departure, width = departures(day, ndvi)
+    if departure.size < 30 or np.median(width) > _NEAR:
+        return None
+    return float(1.4826 * np.median(np.abs(departure)))
 
 
 def departures(

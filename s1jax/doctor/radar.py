@@ -29,15 +29,19 @@ def tracks_by_day(
 
 
 def orbits_of_acquisitions(day: Float[np.ndarray, "time"], vv_db: _Radar) -> Finding | None:
-    """Acquisitions of two tracks or more that nothing tells apart."""
+    """Acquisitions of two tracks or more that see the same pixels and that nothing tells apart."""
     seen = np.isfinite(vv_db).any(axis=0)
     track = tracks_by_day(day, seen)
     names = np.unique(track[seen])
     if names.size < 2:
         return None
-    level = np.stack([_mean(vv_db[:, track == name], axis=1) for name in names])
-    known = np.isfinite(level).all(axis=0)
-    between = float(level[:, known].std(axis=0).mean()) if known.any() else float("nan")
+    there = np.isfinite(vv_db)[:, None] & (track == names[:, None])
+    count = there.sum(axis=-1)
+    known = (count > 0).all(axis=1)
+    if not known.any():
+        return None
+    total = np.where(there, vv_db[:, None], 0.0).sum(axis=-1)
+    between = float((total[known] / count[known]).std(axis=1).mean())
     counts = ", ".join(str(int((track == name).sum())) for name in names)
     return warning(
         "orbits-mixed",
@@ -53,8 +57,8 @@ def orbits_of_composites(vv_db: _Radar, vh_db: _Radar, step: float) -> Finding |
 
     The power of the mean level at a period of two dates, over its mean between two and three: 1 by
     chance, and of white noise above 8 with probability .005 (chi-squared of one degree of freedom);
-    here VV and VH both are. With steps of more than 16
-    days two dates are near a season of rice, and nothing is told.
+    here VV and VH both are. With steps of more than 16 days two dates are near a season of rice,
+    and nothing is told.
     """
     if step > 16:
         return None
@@ -100,18 +104,21 @@ def orbit_unknown() -> Finding:
     )
 
 
-def water(vv_db: _Radar, vh_db: _Radar) -> float:
-    """Share of the pixels that look like open water: median VV below -11 and VH below -20.5 dB.
+def water(vv_db: _Radar, vh_db: _Radar, ndvi: _Radar) -> float:
+    """Share of the pixels that look like open water: medians of VV below -11 dB, of VH below -20.5
+    dB and of NDVI, where there is any, below 0.3; dry sand is as dark, and is counted too.
 
-    So look 70 % of the simulator's ponds, which wind roughens, and 1 % of its other pixels.
+    To radar so look 70 % of the simulator's ponds (wind roughens them), 1 % of its other pixels.
     """
     known = np.isfinite(vv_db) & np.isfinite(vh_db)
     seen = known.any(axis=1)
     if not seen.any():
         return 0.0
     vv, vh = (np.where(known, db, np.nan)[seen] for db in (vv_db, vh_db))
+    # a pixel without labels is judged by its radar
+    green = np.where(np.isfinite(ndvi).any(axis=1, keepdims=True), ndvi, 0.0)[seen]
     wet = (np.nanmedian(vv, axis=1) < -11.0) & (np.nanmedian(vh, axis=1) < -20.5)
-    return float(wet.mean())
+    return float((wet & (np.nanmedian(green, axis=1) < 0.3)).mean())
 
 
 def outliers(name: str, db: _Radar) -> Finding | None:
@@ -127,11 +134,3 @@ def outliers(name: str, db: _Radar) -> Finding | None:
         f"{share(part, digits=2)} of the values are beyond [-50, 30] dB",
         "mask the border of the scenes (GRD border noise) and powers near 0",
     )
-
-
-def _mean(values, axis):
-    """Mean of what is there; NaN where nothing is."""
-    there = np.isfinite(values)
-    total = np.where(there, values, 0.0).sum(axis=axis)
-    count = there.sum(axis=axis)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from s1jax.baselines.days import last_valid, next_valid
 from s1jax.doctor.finding import Finding, note, share, warning
 
 STAGES = ("flooded", "bare", "growing", "full", "ripening")
@@ -44,18 +45,10 @@ def sample(ndvi: _Rows, most: int, seed: int = 0) -> Labels:
 
 
 def nearest(day: _Days, seen: np.ndarray, labels: Labels) -> Int[np.ndarray, "label"]:
-    """Index of the date nearest to each label on which its pixel has radar; -1 where it has none.
-
-    Args:
-      day: ascending.
-      seen: (pixel, time), True where VV and VH are there.
-      labels: whose dates.
-    """
+    """Index of the date nearest to each label on which its pixel is `seen` (pixel, time); -1 where
+    it never is. Days ascend."""
     dates = day.size
-    place = np.where(seen, np.arange(dates), -1)
-    before = np.maximum.accumulate(place, axis=1)[labels.pixel, labels.time]
-    place = np.where(seen, np.arange(dates), dates)
-    after = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1][labels.pixel, labels.time]
+    before, after = last_valid(seen)[labels], next_valid(seen)[labels]
     at = day[labels.time]
     back = np.where(before >= 0, at - day[before], np.inf)
     ahead = np.where(after < dates, day[np.minimum(after, dates - 1)] - at, np.inf)
@@ -64,11 +57,8 @@ def nearest(day: _Days, seen: np.ndarray, labels: Labels) -> Int[np.ndarray, "la
 
 
 def offset_finding(offset: Float[np.ndarray, "label"]) -> Finding:
-    """Days between each label and the nearest radar, in words; a warning from half over 7 days on.
-
-    Args:
-      offset: days, >= 0; inf where a pixel has no radar.
-    """
+    """Days between each label and the nearest radar (infinite where there is none), in words; a
+    warning from half over 7 days on."""
     far, week = (float((offset > limit).mean()) for limit in (3, 7))
     known = offset[np.isfinite(offset)]
     median = float(np.median(known)) if known.size else np.inf
@@ -113,14 +103,11 @@ def stages(
 
 def _slope(day, ndvi, labels):
     """NDVI per day from the label before to the one after; NaN where 60 days apart or alone."""
-    there = np.isfinite(ndvi)
+    # a date without labels at either end: what lies before the first and after the last
+    there = np.pad(np.isfinite(ndvi), ((0, 0), (1, 1)))
     dates = day.size
-    index = np.arange(dates)
-    alone = np.full((len(ndvi), 1), -1)
-    back = np.maximum.accumulate(np.where(there, index, -1), axis=1)
-    back = np.concatenate([alone, back[:, :-1]], axis=1)[labels]
-    ahead = np.minimum.accumulate(np.where(there, index, dates)[:, ::-1], axis=1)[:, ::-1]
-    ahead = np.concatenate([ahead[:, 1:], np.full_like(alone, dates)], axis=1)[labels]
+    back = last_valid(there)[labels.pixel, labels.time] - 1
+    ahead = next_valid(there)[labels.pixel, labels.time + 2] - 1
     there = (back >= 0) & (ahead < dates)
     before, after = np.where(there, back, 0), np.where(there, ahead, 0)
     days = day[after] - day[before]

@@ -10,16 +10,16 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from s1jax.cube import place, to_days
-from s1jax.cube.clean import declared_fills
 from s1jax.cube.crs import with_grid_mapping
-from s1jax.cube.facts import undeclared_integer
+from s1jax.cube.facts import declared_fills, undeclared_integer
 from s1jax.cube.join import joined
 from s1jax.cube.mask import with_mask
 from s1jax.cube.names import channels
 from s1jax.cube.read import Source, files_of, parts
+from s1jax.doctor.finding import UNDATED
 
-PLACEHOLDER = np.datetime64("2000-01-01", "ns")
-"""Start given to planes without dates, so that all else can be examined."""
+_NUMBERED = (np.datetime64("2000-01-01", "ns"), 12.0)
+"""Start and step by which planes without dates are read, so that their values can be examined."""
 _BOUNDS = ("t_bnds", "t_bounds", "time_bnds", "time_bounds")
 
 
@@ -36,7 +36,7 @@ class Sheet(NamedTuple):
     whole: frozenset[str]
     """Variables stored in whole numbers without a scale."""
     day: Float[np.ndarray, "time"]
-    """Days since 1970-01-01; NaN where missing; placeholders where not `dated`."""
+    """Days since 1970-01-01; NaN where missing; numbers from UNDATED on where not `dated`."""
     dated: bool
     """False where neither the files nor `start` and `step` tell the dates."""
     numbered: bool
@@ -51,6 +51,8 @@ class Sheet(NamedTuple):
     """"district", "block" or ""."""
     track: Int[np.ndarray, "time"] | None
     """Sentinel-1 track of each date, 0 without Sentinel-1."""
+    worded: bool
+    """Tracks are words, which were numbered."""
     s1_day: Float[np.ndarray, "time"] | None
     """True mean day of a composite's radar ..."""
     s2_day: Float[np.ndarray, "time"] | None
@@ -80,13 +82,17 @@ def sheet(
     grouped_by, group = _group(ds)
     texts = {f"file {file}": file for file in files}
     texts |= {f"attribute {k}": str(v) for k, v in ds.attrs.items() if not k.startswith("s1jax_")}
+    day = _days(ds["t"].values)
+    if not dated:
+        first, step = _NUMBERED
+        day = UNDATED + np.round((day - _days(first)) / step + 0.5)
     made = Sheet(
         name=name,
         values={n: ds[n].transpose("t", "y", "x").values.astype(np.float32) for n in names},
         units={n: str(ds[n].attrs.get("units") or "").strip() for n in names},
         nodata={n: declared_fills(ds[n]) for n in names},
         whole=frozenset(n for n in names if undeclared_integer(ds[n])),
-        day=_days(ds["t"].values),
+        day=day,
         dated=dated,
         numbered=numbered,
         wanted=wanted(ds, None),
@@ -94,6 +100,7 @@ def sheet(
         group=group,
         grouped_by=grouped_by,
         track=_track(ds),
+        worded="s1_track" in ds.variables and ds["s1_track"].dtype.kind not in "iuf",
         **{n: _days(ds[n].values) if n in ds.coords else None for n in ("s1_day", "s2_day")},
         bounds=_bounds(ds),
         texts=texts,
@@ -120,8 +127,7 @@ def _read(cube, start, step):
     stored = [s.encoding.get("source", "") for s in sources if not isinstance(s, str | Path)]
     files = [Path(source).name for source in filter(None, stored)]
     files += [path.name for s in sources if isinstance(s, str | Path) for path in files_of(s)]
-    # what the files do not date is numbered; without start and step it gets a placeholder
-    begin, length = (start, step) if known else (PLACEHOLDER, 12.0)
+    begin, length = (start, step) if known else _NUMBERED
     found = parts(sources, start=begin, step=length)
     ds, _ = joined([part.ds for part in found])
     numbered = any(part.numbered for part in found)
@@ -157,9 +163,13 @@ def _group(ds):
 
 
 def _track(ds):
-    if "s1_track" not in ds.variables or ds["s1_track"].dtype.kind not in "iuf":
+    if "s1_track" not in ds.variables:
         return None
-    return np.nan_to_num(ds["s1_track"].values.astype(float)).astype(int)
+    track = ds["s1_track"].values
+    if track.dtype.kind in "iuf":
+        return np.nan_to_num(track.astype(float)).astype(int)
+    # words are numbered, the empty one 0
+    return np.unique(np.append(track.astype(str), ""), return_inverse=True)[1][:-1]
 
 
 def _bounds(ds):

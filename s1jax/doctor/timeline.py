@@ -3,7 +3,7 @@
 import numpy as np
 
 from s1jax.doctor import dates
-from s1jax.doctor.finding import Finding, fault
+from s1jax.doctor.finding import Finding, fault, warning
 from s1jax.doctor.sheet import Sheet
 from s1jax.doctor.view import View
 from s1jax.doctor.years import stated_spans, stated_starts, year_off
@@ -23,30 +23,22 @@ def timeline(
     begin: np.datetime64 | None,
     step: float | int | None,
 ) -> list[Finding | None]:
-    """Findings about the time axis.
-
-    Args:
-      page: the cube as it came.
-      made: of `view`.
-      today: dates after it are in the future, days since 1970-01-01.
-      begin: beginning of period 1, if told.
-      step: length of a period, days, if told.
-    """
+    """Findings about the time axis; days after `today` (since 1970-01-01) are in the future, and
+    `begin` and `step` are start and length in days of the periods, if told."""
     if not page.dated:
-        return [
-            fault(
-                "undated",
-                "The files hold no dates.",
-                "t",
-                f"{page.day.size} numbered planes",
-                "tell them: start (first day of period 1) and step (days)",
-            )
-        ]
+        told = "tell start (first day of period 1) and step (days): the rest is examined then"
+        planes = f"{page.day.size} numbered planes"
+        return [fault("undated", "The files hold no dates.", "t", planes, told)]
     found = dates.axis(page.day, page.track, today)
     day = np.unique(made.day)
     if day.size == 0:
         return found
     found.append(year_off(day, page.texts))
+    if page.worded:
+        words = "Tracks are named by words, which only this examination reads."
+        told = "number them, 0 where there is no Sentinel-1"
+        names = f"{np.unique(page.track).size} names"
+        found.append(warning("track-words", words, "s1_track", names, told))
     if page.bounds is not None and np.isfinite(page.bounds).all():
         found.append(dates.lost_days(page.bounds))
     if not is_composite(made):

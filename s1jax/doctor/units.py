@@ -22,29 +22,27 @@ def kinds(value: _Cube, missing: _Gone) -> Int[np.ndarray, "time"]:
     """What each plane looks like, by the signs and sizes of its values.
 
     dB is negative but over cities and ships, power never is and lies below 1 but there. Both: at
-    least 5 % of the values are negative, and 5 % lie in [0, 1), where dB of VH never and of VV
-    hardly ever is. Neither: not negative, median from 10 up (digital numbers).
+    least 5 % of the values are negative, and 5 % (and 5 values) lie in [0, 1) with a gap below:
+    four times as many as in [-1, 0), where a city in dB has as many. Neither: not negative, median
+    from 10 up (digital numbers).
     """
     found = np.full(len(value), NONE)
     for t, (plane, gone) in enumerate(zip(value, missing, strict=True)):
         seen = plane[~gone]
         if seen.size < _LEAST:
             continue
-        negative, small = (seen < 0).mean(), ((seen >= 0) & (seen < 1)).mean()
+        negative, small = (seen < 0).mean(), ((seen >= 0) & (seen < 1)).sum()
         if negative >= 0.05:
-            found[t] = BOTH if small >= 0.05 else DB
+            below = ((seen >= -1) & (seen < 0)).sum()
+            both = small >= max(5, 0.05 * seen.size) and small > 4 * below
+            found[t] = BOTH if both else DB
         else:
             found[t] = POWER if np.median(seen) < 10 else OTHER
     return found
 
 
 def in_db(value: np.ndarray, kind: Int[np.ndarray, "time"]) -> np.ndarray:
-    """Backscatter in dB, by what each plane looks like; NaN where that cannot be told.
-
-    Args:
-      value: (time, ...), as stored, NaN where missing.
-      kind: of `kinds`.
-    """
+    """Backscatter, (time, ...), in dB, by what each plane looks like; NaN where not told."""
     wide = kind.reshape(-1, *([1] * (value.ndim - 1)))
     power = (wide == POWER) | ((wide == BOTH) & (value >= 0) & (value < 1))
     positive = power & (value > 0)
@@ -59,15 +57,11 @@ def units(
     declared: Mapping[str, str],
     day: Float[np.ndarray, "time"],
 ) -> list[Finding]:
-    """Findings about the units of all radar variables.
-
-    Args:
-      kind: of `kinds`, by variable.
-      declared: the attribute `units` of each, "" where there is none.
-      day: days since 1970-01-01.
-    """
+    """Findings about the units of all radar variables: `kinds` of each, and its attribute `units`,
+    "" where there is none."""
     usual = {name: _usual(k) for name, k in kind.items()}
-    found = [_mixed(kind, usual, day)]
+    agree = all(declared[n].lower() in _DECLARED.get(u, ()) for n, u in usual.items())
+    found = [_mixed(kind, usual, day, agree)]
     for name, k in kind.items():
         if usual[name] == OTHER:
             found.append(
@@ -104,7 +98,7 @@ def _usual(kind):
     return int(count.argmax()) if count.any() else NONE
 
 
-def _mixed(kind, usual, day):
+def _mixed(kind, usual, day, agree):
     """dB and power in one cube: inside planes, between dates, or between variables."""
     where, evidence = [], []
     for name, k in kind.items():
@@ -129,7 +123,7 @@ def _mixed(kind, usual, day):
         "; ".join(where),
         "; ".join(evidence),
         "convert each source once, before they are put together: 10 log10(power)",
-    )
+    )._replace(mended=agree and where == ["between variables"])
 
 
 def _contradiction(name, usual, declared, kind):

@@ -11,18 +11,7 @@ from jaxtyping import Bool, Float
 from s1jax.cube import facts
 from s1jax.doctor.finding import Finding, dates, fault, share, warning
 
-FILLS = (
-    -9999.0,
-    -32768.0,
-    32767.0,
-    65535.0,
-    -999.0,
-    9999.0,
-    -99.0,
-    1e20,
-    9.96921e36,
-    -3.4028235e38,
-)
+FILLS = (-9999, -32768, 32767, 65535, -999, 9999, -99, 1e20, 9.96921e36, -3.4028235e38)
 """Numbers that stand for "nothing" in common exports and formats."""
 _Cube = Float[np.ndarray, "time y x"]
 
@@ -34,21 +23,29 @@ def fills(
 ) -> tuple[list[Finding], dict[str, Bool[np.ndarray, "time y x"]]]:
     """Findings of all fills, and what is missing of each variable once they are taken out."""
     missing = {name: ~np.isfinite(value) for name, value in values.items()}
-    found = []
+    found, constant, only = [], {}, {}
     for name, value in values.items():
         found.append(infinite(name, value, day))
         found.append(_filled(name, value, nodata[name], missing[name], declared=True))
         strange = undeclared(value, missing[name])
         found.append(_filled(name, value, strange, missing[name], declared=False))
-    constant = {name: constant_planes(v, missing[name]) for name, v in values.items()}
-    zero = {name: constant[name] & (_first(v, missing[name]) == 0) for name, v in values.items()}
-    empty = {name: there.all(axis=(1, 2)) for name, there in missing.items()}
-    dead = np.logical_and.reduce([zero[name] | empty[name] for name in values])
-    dead &= np.logical_or.reduce([*zero.values()])
-    found.append(_dead(dead, day))
+        constant[name], only[name] = constant_planes(value, missing[name])
+    zero = [constant[name] & (only[name] == 0) for name in values]
+    empty = [missing[name].all(axis=(1, 2)) for name in values]
+    dead = np.logical_and.reduce([z | e for z, e in zip(zero, empty, strict=True)])
+    dead &= np.logical_or.reduce(zero)
+    if dead.any():
+        found.append(
+            fault(
+                "dead-period",
+                "A whole period is exactly 0 in every band: nothing was seen, and nothing says so.",
+                dates(day[dead]),
+                f"{dead.sum()} of {dead.size} dates; an image masked everywhere is exported as 0",
+                "take the planes as missing",
+            )
+        )
     for name in values:
-        alone = constant[name] & ~dead
-        found.append(_constant(name, values[name], missing[name], alone, day))
+        found.append(_constant(name, only[name], constant[name] & ~dead, day))
         missing[name][constant[name]] = True
     found += zeros(values, missing)
     return [finding for finding in found if finding is not None], missing
@@ -90,14 +87,16 @@ def undeclared(value: _Cube, missing: Bool[np.ndarray, "time y x"]) -> tuple[flo
     return tuple(fill for fill in candidates if not low - wide < fill < high + wide)
 
 
-def constant_planes(value: _Cube, missing: Bool[np.ndarray, "time y x"]) -> Bool[np.ndarray, "t"]:
-    """Dates that `cube.facts.constant_planes` calls so."""
+def constant_planes(
+    value: _Cube, missing: Bool[np.ndarray, "time y x"]
+) -> tuple[Bool[np.ndarray, "time"], Float[np.ndarray, "time"]]:
+    """Dates that `cube.facts.constant_planes` calls so, and the least value of each date."""
+    low = np.where(missing, np.inf, value).min(axis=(1, 2))
+    high = np.where(missing, -np.inf, value).max(axis=(1, 2))
+    there = ~missing
     return facts.constant_planes(
-        count=(~missing).sum(axis=(1, 2)),
-        low=np.where(missing, np.inf, value).min(axis=(1, 2), initial=np.inf),
-        high=np.where(missing, -np.inf, value).max(axis=(1, 2), initial=-np.inf),
-        seen=int((~missing).any(axis=0).sum()),
-    )
+        count=there.sum(axis=(1, 2)), low=low, high=high, seen=int(there.any(axis=0).sum())
+    ), low
 
 
 def zeros(
@@ -114,14 +113,17 @@ def zeros(
     both = np.logical_and.reduce([zero[name] | missing[name] for name in values])
     both &= np.add.reduce([zero[name].astype(int) for name in values]) >= 2
     if both.any():
+        # open_cube asks for a zero in every band
+        partly = int((both & np.logical_or.reduce([*missing.values()])).sum())
         found.append(
             fault(
                 "zero-pixels",
                 "Zeros in all bands at once stand for missing values.",
                 f"{both.any(axis=(1, 2)).sum()} dates, {both.any(axis=0).sum():,} pixels",
-                f"{both.sum():,} pixels x dates are exactly 0 in every band",
+                f"{both.sum():,} pixels x dates are exactly 0 in every band that is there; "
+                f"{partly:,} lack a band",
                 "take them as missing: 0 dB would be a city, NDVI 0 water",
-            )
+            )._replace(mended=not partly)
         )
     for name in values:
         missing[name] |= both
@@ -160,30 +162,10 @@ def _filled(name, value, numbers, missing, *, declared):
     )
 
 
-def _first(value, missing):
-    """First value of each plane that is there; NaN where none is."""
-    flat, gone = value.reshape(len(value), -1), missing.reshape(len(value), -1)
-    place = gone.argmin(axis=1)
-    first = np.take_along_axis(flat, place[:, None], axis=1)[:, 0]
-    return np.where(gone.all(axis=1), np.nan, first)
-
-
-def _dead(dead, day):
-    if not dead.any():
-        return None
-    return fault(
-        "dead-period",
-        "A whole period is exactly 0 in every band: nothing was seen, and nothing says so.",
-        dates(day[dead]),
-        f"{dead.sum()} of {dead.size} dates; an image that is masked everywhere is exported as 0",
-        "take the planes as missing",
-    )
-
-
-def _constant(name, value, missing, planes, day):
+def _constant(name, only, planes, day):
     if not planes.any():
         return None
-    numbers = ", ".join(f"{v:g}" for v in np.unique(_first(value, missing)[planes])[:4])
+    numbers = ", ".join(f"{v:g}" for v in np.unique(only[planes])[:4])
     return fault(
         "constant-plane",
         f"{name} is one constant over the whole map on some dates.",

@@ -7,14 +7,14 @@ import numpy as np
 from jaxtyping import Float
 
 from s1jax.doctor.expect import Expected
-from s1jax.doctor.finding import Finding, note
+from s1jax.doctor.finding import Finding, costliest, note
 
-INSTEAD = (
-    "take the seasons from radar itself (s1jax.phenology on the curve of VH or of an index); "
-    "smooth the few clear NDVI by Whittaker (baselines.whittaker); or map a radar index of "
-    "vegetation (indices.rvi, indices.dprvi) in place of NDVI"
-)
-"""What is left where fusion does not work."""
+_SEASONS = "take the seasons from radar itself: s1jax.phenology on the curve of VH or of an index"
+_SMOOTH = "smooth the pixel's own clear NDVI: baselines.whittaker"
+_INDEX = "map a radar index of vegetation in place of NDVI: indices.rvi, indices.dprvi"
+_ELSEWHERE = "leave the water out (mask=) and examine the rest: it has no season of NDVI"
+_DISTINCT = 0.05
+"""Spread of NDVI on a date below which the map counts as one field."""
 
 
 class Condition(NamedTuple):
@@ -23,16 +23,18 @@ class Condition(NamedTuple):
     name: str
     value: float
     """As measured; NaN where it could not be."""
-    limit: float
     met: bool
+    limit: float
     words: str
+    instead: str
+    """What is left where it is met."""
 
 
 def conditions(
     *,
     water: float,
     per_year: float,
-    longest_gap: float,
+    gap: float,
     mosaic: float,
     late: float,
     expected: Expected,
@@ -40,42 +42,31 @@ def conditions(
 ) -> tuple[Condition, ...]:
     """The reasons, each with what was measured and its limit.
 
-    Args:
-      water: share of pixels that look like open water.
-      per_year: clear labels of the median pixel in a year.
-      longest_gap: longest time without a label of the median pixel, days.
-      mosaic: see `mosaic`.
-      late: share of labels more than 7 days from radar.
-      expected: what a quick regression reached.
-      top: the most that label noise lets R2 be.
+    Of `radar.water`, `supply` (labels a year, longest gap), `mosaic`, the share of labels over 7
+    days from radar, what a quick regression reached, and the most that label noise lets R2 be.
     """
     best = np.nan if expected.window is None else expected.window.high
     # labels that are noise themselves say nothing about radar
-    judged = np.isnan(top) or top > 0.4
-
-    def _over(name, value, limit, words):
-        return Condition(name, value, limit, bool(value > limit), words)
-
-    def _under(name, value, limit, words, sure=True):
-        return Condition(name, value, limit, bool(sure and value < limit), words)
-
-    return (
-        _over("water", water, 0.5, "share of pixels that are open water: ponds, long floods"),
-        _under("clear labels", per_year, 6.0, "clear labels of a pixel in a year"),
-        _over("longest gap", longest_gap, 150.0, "days without a label, median pixel"),
-        _over(
-            "mosaic", mosaic, 0.6, "of the NDVI variance on a date, what lies between neighbours"
-        ),
-        _over("late radar", late, 0.5, "share of labels more than 7 days from radar"),
-        _under("relation", best, 0.25, "upper end of the R2 of a window of radar", judged),
+    judged = bool(np.isnan(top) or top > 0.4)
+    lies = "of the NDVI variance on a date, what lies between neighbours"
+    r2 = "upper end of the R2 of a window of radar"
+    rows = (
+        ("water", water, water > 0.5, 0.5, "share of pixels that are open water", _ELSEWHERE),
+        ("clear labels", per_year, per_year < 6, 6.0, "clear labels a year and pixel", _SEASONS),
+        ("longest gap", gap, gap > 150, 150.0, "days without a label, median pixel", _SEASONS),
+        ("mosaic", mosaic, mosaic > 0.6, 0.6, lies, _SMOOTH),
+        ("late radar", late, late > 0.5, 0.5, "share of labels over 7 days from radar", _SMOOTH),
+        ("relation", best, judged and best < 0.25, 0.25, r2, _INDEX),
     )
+    return tuple(Condition(*row) for row in rows)
 
 
-def mosaic(ndvi: Float[np.ndarray, "time y x"]) -> float:
-    """Half the mean squared difference of neighbours on a date, over the variance on that date.
+def mosaic(ndvi: Float[np.ndarray, "time y x"], noise: float | None = None) -> float:
+    """Half the mean squared difference of neighbours on a date, over the variance on that date,
+    both less the variance of the label noise.
 
-    0 for a smooth map, 1 where a pixel says nothing about its neighbour. NaN for lists of points
-    and where fewer than 50 pixels of a date have labels.
+    0 for a smooth map, and where all that varies is noise; 1 where a pixel says nothing about its
+    neighbour. NaN for lists of points and where fewer than 50 pixels of a date have labels.
     """
     if min(ndvi.shape[1:]) < 2:
         return float("nan")
@@ -91,7 +82,8 @@ def mosaic(ndvi: Float[np.ndarray, "time y x"]) -> float:
     variance = np.mean([plane[np.isfinite(plane)].var() for plane in some])
     if apart.size == 0 or variance <= 0:
         return float("nan")
-    return float((apart**2).mean() / 2 / variance)
+    alone = 0.0 if noise is None else noise**2
+    return float(max((apart**2).mean() / 2 - alone, 0.0) / max(variance - alone, _DISTINCT**2))
 
 
 def supply(
@@ -108,13 +100,17 @@ def supply(
 
 
 def verdict(found: Sequence[Finding], reasons: Sequence[Condition]) -> Finding:
-    """What to mend first, whether to give up, and what to use instead."""
-    faults = [finding for finding in found if finding.level == "fault"]
+    """What to mend first, whether to give up, and what to use instead.
+
+    Not before the faults are mended; what `open_cube` mends was left out of what is measured.
+    """
+    wrong = [finding for finding in found if finding.level != "note"]
+    first = dict.fromkeys(f.name for f in costliest(wrong) if not f.mended)
+    mended = dict.fromkeys(f.name for f in wrong if f.mended)
     met = [reason for reason in reasons if reason.met]
-    order = ", then ".join(finding.name for finding in faults)
-    spoiled = {"offset-kept", "cloud-unmasked", "ndvi-range", "ndvi-scale", "no-labels"}
-    if spoiled & {finding.name for finding in faults}:
-        what = "The labels are wrong: no R2 against them says anything about radar or model yet."
+    faulty = any(f.level == "fault" and not f.mended for f in wrong)
+    if faulty:
+        what = "Faults first: until they are mended no R2 says anything about radar or model."
     elif met:
         what = "Reasons to give up on NDVI from radar here: " + "; ".join(r.name for r in met) + "."
     else:
@@ -124,5 +120,9 @@ def verdict(found: Sequence[Finding], reasons: Sequence[Condition]) -> Finding:
         for r in reasons
         if np.isfinite(r.value)
     )
-    remedy = f"mend first {order}" if faults else "nothing has to be mended first"
-    return note("verdict", what, "all", shown, f"{remedy}; {INSTEAD}" if met else remedy)
+    steps = ["mend first " + ", then ".join(first) if first else "nothing has to be mended first"]
+    if mended:
+        steps.append(f"open_cube(repair=True) mends {', '.join(mended)}")
+    if met and not faulty:
+        steps += dict.fromkeys(reason.instead for reason in met)
+    return note("verdict", what, "all", shown, "; ".join(steps))

@@ -54,8 +54,6 @@ def view(sheet: Sheet, *, pixels: int, seed: int = 0) -> tuple[View, list[Findin
     if not bounds.radar_like(stored):
         found.append(_nothing("no-labels", "S2ndvi", ndvi))
     arrays = np.stack(db, axis=-1)[order].transpose(1, 0, 2), ndvi[order].T
-    if "S2ndvi" in sheet.whole:
-        found = [_whole(finding) for finding in found]
     made = View(sheet.day[order], *arrays, flat, order, missing["S2ndvi"])
     return made, [finding for finding in found if finding is not None]
 
@@ -78,14 +76,6 @@ def empty(sheet: Sheet) -> Finding | None:
         f"{nothing.sum()} of {nothing.size} dates",
         "all variables are missing; a missing period that keeps its date does no harm",
     )
-
-
-def _whole(finding: Finding | None) -> Finding | None:
-    """Of NDVI in whole numbers `open_cube` knows scale and fills."""
-    known = {"ndvi-scale": "S2ndvi", "fill-undeclared": "S2ndvi"}
-    if finding is None or not finding.where.startswith(known.get(finding.name, "none")):
-        return finding
-    return finding._replace(mended=True)
 
 
 def _pixels(missing, wanted: Bool[np.ndarray, "y x"], pixels: int, seed: int):

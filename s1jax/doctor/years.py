@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from s1jax.doctor.finding import Finding, dates, fault
+from s1jax.doctor.finding import Finding, dates, finding
 
 _MONTHS = [month.lower() for month in calendar.month_abbr[1:]]
 _YEAR = 365.25
@@ -23,6 +23,7 @@ def _pattern(one):
 
 _SPANS = tuple(_pattern(one) for one in (_ISO, _WORD))
 _FIRST = re.compile(r"(start|begin|first)", re.IGNORECASE)
+_LAST = re.compile(r"(?<![a-z])(end|stop|last)", re.IGNORECASE)
 _SINGLE = re.compile(_NOT_DIGIT.format(_ISO.format("a")), re.IGNORECASE)
 
 
@@ -43,47 +44,57 @@ def stated_spans(text: str) -> list[tuple[float, float, str]]:
 
 def stated_starts(texts: Mapping[str, str]) -> list[tuple[float, str]]:
     """(day, words) of the dates in attributes whose name says that they begin something."""
+    return [(span[0], words) for span, words in _stated(texts, _FIRST)]
+
+
+def _stated(texts, name):
+    """((first, last) day, words) of the dates in attributes of such a name."""
     found = []
     for where, text in texts.items():
-        match = _SINGLE.search(text) if _FIRST.search(where) else None
-        first = _day(match.groupdict(), "a") if match else None
-        if first is not None:
-            found.append((first[0], f"{where}: {match.group()}"))
+        match = _SINGLE.search(text) if name.search(where) else None
+        span = _day(match.groupdict(), "a") if match else None
+        if span is not None:
+            found.append((span, f"{where}: {match.group()}"))
     return found
 
 
 def year_off(day: Float[np.ndarray, "time"], texts: Mapping[str, str]) -> Finding | None:
     """The time axis is a year or more off from what name or attributes say.
 
-    So it is where the first date lies 0.8 years or more from the stated beginning, and whole years
-    bring both ends, or the beginning where only that is stated, to within 45 days of it.
+    So it is where whole years bring both ends to within 45 days of what is stated. Where only a
+    beginning is, and whole years bring the first date to within 20 days of it, it is a warning: a
+    later part of a longer series keeps its attributes.
 
-    Args:
-      day: ascending.
-      texts: what is searched, by where it stands.
+    `texts` are searched, each named by where it stands.
     """
     for where, text in texts.items():
         for first, last, words in stated_spans(text):
             years = round((day[0] - first) / _YEAR)
             moved = day[[0, -1]] - years * _YEAR
             if years and abs(moved[0] - first) <= 45 and abs(moved[1] - last) <= 45:
-                return _finding(day, years, f"{where} says {words}")
+                return _finding(day, years, f"{where} says {words}", sure=True)
+    ends = [(span[1], words) for span, words in _stated(texts, _LAST)]
     for first, words in stated_starts(texts):
         years = round((day[0] - first) / _YEAR)
-        if years and abs(day[0] - years * _YEAR - first) <= 20:
-            return _finding(day, years, words)
+        if not years or abs(day[0] - years * _YEAR - first) > 20:
+            continue
+        fit = [said for last, said in ends if abs(day[-1] - years * _YEAR - last) <= 45]
+        # an end that the dates keep: the later part of a longer series
+        if fit or not any(abs(day[-1] - last) <= 45 for last, _ in ends):
+            return _finding(day, years, "; ".join([words, *fit[:1]]), sure=bool(fit))
     return None
 
 
-def _finding(day, years, words):
+def _finding(day, years, words, *, sure):
     late = "late" if years > 0 else "early"
-    return fault(
+    return finding(
+        "fault" if sure else "warning",
         "year-off",
-        f"The dates are {abs(years)} year(s) too {late}.",
+        f"The dates {'are' if sure else 'may be'} {abs(years)} year(s) too {late}.",
         f"t, {dates(day[:1])} to {dates(day[-1:])}",
-        f"{words}",
-        "open with the right start; the season of every label is right, its year is not, and no "
-        "other data fit to it",
+        words,
+        ("" if sure else "if this is no part of a longer series: ") + "open with the right start; "
+        "the season of every label is right, its year is not, and no other data fit to it",
     )
 
 

@@ -5,7 +5,7 @@ scene as arrays of the test pixels. The only place of the package that imports m
 """
 
 from s1jax.plots.classic import NDVI_RANGES, classic_panels, scores_by_range
-from s1jax.plots.doctor import copying, expectation, label_levels, record, stage_bars
+from s1jax.plots.doctor import expectation, label_levels, record, stage_bars
 from s1jax.plots.explain import importance
 from s1jax.plots.scenes import maps, pixel_series, point_maps
 from s1jax.plots.scores import (
@@ -31,7 +31,6 @@ __all__ = [
     "by_level",
     "by_month",
     "classic_panels",
-    "copying",
     "coverage",
     "expectation",
     "importance",

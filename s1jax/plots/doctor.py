@@ -1,4 +1,4 @@
-"""What an input looks like: its record by date, its labels, radar against NDVI, a given split."""
+"""What an input looks like: its record by date, its labels, and radar against NDVI."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,6 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from s1jax.plots.style import QUIET, new_figure
 
@@ -165,39 +164,6 @@ def expectation(
     left.set_title("radar alone, places left out")
     left.grid(axis="x", visible=False)
     _offsets(right, offset)
-    return figure
-
-
-@mpl.rc_context(QUIET)
-def copying(
-    distance: Float[np.ndarray, "test"],
-    copied_r2: float,
-    *,
-    limits: Sequence[float] = (100.0, 800.0),
-) -> Figure:
-    """Share of tested pixels with a training pixel nearer than a distance.
-
-    Args:
-      distance: to the nearest training pixel, metres.
-      copied_r2: R2 of copying the nearest training pixels' NDVI of the same date.
-      limits: distances to mark, metres.
-    """
-    figure = new_figure(7, 3.6)
-    axes = figure.subplots()
-    at = np.sort(np.maximum(distance, 1.0))
-    axes.step(at, 100 * np.arange(1, at.size + 1) / max(at.size, 1), where="post", color=_VV)
-    axes.set_xscale("log")
-    lowest = min(10.0, at[0]) if at.size else 10.0
-    axes.set_xlim(0.8 * lowest, 1.25 * max(2 * limits[-1], at[-1] if at.size else 0.0))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    for limit in limits:
-        axes.axvline(limit, color=_LIMIT, linestyle="--")
-        axes.annotate(f" {limit:,.0f} m", (limit, 4), color=_LIMIT)
-    axes.set_ylim(0, 102)
-    axes.set_xlabel("distance to the nearest training pixel, m")
-    axes.set_ylabel("test pixels, %")
-    axes.set_title(f"copying the nearest training labels: R2 {copied_r2:.2f}")
     return figure
 
 
