@@ -25,21 +25,23 @@ jax.config.update("jax_compilation_cache_dir", _PROGRAMS)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+_OPTIMISED = ("test_gp", "test_mogpr", "test_batch", "test_hybrid", "test_bench")
+"""Beginnings of the names of files whose programs run for longer than they compile, or are compared
+with other libraries to the last digits."""
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _programs_let_go():
-    """Each compiled program is several maps of memory, and Linux gives a process 65,530 of them:
-    the whole suite in two processes ran out of them."""
+def _programs(request):
+    """All other files have their programs compiled as they stand, since XLA would optimise for
+    minutes what runs for moments.
+
+    Each compiled program is several maps of memory, and Linux gives a process 65,530 of them: the
+    whole suite would run out of them if those of a file were kept.
+    """
+    as_they_stand = not request.module.__name__.startswith(_OPTIMISED)
+    jax.config.update("jax_disable_most_optimizations", as_they_stand)
     yield
     jax.clear_caches()
-
-
-@pytest.fixture(scope="module")
-def unoptimised():
-    """Programs of a file are compiled as they stand: for whole runs at their smallest, which
-    compute for moments what XLA would optimise for minutes."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(params=[False, True], ids=["float32", "float64"])

@@ -19,8 +19,6 @@ from s1jax.simulate import SceneConfig
 from s1jax.train import TrainConfig
 from s1jax.types import NDVI, Estimate, Estimator, Series
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 TASKS = ("T1", "T2a", "T2b")
 SMALL = Config(
     methods=("mlp3", "boosting"),

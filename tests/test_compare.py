@@ -17,8 +17,6 @@ from s1jax.metrics import statistics
 from s1jax.plots import YARDSTICKS
 from s1jax.simulate import SceneConfig
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 SMALL = Config(
     scene=SceneConfig(height=32, width=36), training_pixels=60, validation_pixels=30, test_pixels=40
 )

@@ -11,8 +11,6 @@ from doctor_worlds import TODAY, changed, names, offset_kept
 from s1jax import cube, doctor, open_cube, simulate
 from s1jax.simulate import SceneConfig
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 SIZE = {"height": 32, "width": 36}
 EXPORTED = {"infinite", "dead-period"}
 ON_FIRST_DAYS = {"belgium_monthly_cube", "flanders_fields_dekad_2021", "france_fields_month_2022"}

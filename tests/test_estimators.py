@@ -11,8 +11,6 @@ from s1jax.hiding import without
 from s1jax.train import TrainConfig
 from s1jax.types import NDVI, Series
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 PIXELS, DATES = 36, 24
 TRAIN = TrainConfig(epochs=2, batches=4)
 ESTIMATORS = {

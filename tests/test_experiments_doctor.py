@@ -13,8 +13,6 @@ from experiments import doctor as experiment
 from experiments.doctor import Doctor
 from s1jax import cube
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 QUICK = {"today": TODAY, "rows": 500, "pixels": 300}
 
 

@@ -20,8 +20,6 @@ from s1jax.networks import CnpConfig
 from s1jax.networks.model import like
 from s1jax.types import NDVI, Estimate, Estimator, Series
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 KEY = jax.random.key(0)
 LAGS = ["-5", "-4", "-3", "-2", "-1", "0", "+1", "+2", "+3", "+4", "+5", "further"]
 

@@ -15,8 +15,6 @@ from s1jax import cube, networks, simulate
 from s1jax.networks import CnpConfig, pretrained
 from s1jax.networks.pretrained import FOLDER, write
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 
 def test_write_and_read_again(tmp_path):
     start = networks.initial(jax.random.key(0), CNP)

@@ -28,8 +28,6 @@ from s1jax.networks import (
 from s1jax.train import TrainConfig
 from s1jax.types import Estimate, Estimator, Series
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 PIXELS, DATES = 60, 32
 TRAIN = TrainConfig(epochs=2, batches=4)
 SERIES = {"width": 8, "dilations": (1, 2), "chunk": 32, "train": TRAIN, "pretrained": False}

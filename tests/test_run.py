@@ -17,8 +17,6 @@ from experiments.metrics_file import FIELDS, read_metrics
 from experiments.run import run
 from s1jax import cube, networks
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 ROOT = Path(__file__).parents[1]
 SMALL = (
     "--preset quick --scene.height 32 --scene.width 36 --training-pixels 60 --validation-pixels 40 "

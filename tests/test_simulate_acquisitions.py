@@ -7,8 +7,6 @@ import pytest
 from s1jax import cube, simulate
 from s1jax.simulate import SceneConfig
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 
 @pytest.fixture(scope="module", params=["clean", "as_exported"])
 def both(request):

@@ -18,8 +18,6 @@ from s1jax.simulate import SceneConfig
 from s1jax.train import TrainConfig
 from s1jax.types import NDVI
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 SCENE = SceneConfig(height=32, width=32)
 SHORT = TrainConfig(epochs=1, batches=2)
 
