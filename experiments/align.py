@@ -2,7 +2,7 @@
 
 Command: python -m experiments.align                              (simulated acquisitions)
          python -m experiments.align --cube FILE --split district --seeds 0 1 2
-Cost and expected scores: docs/why.md.
+Cost and expected scores: docs/alignment.md.
 
 Labels are Sentinel-2's acquisitions on their own days; what a task hides is taken out of them
 before anything is composited, and every method is asked on the days of the hidden labels, linear in
