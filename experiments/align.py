@@ -36,6 +36,7 @@ from experiments import alignments, datasets, protocol, run, scoring
 from experiments.bench import table
 from experiments.config import Config, complete
 from experiments.methods import methods
+from experiments.tables import clusters
 from s1jax import cube, simulate
 from s1jax.align import is_regular, period_edges
 from s1jax.networks import CnpConfig, Mlp3Config
@@ -208,7 +209,9 @@ def main(config: Alignments) -> Path:
         less = {"rmse_minus_periods": scoring.difference(many, base, task)}
         rows.append(scoring.row(name, task, "labels", many) | less)
     where = "simulated acquisitions" if config.cube is None else Path(config.cube).name
-    text = f"{where}; {words}; seeds {config.seeds}\n\n{markdown(rows)}\n"
+    count = clusters([outcome for many in outcomes.values() for outcome in many])
+    seeds = f"seeds {config.seeds}, which test {count} clusters together"
+    text = f"{where}; {words}; {seeds}\n\n{markdown(rows)}\n"
     print("", text, sep="\n")
     (out / "table.md").write_text(text, encoding="utf-8")
     content = {"config": asdict(config), "environment": run.environment()}

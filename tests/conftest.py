@@ -25,7 +25,7 @@ jax.config.update("jax_compilation_cache_dir", _PROGRAMS)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-_OPTIMISED = ("test_gp", "test_mogpr", "test_batch", "test_hybrid", "test_bench")
+_OPTIMISED = ("test_gp", "test_mogpr", "test_batch", "test_fusets", "test_hybrid", "test_bench")
 """Beginnings of the names of files whose programs run for longer than they compile, or are compared
 with other libraries to the last digits."""
 
