@@ -1,9 +1,10 @@
 """Why is R2 low? What each change of a single-date baseline is worth, on simulated data.
 
 Command: python -m experiments.why
-Cost: docs/why.md. What is there is not computed again: a case of a seed is one file under --out.
+Cost: half an hour on 2 cores for the first three tables; `hyperparameters` comes on top (`--only`).
+What is there is not computed again: a case of a seed is one file under --out.
 Expected, R2 against truth, T1: baseline on unmasked L1C labels below 0, masked and harmonised
-labels .4, full series .85.
+labels .4, full series .8.
 
 All of it is shown on a simulated scene alone: only there the same landscape is seen unmasked and
 masked, and its truth is known. `experiments.compare` scores the methods on real series.
