@@ -9,6 +9,8 @@ from s1jax.cube.facts import (
     Facts,
     declared_fills,
     facts_of,
+    of_both,
+    signed,
     undeclared_integer,
     without_fills,
 )
@@ -16,13 +18,13 @@ from s1jax.cube.names import present, sentinel1
 from s1jax.cube.notes import DECLARED, fill_line
 
 DB = frozenset({"db", "decibel", "decibels"})
+LINEAR = frozenset({"linear", "1", "power", "linear power", "m2/m2", "m2 m-2", "m^2/m^2"})
+"""What backscatter in dB, and in linear power, may be declared as, in any case of letters."""
 _OTHER = {"dB": "linear power", "linear": "dB"}
 _RANGE = {"dB": (-60.0, 60.0), "linear": (-np.inf, 1 / FAINT)}
 """No backscatter is beyond: thermal noise is near -40 dB, ships and cities below +45 dB."""
-_LEAST = 8
+LEAST = 8
 """Values of a date from which on its unit is told apart; those of poorer dates are put together."""
-LINEAR = frozenset({"linear", "1", "power", "linear power", "m2/m2", "m2 m-2", "m^2/m^2"})
-"""What backscatter in dB, and in linear power, may be declared as, in any case of letters."""
 _WHOLE = {"S2ndvi": (-9999.0, -32768.0)}
 """Fills of whole numbers without scale: as NDVI they would be -1 and less."""
 
@@ -124,18 +126,15 @@ def _units(ds, facts, said):
 
 
 def _one_unit(name, of, unit, t):
-    """Nothing, where all dates are in the unit of the variable and in its range.
-
-    A date is of dB where 5 % of its values or more are negative, else of linear power; of both
-    where 5 % lie in [0, 1) too and hardly any above, as those of dB over cities would.
+    """Nothing, where all dates are in the unit of the variable (`signed`, `of_both`) and in its
+    range.
 
     Raises:
       ValueError: some are not.
     """
     t, count, negative, small, bright = _enough(of, t)
-    signed = negative >= 0.05 * count
-    both = signed & (small >= 0.05 * count) & (4 * (count - negative - small) <= small)
-    other = ~both & (~signed if unit == "dB" else signed)
+    both, decibels = of_both(negative, small, count), signed(negative, count)
+    other = ~both & (~decibels if unit == "dB" else decibels)
     for odd, what in ((both, "dB and values in [0, 1)"), (other, _OTHER[unit])):
         if odd.any():
             days = ", ".join(np.datetime_as_string(t[odd][:6], unit="D"))
@@ -153,9 +152,9 @@ def _one_unit(name, of, unit, t):
 
 def _enough(of, t):
     """Dates, counts and parts of them, of dates with enough values; those of the others as one."""
-    rich = of.count >= _LEAST
+    rich = of.count >= LEAST
     parts = (of.count, of.negative, of.small, of.bright)
-    if of.count[~rich].sum() < _LEAST:
+    if of.count[~rich].sum() < LEAST:
         return t[rich], *(part[rich] for part in parts)
     return np.append(t[rich], t[~rich][0]), *(np.append(p[rich], p[~rich].sum()) for p in parts)
 

@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 _PLANE = ("y", "x")
+_Count = Int[np.ndarray, "time"]
 _NODATA = ("nodata", "nodatavals", "missing_value", "_FillValue")
 BRIGHT, FAINT = 10.0, 1e-6
 """Powers: the median of a date is below the first (10 dB), a value above the second (-60 dB)."""
@@ -61,7 +62,7 @@ def facts_of(
         missing = np.isinf(value)
         lazy[f"{name} infinite"] = missing.sum()
         for fill in of:
-            hit = value == (np.asarray(fill, value.dtype) if value.dtype.kind == "f" else fill)
+            hit = equal(value, fill)
             lazy[f"{name} fill {fill!r}"] = hit.sum()
             missing = missing | hit
         # missing first: a fill may be too large for float32
@@ -83,6 +84,19 @@ def facts_of(
     computed = xr.Dataset({key: v.drop_vars(list(v.coords)) for key, v in lazy.items()}).compute()
     found = {key: np.asarray(value.values) for key, value in computed.items()}
     return values, {name: _facts(found, name, of) for name, of in fills.items()}
+
+
+def signed(negative: _Count, count: _Count) -> Bool[np.ndarray, "time"]:
+    """Dates of dB, 5 % of whose values or more are negative; all others are of linear power."""
+    return (count > 0) & (negative >= 0.05 * count)
+
+
+def of_both(negative: _Count, small: _Count, count: _Count) -> Bool[np.ndarray, "time"]:
+    """Dates that hold dB and linear power: `signed`, and 5 % of the values and more, 5 at least,
+    are from 0 to below 1, four times as many as above; of dB over a city as many are above.
+    """
+    above = count - negative - small
+    return signed(negative, count) & (small >= np.maximum(5, 0.05 * count)) & (4 * above <= small)
 
 
 def constant_planes(
@@ -108,6 +122,11 @@ def declared_fills(variable: xr.DataArray) -> tuple[float, ...]:
     fills = (np.atleast_1d(variable.attrs.get(key, np.nan)) for key in _NODATA)
     known = [float(fill) for of in fills for fill in of if fill is not None and np.isfinite(fill)]
     return tuple(dict.fromkeys(known))
+
+
+def equal(variable: xr.DataArray, fill: float) -> xr.DataArray:
+    """Where a variable is a fill, which is rounded as its values are."""
+    return variable == (np.asarray(fill, variable.dtype) if variable.dtype.kind == "f" else fill)
 
 
 def without_fills(attrs: Mapping) -> dict:

@@ -17,7 +17,7 @@ from s1jax.cube.join import joined
 from s1jax.cube.mask import with_mask
 from s1jax.cube.match import matched
 from s1jax.cube.notes import repairs, with_notes
-from s1jax.cube.periods import aligned
+from s1jax.cube.periods import align_cube
 from s1jax.cube.planes import Chunks
 from s1jax.cube.read import Part, Source, parts
 
@@ -84,8 +84,7 @@ def open_cube(
         if begin is not None:
             if ds.chunks:
                 log.info("periods of %g days: the cube in chunks is read into memory", step)
-            ds, dated = aligned(ds, start=begin, step=step)
-            said += dated
+            ds = align_cube(ds, start=begin, step=step)
     ds, masked = with_mask(ds, mask)
     said += masked
     unasked = repairs(said)

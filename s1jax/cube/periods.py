@@ -57,22 +57,6 @@ def align_cube(
       ValueError: `step` or `window` is not positive, there is no such statistic, or dates with
         radar are of no track beside those of one.
     """
-    ds, said = aligned(ds, start=start, step=step, window=window, radar=radar, ndvi=ndvi)
-    for line in said:
-        log.info("%s", line)
-    return with_notes(ds, said) if said else ds
-
-
-def aligned(
-    ds: xr.Dataset,
-    *,
-    start: str | np.datetime64 | None = None,
-    step: float | int | None = None,
-    window: float | int | None = None,
-    radar: str = "mean_db",
-    ndvi: str = "median",
-) -> tuple[xr.Dataset, list[str]]:
-    """The cube of `align_cube`, with the same arguments and errors, and what was said."""
     if window is not None and not window > 0:
         raise ValueError(f"window: got {window} days, expected > 0")
     for name, got, expected in (("radar", radar, RADAR), ("ndvi", ndvi, NDVI)):
@@ -83,7 +67,7 @@ def aligned(
     own = start is None and window is None and len(tracks) == 1 and _spaced(day, step)
     if own and is_regular(day) and _same_dates(ds):
         log.info("aligned: its own %d dates are regular and of one orbit", day.size)
-        return ds if "s1_day" in ds.coords else _with_own_days(ds), []
+        return ds if "s1_day" in ds.coords else _with_own_days(ds)
     step = STEP if step is None else step
     begin = None if start is None else float(to_days(pd.DatetimeIndex([start]).values)[0])
     edges = period_edges(day, start=begin, step=step)
@@ -92,14 +76,14 @@ def aligned(
         between = partial(_periods, day, edges)
     else:
         between = partial(_windows, day, centre, window / 2)
-    out = _composites(ds, centre, between, radar, ndvi)
+    out = _composites(ds, tracks, centre, between, radar, ndvi)
     begin = np.datetime_as_string(from_days(edges[:1]))[0][:10]
     wide = "" if window is None else f", each of {window:g} days around its centre"
     periods = f"{centre.size} periods of {step:g} days from {begin}{wide}, {len(tracks)} orbit(s)"
     early = int((day < edges[0]).sum())
     before = f"; {early} before it left out" if early else ""
-    said = [f"{ASKED}aligned: {day.size - early} dates put into {periods}{before}"]
-    return out, said + _left_behind(ds, out)
+    said = f"{ASKED}aligned: {day.size - early} dates put into {periods}{before}"
+    return _noted(out, [said, *_left_behind(ds, out)])
 
 
 def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
@@ -131,9 +115,7 @@ def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
         f"{far} of {passes.size} radar days are near none",
         *_left_behind(ds, out),
     ]
-    for line in said:
-        log.info("%s", line)
-    return with_notes(out, said)
+    return _noted(out, said)
 
 
 def radar_near(
@@ -154,12 +136,11 @@ def radar_near(
     if not within >= 0:
         raise ValueError(f"within: got {within} days, expected >= 0")
     between = partial(_windows, to_days(ds["t"].values), days, within)
-    return _composites(ds, days, between, "mean_db", None)
+    return _composites(ds, _tracks(ds), days, between, "mean_db", None)
 
 
-def _composites(ds, centre, between, radar, ndvi):
+def _composites(ds, tracks, centre, between, radar, ndvi):
     """The cube on the days `centre`, made by `between`; `ndvi` None: without S2ndvi."""
-    tracks = _tracks(ds)
     made, days = {}, {"s1_day": [], "s2_day": []}
     for orbit, track in enumerate(tracks, start=1):
         rows = np.ones(ds.sizes["t"], bool) if track is None else _track(ds) == track
@@ -187,6 +168,13 @@ def _left_behind(ds, out):
     return (
         [f"{ASKED}left behind, of single dates: {', '.join(map(str, dropped))}"] if dropped else []
     )
+
+
+def _noted(ds, said):
+    """The cube with lines in its attributes, which are logged."""
+    for line in said:
+        log.info("%s", line)
+    return with_notes(ds, said)
 
 
 def _spaced(day, step):
@@ -219,9 +207,10 @@ def _tracks(ds):
         return [None]
     track = _track(ds)
     tracks = sorted(set(track.tolist()) - {0})
-    lost = (track == 0) & np.logical_or.reduce([_any(ds, name) for name in sentinel1(ds)])
+    rest = ds.isel(t=track == 0)
+    lost = np.logical_or.reduce([_any(rest, name) for name in sentinel1(ds)])
     if tracks and lost.any():
-        days = ", ".join(np.datetime_as_string(ds["t"].values[lost][:6], unit="D"))
+        days = ", ".join(np.datetime_as_string(rest["t"].values[lost][:6], unit="D"))
         got = f"0 on {lost.sum()} dates with VV or VH ({days})"
         raise ValueError(f"s1_track: got {got}, expected the number of their track")
     return tracks or [None]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from s1jax.cube.facts import declared_fills, without_fills
+from s1jax.cube.facts import declared_fills, equal, without_fills
 from s1jax.cube.names import stored_chunks
 from s1jax.cube.notes import DECLARED, fill_line
 from s1jax.cube.planes import Chunks
@@ -52,7 +52,7 @@ def decoded(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     Raises:
       ValueError: either is not one number.
     """
-    out, said = {}, []
+    out, said, counts = {}, [], {}
     for name, variable in ds.data_vars.items():
         scale, offset = (
             _number(variable, k, of) for k, of in (("scale_factor", 1), ("add_offset", 0))
@@ -61,11 +61,8 @@ def decoded(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
             continue
         missing = xr.zeros_like(variable, dtype=bool)
         for fill in declared_fills(variable):
-            hit = variable == (
-                np.asarray(fill, variable.dtype) if variable.dtype.kind == "f" else fill
-            )
-            if count := int(hit.sum()):
-                said.append(fill_line(str(name), count, fill))
+            hit = equal(variable, fill)
+            counts[f"{name} {fill!r}"] = (str(name), fill, hit.sum())
             missing = missing | hit
         value = (variable * scale + offset).where(~missing).astype(np.float32)
         kept = without_fills(variable.attrs)
@@ -73,7 +70,10 @@ def decoded(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
         value.encoding = {"dtype": variable.dtype, "scale_factor": scale, "add_offset": offset}
         out[name] = value
         said.append(f"{DECLARED}{name}: stored values x {scale:g} + {offset:g}")
-    return ds.assign(out), said
+    # one pass over a cube in chunks
+    found = xr.Dataset({key: count for key, (*_, count) in counts.items()}).compute()
+    of = ((name, int(found[key]), fill) for key, (name, fill, _) in counts.items())
+    return ds.assign(out), said + [fill_line(*line) for line in of if line[1]]
 
 
 def _number(variable, key, default):

@@ -144,11 +144,7 @@ def sources_of(cube: Source | Sequence[Source]) -> list[Source]:
 def _days(t):
     """Days since 1970-01-01, NaN for NaT."""
     t = np.asarray(t)
-    if t.dtype.kind != "M":
-        return t.astype(float)
-    gone = np.isnat(t)
-    known = to_days(np.where(gone, np.datetime64(0, "ns"), t).ravel()).reshape(t.shape)
-    return np.where(gone, np.nan, known)
+    return to_days(t.ravel()).reshape(t.shape) if t.dtype.kind == "M" else t.astype(float)
 
 
 def _group(ds):

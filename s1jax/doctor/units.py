@@ -5,40 +5,31 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from s1jax.cube import clean
+from s1jax.cube import clean, facts
 from s1jax.doctor.finding import Finding, dates, fault, note, share
 
 NONE, DB, POWER, BOTH, OTHER = range(5)
 """What a plane looks like: too few values to tell, dB, linear power, a part of each, neither."""
 WORDS = ("too few values", "dB", "linear power", "dB and linear power", "neither dB nor power")
-_LEAST = 8
-"""Values of a plane from which on its kind is told."""
 _DECLARED = {DB: clean.DB, POWER: clean.LINEAR}
 _Cube = Float[np.ndarray, "time y x"]
 _Gone = Bool[np.ndarray, "time y x"]
 
 
 def kinds(value: _Cube, missing: _Gone) -> Int[np.ndarray, "time"]:
-    """What each plane looks like, by the signs and sizes of its values.
-
-    dB is negative but over cities and ships, power never is and lies below 1 but there. Both: at
-    least 5 % of the values are negative, and 5 % (and 5 values) lie in [0, 1) with a gap below:
-    four times as many as in [-1, 0), where a city in dB has as many. Neither: not negative, median
-    from 10 up (digital numbers).
+    """What each plane looks like, by the signs and sizes of its values: dB, power and both as
+    `open_cube` has it (`cube.facts.signed`, `of_both`); neither, where it is not dB and its median
+    is from 10 up (digital numbers).
     """
-    found = np.full(len(value), NONE)
-    for t, (plane, gone) in enumerate(zip(value, missing, strict=True)):
-        seen = plane[~gone]
-        if seen.size < _LEAST:
-            continue
-        negative, small = (seen < 0).mean(), ((seen >= 0) & (seen < 1)).sum()
-        if negative >= 0.05:
-            below = ((seen >= -1) & (seen < 0)).sum()
-            both = small >= max(5, 0.05 * seen.size) and small > 4 * below
-            found[t] = BOTH if both else DB
-        else:
-            found[t] = POWER if np.median(seen) < 10 else OTHER
-    return found
+    there = ~missing
+    count, negative, small, bright = (
+        (there & what).sum(axis=(1, 2))
+        for what in (True, value < 0, (value >= 0) & (value < 1), value >= facts.BRIGHT)
+    )
+    decibels = facts.signed(negative, count)
+    found = np.where(decibels, DB, np.where(2 * bright > count, OTHER, POWER))
+    found[facts.of_both(negative, small, count)] = BOTH
+    return np.where(count >= clean.LEAST, found, NONE)
 
 
 def in_db(value: np.ndarray, kind: Int[np.ndarray, "time"]) -> np.ndarray:
