@@ -129,10 +129,10 @@ def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) 
       ValueError: a file of other options, data, or another s1jax.
     """
     options = _options(config, found.name)
-    paths = {method: path_of(config, found.name, seed, method) for method in names}
-    missing = {method for method, path in paths.items() if not path.is_file()}
-    for path in (path for method, path in paths.items() if method not in missing):
-        read_outcomes(path, options=options)
+    there = {m for m in names if path_of(config, found.name, seed, m).is_file()}
+    for method in there:
+        read_outcomes(path_of(config, found.name, seed, method), options=options)
+    missing = set(names) - there
     if not missing:
         return
     chosen = replace(datasets.configured(config.config, found), methods=METHODS)

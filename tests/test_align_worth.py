@@ -271,6 +271,8 @@ def test_simulated_acquisitions_run_at_their_smallest(tmp_path):
     assert set(rows) == {(name, task) for name in names for task in ("T1", "T2a")}
     lines = (out / "table.md").read_text().splitlines()
     assert len(lines) == 4 + len(rows)
+    # 16 blocks of the scene, a quarter of them is tested
+    assert lines[0].endswith("seeds (0,), which test 4 clusters together")
     for (_, task), row in rows.items():
         base = rows[f"boosting, {PERIODS}", task]
         less, (low, high) = row["rmse_minus_periods"]

@@ -3,14 +3,15 @@
 import dataclasses
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from experiments import compare, datasets, tables
+from experiments import compare, datasets, outcome_files, protocol, tables
 from experiments.compare import Compare
 from experiments.config import METHODS, Config
-from experiments.outcome_files import read_outcomes, write_outcomes
+from experiments.outcome_files import fingerprint, read_outcomes, write_outcomes
 from experiments.scoring import Outcome
 from experiments.tables import Compared
 from s1jax.metrics import statistics
@@ -67,6 +68,35 @@ def test_outcomes_come_back_as_they_were(tmp_path):
     assert not list(tmp_path.rglob("*.part"))
     with pytest.raises(ValueError, match="got results of other options"):
         read_outcomes(tmp_path / "a" / "m.json", options="y")
+
+
+def test_a_fingerprint_is_of_values_files_and_the_package(tmp_path, monkeypatch):
+    file = tmp_path / "a.nc"
+    file.write_bytes(b"one")
+    first = fingerprint(SMALL, file)
+    assert fingerprint(SMALL, file) == first
+    assert fingerprint(dataclasses.replace(SMALL, test_pixels=41), file) != first
+    file.write_bytes(b"two")
+    assert fingerprint(SMALL, file) != first
+    before = fingerprint(SMALL)
+    monkeypatch.setattr(outcome_files, "_package", lambda: b"another")
+    assert fingerprint(SMALL) != before
+
+
+def test_results_of_other_data_are_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(protocol, "head_to_head", None)
+    data = tmp_path / "paddy.nc"
+    data.write_bytes(b"one")
+    config = Compare(out=tmp_path / "out", data=tmp_path, config=SMALL)
+    found = SimpleNamespace(name="paddy")
+    for method in ("mlp3", "knn_space"):
+        path = compare.path_of(config, "paddy", 0, method)
+        options = compare._options(config, "paddy")
+        write_outcomes(path, {("T1", "labels"): _outcome(0.1)}, {}, options=options)
+    compare.compute(config, found, ("mlp3", "knn_space"), 0)
+    data.write_bytes(b"two")
+    with pytest.raises(ValueError, match="got results of other options, data or another s1jax"):
+        compare.compute(config, found, ("mlp3", "knn_space"), 0)
 
 
 def _claims(one):
@@ -136,6 +166,8 @@ def test_what_is_wanted():
     for wrong in ("sim_month", "sim_year/magic"):
         with pytest.raises(ValueError, match=f"only: got '{wrong}'"):
             compare.wanted(Compare(only=(wrong,)))
+    with pytest.raises(ValueError, match=r"methods: got \['magic'\], expected all or some of"):
+        compare.wanted(Compare(methods=("cnp", "magic")))
     assert compare.wanted(Compare(methods=("cnp",)))["sim_year"] == (*YARDSTICKS, "cnp")
     with pytest.raises(ValueError, match=r"data set: got 'mekong_rice_cube_a', expected one of"):
         datasets.dataset("mekong_rice_cube_a", SMALL, folder=None)

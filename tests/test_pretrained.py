@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from sequence_worlds import CNP, world
 
 import s1jax
-from experiments.pretrain import Pretrain, main, simulated
+from experiments.pretrain import Pretrain, bank, held_out, main, simulated
 from s1jax import cube, networks, simulate
 from s1jax.networks import CnpConfig, pretrained
 from s1jax.networks.pretrained import FOLDER, write
@@ -90,6 +91,17 @@ def test_pretrains_at_its_smallest(tmp_path):
     again = np.load(kept[0])
     np.testing.assert_array_equal(found.radar, again["radar"])
     assert np.isfinite(found.truth).all()
+    # regions that decided something tell the bands and not the scores
+    held = bank(config, range(1, 4))
+    rows = np.arange(len(held.ndvi))
+    some = held_out(small, params.variables, held, rows >= 80)
+    none = held_out(small, params.variables, held, rows < 0)
+    every = held_out(small, params.variables, held, rows >= 0)
+    # the file keeps the weights in half precision
+    assert some[1] == pytest.approx({n: card["scores"][n] for n in some[1]}, abs=1e-3)
+    assert abs(every[1]["r2_no_ndvi"] - some[1]["r2_no_ndvi"]) > 5e-3
+    assert np.isnan(list(none[1].values())).all()
+    chex.assert_trees_all_equal(some[0], none[0])
     with pytest.raises(ValueError, match="held: got 2 regions, expected more than 2"):
         main(dataclasses.replace(config, held=2))
 

@@ -7,15 +7,18 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from experiments import protocol
 from experiments.config import complete, parse
 from experiments.metrics_file import FIELDS, read_metrics
-from experiments.run import run
-from s1jax import cube, networks
+from experiments.run import _save_cube, run
+from s1jax import cube, networks, tiles
+from s1jax.types import Estimator
 
 ROOT = Path(__file__).parents[1]
 SMALL = (
@@ -181,6 +184,25 @@ def test_errors_reach_the_shell_before_any_compute(tmp_path):
         assert done.returncode != 0
         assert words in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("spatial", "tile"), [(True, 300), (False, 256)])
+def test_a_map_of_a_method_that_sees_neighbours_is_one_tile(spatial, tile, monkeypatch):
+    asked = {}
+
+    def _fill(predict, ds, path, **options):
+        asked.update(options)
+        return tiles.Filled(1, 0, (), 0.0, 0.0, 0.0)
+
+    monkeypatch.setattr(tiles, "fill", _fill)
+    config = complete(parse(["--methods", "mlp3", "cropsar", "--save-method", "cropsar"]))
+    ds = xr.Dataset(coords={"y": np.arange(300), "x": np.arange(20)})
+    split = SimpleNamespace(folds=[SimpleNamespace(name="all")])
+    method = protocol.Method("cropsar", Estimator(None, None), TASKS, spatial=spatial)
+    _save_cube(config, ds, [method], {("cropsar", "all"): None}, split)
+    assert asked == {"tile": tile}
+    with pytest.raises(ValueError, match="save_method: got 'cropsar', which these data left out"):
+        _save_cube(config, ds, [], {}, split)
 
 
 def test_district_without_districts_is_told(tmp_path):
