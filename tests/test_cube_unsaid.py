@@ -127,6 +127,7 @@ def test_mosaics_keep_the_names_of_their_bands(tmp_path):
         worlds.stack(part, some, lambda n, k, date: f"{n}_{date:%Y%m%d}")
     rasterio.merge.merge([west, east], dst_path=tmp_path / "merged.tif")
     with rasterio.open(west) as part, rasterio.open(tmp_path / "merged.tif", "r+") as whole:
+        assert not any(whole.descriptions)
         whole.descriptions = part.descriptions
     worlds.same(cube.open_cube(tmp_path / "merged.tif"), ds)
 
