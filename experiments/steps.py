@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
 
 _DATES = TrainConfig(batch_rows=65_536, batches=32, epochs=15)
-_SERIES = replace(CnpConfig().train, steps=900, epochs=90, patience=90, learning_rate=2e-3)
+_SERIES = replace(CnpConfig().train, steps=800, epochs=90, patience=90, learning_rate=2e-3)
 _TUNED = replace(CnpConfig().train, steps=300)
 
 
@@ -143,7 +143,7 @@ def alone(options: Options) -> tuple[Case, ...]:
 def solutions(options: Options) -> tuple[Case, ...]:
     """The founding document's solutions, added up in its own protocol and in ours."""
     slow = options.mlp10.train
-    better = replace(slow, epochs=60, learning_rate=0.001)
+    better = replace(slow, epochs=30, learning_rate=0.001)
     first = replace(options.baseline, train=replace(slow, learning_rate=0.01))
     ten = replace(first, features=DOCUMENT_10)
     deep = replace(options.mlp10, train=first.train)
@@ -164,8 +164,9 @@ def solutions(options: Options) -> tuple[Case, ...]:
 
 
 def hyperparameters(options: Options) -> tuple[Case, ...]:
-    """The document's network on clean labels, with its batches, passes and learning rates."""
-    plain = replace(options.mlp10, of_db=False, tanh=False)
+    """The baseline with the document's ten features and without the faults, on clean labels: its
+    batches, passes and learning rates."""
+    plain = replace(options.baseline, features=DOCUMENT_10, of_db=False, tanh=False)
     return tuple(
         Case(
             f"batch {batch:,}, {epochs} epochs, rate {rate:g}",

@@ -1,7 +1,7 @@
 """The single-date networks `mlp3` and `mlp10`: features, nets and train behind an Estimator."""
 
 import hashlib
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +69,8 @@ def squares(net: MLP, key: Key | None, variables: train.Variables, x, target):
     return (y - target) ** 2, new.get("batch_stats", variables.batch_stats)
 
 
+# compiled whole: run one operation after the other, the compiling of each would take seconds
+@partial(jax.jit, static_argnames=("config", "dtype"))
 def initial(key: Key, config: MlpConfig, dtype) -> train.Variables:
     """Weights drawn from the key, and running statistics at their start."""
     tree = module(config).init(key, jnp.zeros((2, len(config.features)), dtype), training=False)

@@ -1,5 +1,6 @@
 """The network of a sequence configuration: what it has learnt, and what it says of every date."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -55,6 +56,8 @@ def module(config: SequenceConfig) -> nets.TCN | nets.GRU | nets.Window:
     return nets.TCN(OUTPUTS, config.width, config.dilations, dtype)
 
 
+# compiled whole: run one operation after the other, the compiling of each would take seconds
+@partial(jax.jit, static_argnames=("config", "dtype"))
 def initial(key: Key, config: SequenceConfig, dtype=jnp.float32) -> train.Variables:
     """Weights drawn from the key."""
     tree = module(config).init(key, jnp.zeros((2, 1, CHANNELS), dtype))
