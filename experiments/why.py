@@ -1,8 +1,8 @@
 """Why is R2 low? What each change of a single-date baseline is worth, on simulated data.
 
 Command: python -m experiments.why
-Cost: 35 minutes on 2 cores for the first three tables; `hyperparameters` comes on top (`--only`).
-What is there is not computed again: a case of a seed is one file under --out.
+Cost: 27 minutes on 2 quiet cores. What is there is not computed again: a case of a seed is one file
+under --out.
 Expected, R2 against truth, T1: baseline on unmasked L1C labels below 0, masked and harmonised
 labels .4, full series .8.
 

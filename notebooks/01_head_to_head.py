@@ -51,11 +51,10 @@ view = protocol.view(data, split, "T2c", gaps["T2c"])
 
 # %%
 few = TrainConfig(epochs=3 if quick else 30)
+process = mogpr.MogprConfig(sample=16, iterations=3) if quick else mogpr.MogprConfig(sample=128)
 methods = [
     protocol.Method("mlp3", networks.mlp(networks.Mlp3Config(train=few)), masks.TASKS),
-    protocol.Method(
-        "mogpr", mogpr.mogpr(mogpr.MogprConfig(sample=16 if quick else 128)), masks.TASKS
-    ),
+    protocol.Method("mogpr", mogpr.mogpr(process), masks.TASKS),
 ]
 answers = {
     method: estimates

@@ -130,7 +130,7 @@ def test_same_seed_same_metrics_to_the_last_digit(written, tmp_path):
 )
 def test_real_series_run_unchanged(shared, tmp_path, name, split):
     path = shared / "data" / f"{name}.nc"
-    more = () if name in ("mekong_rice_points_2022", "mekong_rice_cube_a") else QUIET[:1]
+    more = () if name == "mekong_rice_points_2022" else QUIET[:1]
     out = _run(tmp_path, "--cube", str(path), "--split", split, *more, *QUIET[1:])
     assert (out / "report.html").exists() == (not more)
     content = read_metrics(out / "metrics.json")
