@@ -2,7 +2,7 @@
 
 Command: python -m experiments.run            (a simulated Demak scene)
          python -m experiments.run --cube FILE --split district --out DIR
-Cost: two and a half minutes on 2 quiet cores, 4 GB; `--preset quick` less.
+Cost: two and a half to four and a half minutes on 2 cores, 4 GB; `--preset quick` less.
 Expected on the simulated scene, seed 0, unseen blocks, T2b, R2 against truth: climatology .3,
 mlp10 .5, mogpr .7, boosting .8, cnp .9.
 """
