@@ -1,4 +1,4 @@
-"""What is alignment worth? The same methods on the same acquisitions, aligned in seven ways.
+"""What is alignment worth? The same methods on the same acquisitions, aligned in eight ways.
 
 Command: python -m experiments.align                              (simulated acquisitions)
          python -m experiments.align --cube FILE --split district --seeds 0 1 2
@@ -11,6 +11,8 @@ time between the dates it reads:
 - `true days`: each on the mean day of the NDVI that training pixels have in it;
 - `median`: of the radar too, in place of its mean in linear power;
 - `6 days`: periods half as long; `24 days`: windows twice as long, every period;
+- `near`: periods on their centres, with the radar within 3 days of the mean day of Sentinel-2 in
+  each (`cube.align_cube(within=3)`);
 - `pairs`: the days of Sentinel-2, with the radar within 3 days of each (`cube.pair_cube`);
 - `own days`: the acquisitions, each Sentinel-1 track an orbit of its own; single-date networks
   learn there from days that have both.
@@ -47,8 +49,8 @@ from s1jax.types import NDVI, Estimator
 PERIODS = "periods"
 """What the other alignments are held against."""
 WITHIN = 3.0
-"""Most days between the sensors in `pairs`."""
-ALIGNMENTS = (PERIODS, "true days", "median", "6 days", "24 days", "pairs", "own days")
+"""Most days between the sensors in `near` and `pairs`."""
+ALIGNMENTS = (PERIODS, "true days", "median", "6 days", "24 days", "near", "pairs", "own days")
 """In the order they run."""
 
 
@@ -124,12 +126,19 @@ def aligned(name: str, estimator: Estimator, data: protocol.Data, step: float) -
       ValueError: an unknown name.
     """
     day = np.asarray(data.series.day)
+    optical = day[np.asarray(data.series.valid)[..., NDVI].any(0)]
+    edges = period_edges(day, step=step)
+    centre = (edges[:-1] + edges[1:]) / 2
     if name == "pairs":
-        optical = day[np.asarray(data.series.valid)[..., NDVI].any(0)]
         return alignments.on_windows(estimator, optical, (WITHIN, 0.0))
+    if name == "near":
+        of = np.searchsorted(edges, optical, side="right") - 1
+        count = np.bincount(of, minlength=centre.size)
+        mean = np.bincount(of, optical, centre.size) / np.maximum(count, 1)
+        at = np.where(count > 0, mean, centre)
+        return alignments.on_windows(estimator, centre, (WITHIN, step / 2), near=at)
     if name == "24 days":
-        edges = period_edges(day, step=step)
-        return alignments.on_windows(estimator, (edges[:-1] + edges[1:]) / 2, (step, step))
+        return alignments.on_windows(estimator, centre, (step, step))
     ways = {
         PERIODS: lambda: alignments.on_periods(estimator, step),
         "true days": lambda: alignments.on_periods(estimator, step, true_days=True),

@@ -28,37 +28,42 @@ def periods(
       radar: statistic of VV and VH.
     """
     edges = period_edges(np.asarray(series.day), step=step)
-    made, mean_day = _mapped(_in_periods, series, jnp.asarray(edges), None, radar)
-    return made._replace(day=(edges[:-1] + edges[1:]) / 2), mean_day
+    return _mapped(
+        partial(_in_periods, radar=radar), series, (edges[:-1] + edges[1:]) / 2, jnp.asarray(edges)
+    )
 
 
 def windows(
     series: Series,
     centre: Float[np.ndarray, "window"],
     within: tuple[float, float],
+    *,
+    near: Float[np.ndarray, "window"] | None = None,
 ) -> Series:
     """A Series on the days `centre`: mean radar (in linear power) and NDVI of what is `valid` so
-    many days around each, as of `cube.pair_cube` and of `cube.align_cube(window=)`.
+    many days around each, as of `cube.pair_cube` and of `cube.align_cube(window=, within=)`.
 
     Args:
       series: acquisitions.
       centre: days since 1970-01-01, ascending.
       within: most days from the centre to the radar, and to the NDVI.
+      near: days that the radar is to be near, in place of the centres.
     """
     reach = jnp.asarray(within, series.day.dtype)
-    return _mapped(_in_windows, series, jnp.asarray(centre), reach, "mean_db")[0]
+    at = jnp.stack([jnp.asarray(centre if near is None else near), jnp.asarray(centre)])
+    return _mapped(_in_windows, series, centre, at, reach)[0]
 
 
-def _mapped(function, series, at, reach, radar):
-    of = partial(function, jnp.asarray(series.day), at, reach, radar=radar)
+def _mapped(function, series, centre, *where):
+    of = partial(function, jnp.asarray(series.day), *where)
     arrays = (series.value, series.valid, series.smooth, series.wide)
     *made, mean_day = map_pixels(of, arrays, chunk=256, label="composites")
-    day = np.asarray(at).astype(np.asarray(series.day).dtype)
+    day = np.asarray(centre).astype(np.asarray(series.day).dtype)
     return Series(day, *made[:2], series.place, *made[2:]), mean_day
 
 
 @partial(jax.jit, static_argnames="radar")
-def _in_periods(day, edges, _, part, *, radar):
+def _in_periods(day, edges, part, *, radar):
     def _of(value, valid, statistic, _):
         each = jax.vmap(partial(composite, statistic=statistic), (None, -1, -1, None), -1)
         return jax.vmap(each, (None, 0, 0, None))(day, value, valid, edges)
@@ -66,14 +71,15 @@ def _in_periods(day, edges, _, part, *, radar):
     return _both(_of, part, radar)
 
 
-@partial(jax.jit, static_argnames="radar")
-def _in_windows(day, centre, reach, part, *, radar):
+@jax.jit
+def _in_windows(day, centre, reach, part):
     def _of(value, valid, statistic, sensor):
         one = partial(around, statistic=statistic)
         each = jax.vmap(one, (None, -1, -1, None, None), -1)
-        return jax.vmap(each, (None, 0, 0, None, None))(day, value, valid, centre, reach[sensor])
+        many = jax.vmap(each, (None, 0, 0, None, None))
+        return many(day, value, valid, centre[sensor], reach[sensor])
 
-    return _both(_of, part, radar)
+    return _both(_of, part, "mean_db")
 
 
 def _both(of, part, radar):
@@ -111,16 +117,19 @@ def on_periods(
 
 
 def on_windows(
-    estimator: Estimator, centre: Float[np.ndarray, "window"], within: tuple[float, float]
+    estimator: Estimator,
+    centre: Float[np.ndarray, "window"],
+    within: tuple[float, float],
+    *,
+    near: Float[np.ndarray, "window"] | None = None,
 ) -> Estimator:
     """`estimator` that reads `windows` around the same days of every pixel."""
+    made = partial(windows, centre=centre, within=within, near=near)
 
     def fit(key, training, validation):
-        return estimator.fit(
-            key, *(windows(part, centre, within) for part in (training, validation))
-        )
+        return estimator.fit(key, *(made(part) for part in (training, validation)))
 
     def predict(params, series, days):
-        return estimator.predict(params, windows(series, centre, within), days)
+        return estimator.predict(params, made(series), days)
 
     return Estimator(fit, predict)

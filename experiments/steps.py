@@ -213,15 +213,14 @@ def seen(scene: SceneConfig, world: World) -> protocol.Data:
 
 
 def _near_labels(ds, found, config):
-    """The cube with the radar of passes near the mean day of what each period's NDVI is made of, or
-    near the period's centre where it has none; missing where no pass is near."""
+    """The cube with the radar of passes within 3 days of its NDVI, as `cube.align_cube(within=)`
+    composites it; missing where no pass is near."""
     acquired = cube.open_cube(cube.from_acquisitions(found, pixel_m=config.pixel_m))
     # as in the composites of the scene both orbits are one mean
     acquired = acquired.drop_vars("s1_track")
     first = ds["t"].values[0] - np.timedelta64(config.step * 12, "h")
-    labelled = cube.align_cube(acquired, start=first, step=config.step)["s2_day"]
-    at = labelled.reindex(t=ds["t"]).fillna(ds["t"])
-    near = cube.radar_near(acquired, cube.to_days(at.values), within=WITHIN)
+    near = cube.align_cube(acquired, start=first, step=config.step, within=WITHIN)
+    near = near.reindex(t=ds["t"])
     return ds.assign({name: ds[name].copy(data=near[name].values) for name in ("VV", "VH")})
 
 

@@ -102,8 +102,26 @@ def test_pairs_are_radar_near_the_days_of_sentinel_2(caplog):
     assert series.value.shape[1:] == (4, 5)
 
 
+def test_composites_within_days_of_their_ndvi_are_those_of_the_loop():
+    ds = _acquisitions()
+    whole, made = cube.align_cube(ds), cube.align_cube(ds, within=4, radar="median")
+    np.testing.assert_array_equal(made["S2ndvi"], whole["S2ndvi"])
+    at = made["s2_day"].fillna(made["t"]).values
+    left = 0
+    for k, day in enumerate((at - START.to_datetime64()) / np.timedelta64(1, "D")):
+        inside = np.abs(DAYS - day) <= 4
+        for name, of, track in (("VV", "VV", 3), ("VV_2", "VV", 7), ("VH_2", "VH", 7)):
+            expected = _expected(ds, of, track, inside, "median")
+            np.testing.assert_allclose(made[name].values[k], expected, atol=1e-4)
+            left += np.isfinite(whole[name].values[k]).sum() - np.isfinite(expected).sum()
+    assert left > 0
+    assert "Sentinel-1 within 4 days of its NDVI" in made.attrs["s1jax_repairs"]
+
+
 def test_bad_windows_are_refused():
     ds = _acquisitions()
+    with pytest.raises(ValueError, match="within: got -2 days"):
+        cube.align_cube(ds, within=-2)
     with pytest.raises(ValueError, match="window: got 0 days"):
         cube.align_cube(ds, window=0)
     with pytest.raises(ValueError, match="within: got -1 days"):

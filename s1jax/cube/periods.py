@@ -32,14 +32,15 @@ def align_cube(
     start: str | np.datetime64 | None = None,
     step: float | int | None = None,
     window: float | int | None = None,
+    within: float | int | None = None,
     radar: str = "mean_db",
     ndvi: str = "median",
 ) -> xr.Dataset:
     """The cube on one regular grid of days, with the true mean day of each sensor.
 
     A cube on regular dates with one Sentinel-1 orbit keeps them, and each of its values is its own
-    statistic, unless `start`, `window` or another `step` than its own is given. Any other becomes
-    composites of `step` days: mean VV and VH in linear power for each orbit (VV, VH for the first
+    statistic, unless `start`, `window`, `within` or another `step` than its own is given. Any other
+    becomes composites of `step` days: mean VV and VH in linear power for each orbit (VV, VH for the first
     non-zero track, VV_2, VH_2 for the second, ...), median NDVI, t the centre of the period. Days
     of the mean observation over all pixels are in the coordinates `s1_day` and `s2_day` (t). What
     was done is logged, and kept in attrs["s1jax_repairs"]. The whole cube is read into memory.
@@ -50,12 +51,15 @@ def align_cube(
       step: length of a period, days; where None that of regular dates, else 12.
       window: days around the centre of a period, half of them to either side, that its composite is
         made of: longer than `step` and windows overlap. The period itself where None.
+      within: most days between a Sentinel-1 pass and the mean day of the NDVI of the composite it
+        goes into (its centre where that has none): composites of sensors that saw the same days.
+        Passes at any distance where None.
       radar: statistic of VV and VH: "mean_db", the mean of linear powers, or "median".
       ndvi: statistic of NDVI: "median", "mean" or "max".
 
     Raises:
-      ValueError: `step` or `window` is not positive, there is no such statistic, or dates with
-        radar are of no track beside those of one.
+      ValueError: `step` or `window` is not positive, `within` negative, there is no such statistic,
+        or dates with radar are of no track beside those of one.
     """
     if window is not None and not window > 0:
         raise ValueError(f"window: got {window} days, expected > 0")
@@ -64,8 +68,8 @@ def align_cube(
             raise ValueError(f"{name}: got {got!r}, expected one of {expected}")
     day = to_days(ds["t"].values)
     tracks = _tracks(ds)
-    own = start is None and window is None and len(tracks) == 1 and _spaced(day, step)
-    if own and is_regular(day) and _same_dates(ds):
+    own = (start, window, within) == (None, None, None) and len(tracks) == 1
+    if own and _spaced(day, step) and is_regular(day) and _same_dates(ds):
         log.info("aligned: its own %d dates are regular and of one orbit", day.size)
         return ds if "s1_day" in ds.coords else _with_own_days(ds)
     step = STEP if step is None else step
@@ -77,8 +81,15 @@ def align_cube(
     else:
         between = partial(_windows, day, centre, window / 2)
     out = _composites(ds, tracks, centre, between, radar, ndvi)
+    if within is not None:
+        at = to_days(out["s2_day"].fillna(out["t"]).values)
+        near = radar_near(ds, at, within=within, radar=radar)
+        out = out.assign({name: out[name].copy(data=near[name].values) for name in sentinel1(near)})
+        out = out.assign_coords(s1_day=("t", near["s1_day"].values))
     begin = np.datetime_as_string(from_days(edges[:1]))[0][:10]
     wide = "" if window is None else f", each of {window:g} days around its centre"
+    if within is not None:
+        wide += f", Sentinel-1 within {within:g} days of its NDVI"
     periods = f"{centre.size} periods of {step:g} days from {begin}{wide}, {len(tracks)} orbit(s)"
     early = int((day < edges[0]).sum())
     before = f"; {early} before it left out" if early else ""
@@ -119,7 +130,11 @@ def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
 
 
 def radar_near(
-    ds: xr.Dataset, days: Float[np.ndarray, "window"], *, within: float | int
+    ds: xr.Dataset,
+    days: Float[np.ndarray, "window"],
+    *,
+    within: float | int,
+    radar: str = "mean_db",
 ) -> xr.Dataset:
     """The cube on the given days, with what Sentinel-1 saw within so many days of each.
 
@@ -129,6 +144,7 @@ def radar_near(
       ds: cube of `open_cube`, of acquisitions.
       days: days since 1970-01-01, ascending.
       within: most days from each of them.
+      radar: statistic of VV and VH, as of `align_cube`.
 
     Raises:
       ValueError: `within` is negative.
@@ -136,7 +152,7 @@ def radar_near(
     if not within >= 0:
         raise ValueError(f"within: got {within} days, expected >= 0")
     between = partial(_windows, to_days(ds["t"].values), days, within)
-    return _composites(ds, _tracks(ds), days, between, "mean_db", None)
+    return _composites(ds, _tracks(ds), days, between, radar, None)
 
 
 def _composites(ds, tracks, centre, between, radar, ndvi):
