@@ -2,10 +2,12 @@
 
 NOT RUN by this project's tests: it needs an Earth Engine account. Read docs/export.md first; open
 what it exports with `s1jax.open_cube(("s1.tif", "s2.tif"))`, then look at it with
-`python -m experiments.doctor`.
+`python -m experiments.doctor s1.tif s2.tif`.
 
 Command: python docs/export_earth_engine.py      (after `pip install earthengine-api`)
 """
+
+import math
 
 import ee
 
@@ -123,7 +125,8 @@ def optical(region: ee.Geometry, span: ee.DateRange) -> ee.ImageCollection:
 def _averaged(images: ee.ImageCollection) -> ee.Image:
     """Mean of the images of a day, and of the 10 m pixels inside each of METRES."""
     first = images.first().select(0).projection()
-    return images.mean().setDefaultProjection(first).reduceResolution(ee.Reducer.mean(), True, 64)
+    most = max(64, math.ceil(METRES / 10) ** 2)
+    return images.mean().setDefaultProjection(first).reduceResolution(ee.Reducer.mean(), True, most)
 
 
 def _days(images: ee.ImageCollection) -> ee.List:

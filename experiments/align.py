@@ -189,17 +189,23 @@ def compare(config: Alignments, data: protocol.Data, seed: int) -> tuple[str, It
 
 
 def markdown(rows: Sequence[Mapping]) -> str:
-    """A line for each task, method and alignment; intervals are of a bootstrap over clusters."""
-    lines = []
+    """A line for each task and method: R2 of `periods`, and of every other alignment RMSE less that
+    of `periods`, bold where it is better beyond the interval of a bootstrap over clusters."""
+    lines: dict[tuple[str, str], dict] = {}
     for one in sorted(rows, key=lambda one: one["task"]):
         method, _, alignment = one["method"].partition(", ")
-        r2 = "{:.3f} [{:.3f}, {:.3f}]".format(one["r2"], *one["ci95"]["r2"])
-        less = "{:+.4f} [{:+.4f}, {:+.4f}]".format(*np.hstack(one["rmse_minus_periods"]))
-        named = {"method": method, "alignment": alignment, "R2": r2}
-        lines.append(one | named | {"RMSE less periods'": less})
-    columns = {"task": "", "method": "", "alignment": "", "R2": ">", "rmse": ".4f"}
-    columns |= {"RMSE less periods'": ">", "coverage90": ".2f", "n": ",", "fit_s": ".0f"}
-    return table.markdown(lines, columns)
+        line = lines.setdefault(
+            (one["task"], method), {"task": one["task"], "method": f"`{method}`"}
+        )
+        if alignment == PERIODS:
+            line[f"R2, {PERIODS}"] = "{:.2f} [{:.2f}, {:.2f}]".format(one["r2"], *one["ci95"]["r2"])
+            continue
+        less, (low, high) = one["rmse_minus_periods"]
+        cell = f"{less:+.3f} [{low:+.3f}, {high:+.3f}]"
+        line[alignment] = f"**{cell}**" if high < 0 else cell
+    heads = dict.fromkeys(head for line in lines.values() for head in line)
+    columns = {head: "" if head in ("task", "method") else ">" for head in heads}
+    return table.markdown(lines.values(), columns)
 
 
 def main(config: Alignments) -> Path:

@@ -9,6 +9,7 @@ from typing import Literal
 import tyro
 
 from experiments.masks import TASKS
+from experiments.opening import Align
 from s1jax.baselines import BoostingConfig, KnnSpaceConfig, WhittakerConfig
 from s1jax.hybrid import HybridConfig
 from s1jax.mogpr import MogprConfig
@@ -69,6 +70,8 @@ class Config:
     """First day of the first period (ISO date); needed for GeoTIFFs, which carry no date."""
     step: float | None = None
     """Length of a period, days."""
+    align: Align = field(default_factory=Align)
+    """How acquisitions of a file become periods."""
     split: Literal["blocks", "district", "season"] = "blocks"
     """What is left out for testing: whole blocks, a district at a time, or the second year."""
     block_m: float | None = None

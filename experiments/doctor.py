@@ -29,8 +29,9 @@ from s1jax.doctor.labels import OFFSET_CEILING, TOA_CEILING
 class Doctor:
     """Examine a cube before anything is learnt from it."""
 
-    cube: Annotated[str, tyro.conf.Positional]
-    """NetCDF, Zarr, or a folder or glob of GeoTIFFs period_NN.tif."""
+    cube: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """NetCDF, Zarr, a GeoTIFF of many dates, or a folder or glob of them; or a file for each
+    sensor."""
     start: str | None = None
     """First day of the first period (ISO date); needed for files which carry no date."""
     step: float | None = None
@@ -59,8 +60,11 @@ def main(config: Doctor) -> doctor.Examination:
       ValueError: what `s1jax.doctor.examine` raises, or a split file without the two variables.
     """
     started = time.perf_counter()
+    if not config.cube:
+        raise ValueError("cube: got no file, expected one, or one for each sensor")
+    source = config.cube[0] if len(config.cube) == 1 else config.cube
     found = doctor.examine(
-        config.cube, start=config.start, step=config.step, mask=config.mask,
+        source, start=config.start, step=config.step, mask=config.mask,
         split=None if config.split is None else read_split(config.split),
         today=config.today, pixels=config.pixels, rows=config.rows,
     )  # fmt: skip

@@ -15,7 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,8 +25,11 @@ import tyro
 import xarray as xr
 from jaxtyping import Float
 
+from experiments import opening
+from experiments.opening import Align
 from experiments.sampling import FILTER, sampled
 from s1jax import cube, mogpr, tiles
+from s1jax.cube.notes import repairs
 from s1jax.fusets import periods
 from s1jax.mogpr.inputs import source
 from s1jax.types import NDVI, Days, Series
@@ -64,6 +67,8 @@ class Job:
     """First day of the first period (ISO date); needed where the input carries no date."""
     step: float | None = None
     """Length of a period, days."""
+    align: Align = field(default_factory=Align)
+    """How acquisitions become periods."""
     mask: str | None = None
     """Vector or raster file of the pixels to keep, in any CRS."""
     save_hyper: Path | None = None
@@ -137,7 +142,7 @@ def _default(name: str):
 
 def opened(job: Job) -> xr.Dataset:
     """The aligned cube: not yet read where `cube.write` wrote it so, else in memory."""
-    own = (job.start, job.step, job.mask) == (None, None, None)
+    own = (job.start, job.step, job.mask, job.align) == (None, None, None, Align())
     if own and job.input.exists() and job.input.suffix in (".nc", ".zarr"):
         engine = "zarr" if job.input.is_dir() else None
         try:
@@ -149,11 +154,11 @@ def opened(job: Job) -> xr.Dataset:
                 print(f"{job.input}: aligned by s1jax, read tile by tile")
                 return ds
             ds.close()
-    # a step alone is for the alignment of dated acquisitions
-    step = None if job.start is None else job.step
-    ds = cube.open_cube(job.input, start=job.start, step=step, mask=job.mask)
-    print(*filter(None, (ds.attrs["s1jax_repairs"], ds.attrs["s1jax_funnel"])), sep="\n")
-    return cube.align_cube(ds, step=job.step)
+    ds = opening.opened(job.input, start=job.start, step=job.step, mask=job.mask, align=job.align)
+    lines = ds.attrs["s1jax_repairs"].splitlines()
+    unasked = repairs(lines)  # on stderr already
+    print(*(line for line in lines if line not in unasked), ds.attrs["s1jax_funnel"], sep="\n")
+    return ds
 
 
 def regular_days(t: np.ndarray, period: str) -> Float[np.ndarray, "query"]:

@@ -21,8 +21,8 @@ ABOUT = "about.json"
 
 
 def fingerprint(*what: object) -> str:
-    """A name of what is computed: another one for other values, another file (of a Path), or
-    another s1jax, its weights included."""
+    """A name of what is computed: another one for other values, another file (of a Path), or other
+    code: s1jax, its weights included, and the experiments."""
     parts = [one.read_bytes() if isinstance(one, Path) else repr(one).encode() for one in what]
     digests = [hashlib.sha256(part).digest() for part in parts]
     return hashlib.sha256(_package() + b"".join(digests)).hexdigest()[:16]
@@ -30,11 +30,12 @@ def fingerprint(*what: object) -> str:
 
 @cache
 def _package() -> bytes:
-    files = sorted(
+    files = [
         path
-        for path in Path(s1jax.__file__).parent.rglob("*")
+        for folder in (Path(s1jax.__file__).parent, Path(__file__).parent)
+        for path in sorted(folder.rglob("*"))
         if path.suffix in (".py", ".npz", ".json")
-    )
+    ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).digest()
 
 

@@ -28,6 +28,7 @@ from experiments import pictures, protocol, scoring, splits
 from experiments.config import Config, parse
 from experiments.methods import methods
 from experiments.metrics_file import write_metrics
+from experiments.opening import opened
 from experiments.page import write_report
 from experiments.report import console_table
 from s1jax import cube, networks, simulate, tiles
@@ -46,18 +47,17 @@ def load(config: Config) -> tuple[xr.Dataset, str]:
         scene = simulate.scene(jax.random.key(DRAWN_ONCE), config.scene)
         ds = cube.from_scene(scene, pixel_m=config.scene.pixel_m)
         name, mask = f"demak_sim_{config.scene.mode}", config.mask
-        ds = cube.open_cube(ds, mask=mask)
+        ds = cube.align_cube(cube.open_cube(ds, mask=mask), step=config.step)
     else:
         name = Path(config.cube).name.split(".")[0] or Path(config.cube).parent.name
-        ds = _open(config)
-    ds = cube.align_cube(ds, step=config.step)
+        ds = opened(
+            config.cube,
+            start=config.start,
+            step=config.step,
+            mask=config.mask,
+            align=config.align,
+        )
     return cube.despeckle(ds), name
-
-
-def _open(config: Config) -> xr.Dataset:
-    # a step alone is for the alignment of dated acquisitions
-    step = None if config.start is None else config.step
-    return cube.open_cube(config.cube, start=config.start, step=step, mask=config.mask)
 
 
 def to_data(ds: xr.Dataset) -> tuple[protocol.Data, np.ndarray]:

@@ -276,7 +276,8 @@ def test_simulated_acquisitions_run_at_their_smallest(tmp_path):
     names = ("boosting, periods", "boosting, pairs")
     assert set(rows) == {(name, task) for name in names for task in ("T1", "T2a")}
     lines = (out / "table.md").read_text().splitlines()
-    assert len(lines) == 4 + len(rows)
+    assert len(lines) == 4 + 2
+    assert lines[2] == "| task | method | R2, periods | pairs |"
     # 16 blocks of the scene, a quarter of them is tested
     assert lines[0].endswith("seeds (0,), which test 4 clusters together")
     for (_, task), row in rows.items():
@@ -288,9 +289,10 @@ def test_simulated_acquisitions_run_at_their_smallest(tmp_path):
         assert row["n"] == base["n"] > 0
     assert rows["boosting, periods", "T1"]["rmse_minus_periods"] == [0.0, [0.0, 0.0]]
     assert rows["boosting, periods", "T1"]["n"] > rows["boosting, periods", "T2a"]["n"]
-    cells = [line for line in lines if line.startswith("| T2a | boosting | pairs |")]
-    assert len(cells) == 1
-    assert f"{rows['boosting, pairs', 'T2a']['rmse']:.4f}" in cells[0]
+    (line,) = (line for line in lines if line.startswith("| T2a | `boosting` |"))
+    less, (_, high) = rows["boosting, pairs", "T2a"]["rmse_minus_periods"]
+    assert f"| {rows['boosting, periods', 'T2a']['r2']:.2f} [" in line
+    assert (f"**{less:+.3f} [" if high < 0 else f"| {less:+.3f} [") in line
 
 
 def test_doors(path, tmp_path):

@@ -10,6 +10,7 @@ from affine import Affine
 from cube_worlds import START, STEP, scene
 
 from s1jax import cube
+from s1jax.cube.notes import repairs
 
 NUMBERED = {"start": START, "step": STEP}
 STYLES = {
@@ -291,3 +292,7 @@ def test_each_line_is_logged_once(caplog, tmp_path):
         found = cube.open_cube(worlds.sits(tmp_path, scene(), whole=True, radar="GRD"))
     lines = [*found.attrs["s1jax_repairs"].split("\n"), found.attrs["s1jax_funnel"]]
     assert [caplog.messages.count(line) for line in lines] == [1] * len(lines)
+    # repairs are seen by whoever has set up no logging
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == repairs(lines[:-1])
+    assert len(warned) > 0

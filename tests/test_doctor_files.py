@@ -184,7 +184,9 @@ def test_fills_are_no_labels_of_neighbours():
     found = _examined(filled, split=(west, east)).facts
     assert found.leakage.copied_r2 == pytest.approx(clean.leakage.copied_r2, abs=1e-6)
     reasons = {r.name: r.value for r in clean.conditions}
-    assert reasons["mosaic"] == pytest.approx(dict(r[:2] for r in found.conditions)["mosaic"])
+    assert reasons["heterogeneous cover"] == pytest.approx(
+        dict(r[:2] for r in found.conditions)["heterogeneous cover"]
+    )
 
 
 def test_what_is_known_of_acquisition_days_is_used():

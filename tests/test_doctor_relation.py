@@ -38,12 +38,14 @@ def test_sample_is_drawn_without_replacement():
 
 
 def test_offset_is_a_note_or_a_warning():
-    near = relation.offset_finding(np.array([0.0, 1, 2, 5, 8]))
+    near = relation.offset_finding(np.array([0.0, 1, 2, 5, 8]), composites=False)
     assert (near.name, near.level) == ("s1-s2-offset", "note")
     assert "median 2.0 days; 40.0 % over 3 days, 20.0 % over 7 days" in near.evidence
-    far = relation.offset_finding(np.array([9.0, 10, 2, 12, np.inf]))
+    far = relation.offset_finding(np.array([9.0, 10, 2, 12, np.inf]), composites=False)
     assert far.level == "warning"
-    assert relation.offset_finding(np.array([np.inf])).level == "warning"
+    assert relation.offset_finding(np.array([np.inf]), composites=False).level == "warning"
+    made = relation.offset_finding(np.zeros(3), composites=True)
+    assert "mean day" in made.what
 
 
 def test_stages_follow_the_curve():
@@ -304,8 +306,8 @@ _USUAL = {
         ("water", {"water": 0.7}, "mask="),
         ("clear labels", {"per_year": 3.0}, "phenology"),
         ("longest gap", {"gap": 200.0}, "phenology"),
-        ("mosaic", {"mosaic": 0.9}, "baselines.whittaker"),
-        ("late radar", {"late": 0.8}, "baselines.whittaker"),
+        ("heterogeneous cover", {"mosaic": 0.9}, "baselines.whittaker"),
+        ("S1-S2 offset", {"late": 0.8}, "baselines.whittaker"),
         (
             "relation",
             {"expected": _NOTHING._replace(window=expect.Score(0.1, 0.0, 0.2))},

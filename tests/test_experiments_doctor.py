@@ -33,7 +33,7 @@ def test_page_json_and_lines(faulty, tmp_path, capsys):
     split = tmp_path / "split.npz"
     training = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.8
     np.savez(split, training=training, test=~training)
-    found = experiment.main(Doctor(str(faulty), split=split, out=tmp_path / "out", **QUICK))
+    found = experiment.main(Doctor((str(faulty),), split=split, out=tmp_path / "out", **QUICK))
     told = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert [f["name"] for f in told["findings"]] == [f.name for f in found.findings]
     assert told["cube"] == "faulty"
@@ -69,7 +69,7 @@ def test_page_json_and_lines(faulty, tmp_path, capsys):
 def test_a_cube_that_cannot_be_read_has_a_page_too(tmp_path, capsys):
     path = tmp_path / "half.nc"
     plain().drop_vars("VH").to_netcdf(path, engine="h5netcdf")
-    found = experiment.main(Doctor(str(path), out=tmp_path / "out", **QUICK))
+    found = experiment.main(Doctor((str(path),), out=tmp_path / "out", **QUICK))
     assert [f.name for f in found.findings] == ["unreadable"]
     assert "FAULT unreadable" in capsys.readouterr().out
     page = (tmp_path / "out" / "report.html").read_text()
@@ -81,7 +81,7 @@ def test_a_cube_that_cannot_be_read_has_a_page_too(tmp_path, capsys):
 
 def test_results_have_a_place_of_their_own(faulty, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    experiment.main(Doctor(str(faulty), **QUICK | {"rows": 0}))
+    experiment.main(Doctor((str(faulty),), **QUICK | {"rows": 0}))
     (folder,) = (tmp_path / "results").iterdir()
     assert re.fullmatch(r"doctor-faulty-\d{8}T\d{6}Z", folder.name)
 

@@ -97,7 +97,8 @@ def _units(ds, facts, said):
     guess = {name: "dB" if part[name] > 0.5 else "linear" for name in unknown}
     if len(set(guess.values())) > 1:
         raise ValueError(
-            f"units: got none, values look like {guess}, expected the attribute `units`"
+            f"units: got none, values look like {guess}, expected the attribute `units`, or bands "
+            "in their order where they were taken by position"
         )
     for name in names:
         of = facts[name]
@@ -186,7 +187,9 @@ def _ndvi(value: xr.DataArray, of: Facts, whole: bool, said: list[str]):
         return value / np.float32(10_000)
     if low < -1 - 1e-5 or high > 1 + 1e-5:
         hint = ""
-        if high > 2:
+        if low < -2 and high < 30:
+            hint = "; it looks like dB: are bands taken by position in another order?"
+        elif high > 2:
             hint = "; is it scaled by 1e4 (set scale_factor)?"
         elif low <= -99:
             hint = "; is the lowest an undeclared nodata value?"

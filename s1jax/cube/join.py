@@ -57,7 +57,11 @@ def _fits(ds, first):
     """
     twice = sorted(set(present(ds)) & set(present(first)))
     if twice:
-        raise ValueError(f"{', '.join(twice)}: got it in two inputs, expected it in one")
+        names = ", ".join(twice)
+        raise ValueError(
+            f"{names}: got it in two inputs, expected it in one; name that of another orbit VV_2, "
+            "VH_2, and join the years of one orbit first (xarray.concat along t)"
+        )
     if not grid.same(first, ds):
         got, expected = grid.describe(ds), grid.describe(first)
         names = "/".join(present(ds)), "/".join(present(first))

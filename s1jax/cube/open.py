@@ -38,8 +38,8 @@ def open_cube(
 
     t is the centre of a composite's period, or the day of an acquisition; sensors that come with
     dates of their own are on the union of them. Rows go up or down, and the CRS stays, as in the
-    input. Every line of what was done is logged and kept in attrs["s1jax_repairs"], the count of
-    what is left in attrs["s1jax_funnel"].
+    input. Every line of what was done is logged, repairs as warnings, and kept in
+    attrs["s1jax_repairs"], the count of what is left in attrs["s1jax_funnel"].
 
     An input in chunks (of dask), or `chunks`, stays in chunks: passes over the input collect what
     has to be known of the whole, and all repairs are made when a chunk is asked for. Only `start`
@@ -93,7 +93,8 @@ def open_cube(
         raise ValueError(f"repairs: got {len(unasked)} to make, expected none:\n{listed}")
     counts = funnel(ds)
     for line in [*said, counts]:
-        log.info("%s", line)
+        # Python shows warnings where nobody asked for a log: no repair goes unseen
+        log.log(logging.WARNING if line in unasked else logging.INFO, "%s", line)
     return with_notes(ds, said).assign_attrs(s1jax_funnel=counts)
 
 

@@ -40,10 +40,10 @@ def align_cube(
 
     A cube on regular dates with one Sentinel-1 orbit keeps them, and each of its values is its own
     statistic, unless `start`, `window`, `within` or another `step` than its own is given. Any other
-    becomes composites of `step` days: mean VV and VH in linear power for each orbit (VV, VH for the first
-    non-zero track, VV_2, VH_2 for the second, ...), median NDVI, t the centre of the period. Days
-    of the mean observation over all pixels are in the coordinates `s1_day` and `s2_day` (t). What
-    was done is logged, and kept in attrs["s1jax_repairs"]. The whole cube is read into memory.
+    becomes composites of `step` days: mean VV and VH in linear power for each orbit (VV, VH for the
+    first non-zero track, VV_2, VH_2 for the second, ...), median NDVI, t the centre of the period.
+    Days of the mean observation over all pixels are in the coordinates `s1_day` and `s2_day` (t).
+    What was done is logged, and kept in attrs["s1jax_repairs"]. The whole cube is read into memory.
 
     Args:
       ds: cube of `open_cube`.

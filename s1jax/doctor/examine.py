@@ -82,7 +82,9 @@ def examine(
     except ValueError as error:
         name = Path(cube).stem if isinstance(cube, str | Path) else "cube"
         what = "The cube cannot be made sense of; nothing else was looked at."
-        wants = "VV, VH and S2ndvi (or NDVI) on (t, y, x), on one grid"
+        wants = "VV, VH and S2ndvi (or NDVI) on (t, y, x); correct what the evidence names"
+        if "match=" in str(error):
+            wants = "examine what open_cube(..., match=) returns: as it came it is on two grids"
         where = "file, variables, dimensions"
         return Examination(name, (fault("unreadable", what, where, str(error), wants),), None)
     if mask is not None:
@@ -156,7 +158,7 @@ def _content(page: Sheet, made: View, step, split, rows):
     correlation = relation.correlations(beside, ndvi[some], stage, some.pixel)
     offset = _offset(page, made, composite, some, apart)
     if offset.size:
-        found.append(relation.offset_finding(offset))
+        found.append(relation.offset_finding(offset, composites=composite))
     balance = labels.balance(day, ndvi)
     noise = label_noise(day, ndvi)
     top = ceiling(noise, ndvi)

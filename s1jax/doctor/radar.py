@@ -99,7 +99,8 @@ def orbit_unknown() -> Finding:
         "orbit-unknown",
         "The composites do not say of which orbits they are.",
         "s1_track (t), or VV_2, VH_2",
-        "absent; ascending and descending passes differ by 1 to 3 dB over crops",
+        "absent; ascending and descending passes differ by 1 to 3 dB over crops, and a mix that "
+        "changes from date to date cannot be told in a composite",
         "keep orbits apart where both are there; one orbit alone is better than a changing mix",
     )
 

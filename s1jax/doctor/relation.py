@@ -56,9 +56,10 @@ def nearest(day: _Days, seen: np.ndarray, labels: Labels) -> Int[np.ndarray, "la
     return np.where(np.isfinite(np.minimum(back, ahead)), index, -1)
 
 
-def offset_finding(offset: Float[np.ndarray, "label"]) -> Finding:
-    """Days between each label and the nearest radar (infinite where there is none), in words; a
-    warning from half over 7 days on."""
+def offset_finding(offset: Float[np.ndarray, "label"], *, composites: bool) -> Finding:
+    """Days between each label and the nearest radar (infinite where there is none), or, of
+    composites, between the mean days of both, in words; a warning from half over 7 days on."""
+    between = "the mean day of its radar" if composites else "the nearest radar"
     far, week = (float((offset > limit).mean()) for limit in (3, 7))
     known = offset[np.isfinite(offset)]
     median = float(np.median(known)) if known.size else np.inf
@@ -69,12 +70,12 @@ def offset_finding(offset: Float[np.ndarray, "label"]) -> Finding:
     if week > 0.5:
         return warning(
             "s1-s2-offset",
-            "Most labels are more than a week from the nearest radar.",
+            f"Most labels are more than a week from {between}.",
             "VV, VH against S2ndvi",
             evidence,
             "read acquisitions, not composites; give the method a window of radar about each label",
         )
-    return note("s1-s2-offset", "Days from a label to the nearest radar.", "all labels", evidence)
+    return note("s1-s2-offset", f"Days from a label to {between}.", "all labels", evidence)
 
 
 def stages(

@@ -60,7 +60,7 @@ class Sheet(NamedTuple):
     bounds: Float[np.ndarray, "time 2"] | None
     """First and last day of each period, where the file states them."""
     texts: dict[str, str]
-    """File name and attributes: where dates are spelt out."""
+    """Names of files and folders, and attributes: where dates are spelt out."""
 
 
 def sheet(
@@ -80,7 +80,7 @@ def sheet(
     ds = with_grid_mapping(ds)
     names = channels(ds)
     grouped_by, group = _group(ds)
-    texts = {f"file {file}": file for file in files}
+    texts = {f"name {file}": file for file in files}
     texts |= {f"attribute {k}": str(v) for k, v in ds.attrs.items() if not k.startswith("s1jax_")}
     day = _days(ds["t"].values)
     if not dated:
@@ -125,14 +125,17 @@ def _read(cube, start, step):
     known = start is not None and step is not None
     sources = sources_of(cube)
     stored = [s.encoding.get("source", "") for s in sources if not isinstance(s, str | Path)]
-    files = [Path(source).name for source in filter(None, stored)]
-    files += [path.name for s in sources if isinstance(s, str | Path) for path in files_of(s)]
+    paths = [Path(source) for source in filter(None, stored)]
+    paths += [path for s in sources if isinstance(s, str | Path) for path in files_of(s)]
+    files = [path.name for path in paths]
     begin, length = (start, step) if known else _NUMBERED
     found = parts(sources, start=begin, step=length)
     ds, _ = joined([part.ds for part in found])
     numbered = any(part.numbered for part in found)
     first = sources[0] if isinstance(sources[0], str | Path) else next(iter(files), "cube")
     name = Path(first).name.split(".")[0].strip("*?_") or Path(first).parent.name
+    if numbered:  # a number says no date, the folder may
+        files += dict.fromkeys(path.resolve().parent.name for path in paths)
     return ds, numbered, known or not numbered, name, files
 
 

@@ -54,8 +54,8 @@ def conditions(
         ("water", water, water > 0.5, 0.5, "share of pixels that are open water", _ELSEWHERE),
         ("clear labels", per_year, per_year < 6, 6.0, "clear labels a year and pixel", _SEASONS),
         ("longest gap", gap, gap > 150, 150.0, "days without a label, median pixel", _SEASONS),
-        ("mosaic", mosaic, mosaic > 0.6, 0.6, lies, _SMOOTH),
-        ("late radar", late, late > 0.5, 0.5, "share of labels over 7 days from radar", _SMOOTH),
+        ("heterogeneous cover", mosaic, mosaic > 0.6, 0.6, lies, _SMOOTH),
+        ("S1-S2 offset", late, late > 0.5, 0.5, "share of labels over 7 days from radar", _SMOOTH),
         ("relation", best, judged and best < 0.25, 0.25, r2, _INDEX),
     )
     return tuple(Condition(*row) for row in rows)
