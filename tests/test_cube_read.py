@@ -222,6 +222,7 @@ BAD = {
     r"S2ndvi: got \[-9999.*undeclared nodata": lambda: _small(
         S2ndvi=_small().S2ndvi.where(_small().S2ndvi > 0, -9999)
     ),
+    r"S2ndvi: got \[-.*bands taken by position": lambda: _small(S2ndvi=_small().VV),
     "no date in the files": lambda: _small().drop_vars("t"),
 }
 

@@ -187,7 +187,7 @@ def _ndvi(value: xr.DataArray, of: Facts, whole: bool, said: list[str]):
         return value / np.float32(10_000)
     if low < -1 - 1e-5 or high > 1 + 1e-5:
         hint = ""
-        if low < -2 and high < 30:
+        if -99 < low < -2 and high < 30:
             hint = "; it looks like dB: are bands taken by position in another order?"
         elif high > 2:
             hint = "; is it scaled by 1e4 (set scale_factor)?"
