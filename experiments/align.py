@@ -12,7 +12,7 @@ time between the dates it reads:
 - `median`: of the radar too, in place of its mean in linear power;
 - `6 days`: periods half as long; `24 days`: windows twice as long, every period;
 - `near`: periods on their centres, with the radar within 3 days of the mean day of Sentinel-2 in
-  each (`cube.align_cube(within=3)`);
+  each (`cube.align_cube(within=3)`, where a date counts by its pixels; here all count alike);
 - `pairs`: the days of Sentinel-2, with the radar within 3 days of each (`cube.pair_cube`);
 - `own days`: the acquisitions, each Sentinel-1 track an orbit of its own; single-date networks
   learn there from days that have both.

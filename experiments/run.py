@@ -2,7 +2,7 @@
 
 Command: python -m experiments.run            (a simulated Demak scene)
          python -m experiments.run --cube FILE --split district --out DIR
-Cost: two and a half to four and a half minutes on 2 cores, 4 GB; `--preset quick` less.
+Cost: four and a half minutes on 2 cores, 4 GB; `--preset quick` less.
 Expected on the simulated scene, seed 0, unseen blocks, T2b, R2 against truth: climatology .3,
 mlp10 .5, mogpr .7, boosting .8, cnp .9.
 """
@@ -28,7 +28,7 @@ from experiments import pictures, protocol, scoring, splits
 from experiments.config import Config, parse
 from experiments.methods import methods
 from experiments.metrics_file import write_metrics
-from experiments.opening import opened
+from experiments.opening import Align, opened
 from experiments.page import write_report
 from experiments.report import console_table
 from s1jax import cube, networks, simulate, tiles
@@ -44,6 +44,8 @@ DRAWN_ONCE = 0
 def load(config: Config) -> tuple[xr.Dataset, str]:
     """The aligned cube of a configuration, speckle-filtered radar beside it, and its name."""
     if config.cube is None:
+        if config.align != Align():
+            raise ValueError(f"align: got {config.align} without a cube, expected acquisitions")
         scene = simulate.scene(jax.random.key(DRAWN_ONCE), config.scene)
         ds = cube.from_scene(scene, pixel_m=config.scene.pixel_m)
         name, mask = f"demak_sim_{config.scene.mode}", config.mask

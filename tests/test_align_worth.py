@@ -215,6 +215,25 @@ def test_windows_are_those_of_the_cube(path, data):
     np.testing.assert_allclose(found.value, wanted.value, rtol=1e-5)
 
 
+def test_near_is_around_the_mean_day_of_sentinel_2(data):
+    told = []
+    inner = Estimator(lambda key, training, validation: told.append(training), None)
+    align.aligned("near", inner, data, 12.0).fit(None, data.series, data.series)
+    day = np.asarray(data.series.day, np.float64)
+    optical = day[np.asarray(data.series.valid)[..., NDVI].any(0)]
+    centre = np.floor(day.min()) + 6.0 + 12.0 * np.arange(told[0].day.size)
+    np.testing.assert_array_equal(told[0].day, centre)
+    at = []
+    for c in centre:
+        inside = optical[(optical >= c - 6) & (optical < c + 6)]
+        at.append(inside.mean() if inside.size else c)
+    assert (np.array(at) != centre).any()
+    for name, channel in (("VV", 0), ("VV_2", 2)):
+        some = np.asarray(data.series.valid)[..., channel]
+        expected = np.stack([some[:, np.abs(day - d) <= 3].any(1) for d in at], -1)
+        np.testing.assert_array_equal(told[0].valid[..., channel], expected, err_msg=name)
+
+
 def test_hidden_labels_reach_no_variant(data):
     inner = Estimator(lambda key, training, validation: None, _joined)
     methods = [

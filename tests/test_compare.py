@@ -78,6 +78,18 @@ def test_a_fingerprint_is_of_values_files_and_the_package(tmp_path, monkeypatch)
     assert fingerprint(dataclasses.replace(SMALL, test_pixels=41), file) != first
     file.write_bytes(b"two")
     assert fingerprint(SMALL, file) != first
+    # the code is that of s1jax and of the experiments, wherever they are
+    known = outcome_files._package.__wrapped__()
+    assert outcome_files._package.__wrapped__() == known
+    for module in (outcome_files, outcome_files.s1jax):
+        folder = tmp_path / module.__name__
+        folder.mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "__file__", str(folder / "code.py"))
+            (folder / "code.py").write_text("1")
+            one = outcome_files._package.__wrapped__()
+            (folder / "code.py").write_text("2")
+            assert outcome_files._package.__wrapped__() != one
     before = fingerprint(SMALL)
     monkeypatch.setattr(outcome_files, "_package", lambda: b"another")
     assert fingerprint(SMALL) != before

@@ -59,6 +59,13 @@ def test_a_start_that_the_files_names_contradict(tmp_path):
     }
 
 
+def test_a_start_that_the_folder_contradicts(tmp_path):
+    (tmp_path / "S1_S2_Nov2023_Jul2025").mkdir()
+    folder = _tifs(tmp_path / "S1_S2_Nov2023_Jul2025", plain())
+    assert names(_examined(folder, **TOLD)) == set()
+    assert names(_examined(folder, **TOLD | {"start": "2024-11-01"})) == {"year-off"}
+
+
 def test_a_period_without_a_file_keeps_its_date(tmp_path):
     found = _examined(_tifs(tmp_path, plain(), skip=(7, 8)), **TOLD)
     assert names(found) == set()
@@ -102,6 +109,9 @@ def test_a_file_for_each_sensor(tmp_path):
     assert (found.name, names(found)) == ("radar", set())
     np.testing.assert_array_equal(found.facts.ndvi, _examined(ds).facts.ndvi)
     assert names(_examined([radar])) == {"unreadable"}
+    ds[["S2ndvi"]].isel(x=slice(1, None)).to_netcdf(tmp_path / "less.nc", engine="h5netcdf")
+    (two,) = [f for f in _examined([radar, tmp_path / "less.nc"]).findings if f.level == "fault"]
+    assert (two.name, "open_cube(..., match=)" in two.remedy) == ("unreadable", True)
 
 
 def test_what_cannot_be_read_is_a_finding_and_no_file_an_error(tmp_path):
@@ -113,6 +123,12 @@ def test_what_cannot_be_read_is_a_finding_and_no_file_an_error(tmp_path):
     assert names(_examined(tmp_path / "cube.nc")) == {"unreadable"}
     with pytest.raises(ValueError, match=r"got no such file, expected NetCDF"):
         _examined(tmp_path / "other.nc")
+
+
+def test_what_there_is_is_what_open_cube_counts():
+    ds = changed(plain(), VV=lambda v: np.where(np.arange(WIDTH) < 2, np.nan, v))
+    (told,) = [f for f in _examined(ds).findings if f.name == "pixels"]
+    assert told.evidence == cube.open_cube(ds).attrs["s1jax_funnel"].replace("\n", "; ")
 
 
 def test_a_mask_that_keeps_nothing_is_an_error_and_one_that_does_is_used():

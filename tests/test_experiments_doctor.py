@@ -1,5 +1,6 @@
 """The smallest examination end to end: page, findings as JSON, what is printed, exit codes."""
 
+import dataclasses
 import json
 import re
 import runpy
@@ -7,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import tyro
 from doctor_worlds import HEIGHT, TODAY, WIDTH, changed, offset_kept, plain
 
 from experiments import doctor as experiment
@@ -77,6 +79,17 @@ def test_a_cube_that_cannot_be_read_has_a_page_too(tmp_path, capsys):
     assert "<h2>Figures</h2>" not in page
     told = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert set(told) == {"cube", "findings"}
+
+
+def test_a_file_for_each_sensor_on_the_command_line(tmp_path):
+    files = [str(tmp_path / "s1.nc"), str(tmp_path / "s2.nc")]
+    for file, some in zip(files, (["VV", "VH"], ["S2ndvi"]), strict=True):
+        plain()[some].to_netcdf(file, engine="h5netcdf")
+    config = tyro.cli(Doctor, args=[*files, "--out", str(tmp_path / "out"), "--today", TODAY])
+    found = experiment.main(dataclasses.replace(config, rows=0, pixels=300))
+    assert (found.name, found.facts is None) == ("s1", False)
+    with pytest.raises(ValueError, match="cube: got no file"):
+        experiment.main(tyro.cli(Doctor, args=[]))
 
 
 def test_results_have_a_place_of_their_own(faulty, tmp_path, monkeypatch):

@@ -130,7 +130,7 @@ def test_same_seed_same_metrics_to_the_last_digit(written, tmp_path):
 )
 def test_real_series_run_unchanged(shared, tmp_path, name, split):
     path = shared / "data" / f"{name}.nc"
-    more = () if name == "mekong_rice_points_2022" else QUIET[:1]
+    more = () if name in ("mekong_rice_points_2022", "mekong_rice_cube_a") else QUIET[:1]
     out = _run(tmp_path, "--cube", str(path), "--split", split, *more, *QUIET[1:])
     assert (out / "report.html").exists() == (not more)
     content = read_metrics(out / "metrics.json")
@@ -203,6 +203,11 @@ def test_a_map_of_a_method_that_sees_neighbours_is_one_tile(spatial, tile, monke
     assert asked == {"tile": tile}
     with pytest.raises(ValueError, match="save_method: got 'cropsar', which these data left out"):
         _save_cube(config, ds, [], {}, split)
+
+
+def test_an_alignment_without_acquisitions_is_told(tmp_path):
+    with pytest.raises(ValueError, match=r"align: got Align\(window=24.0.* without a cube"):
+        _run(tmp_path, "--align.window", "24")
 
 
 def test_district_without_districts_is_told(tmp_path):

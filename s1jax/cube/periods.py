@@ -80,12 +80,13 @@ def align_cube(
         between = partial(_periods, day, edges)
     else:
         between = partial(_windows, day, centre, window / 2)
-    out = _composites(ds, tracks, centre, between, radar, ndvi)
-    if within is not None:
-        at = to_days(out["s2_day"].fillna(out["t"]).values)
-        near = radar_near(ds, at, within=within, radar=radar)
-        out = out.assign({name: out[name].copy(data=near[name].values) for name in sentinel1(near)})
-        out = out.assign_coords(s1_day=("t", near["s1_day"].values))
+    if within is None:
+        out = _composites(ds, tracks, centre, between, radar, ndvi)
+    else:
+        labels = _composites(ds, [], centre, between, radar, ndvi)
+        at = to_days(labels["s2_day"].fillna(labels["t"]).values)
+        near = radar_near(ds, at, within=within, radar=radar).assign_coords(t=labels["t"].values)
+        out = near.assign(S2ndvi=labels["S2ndvi"]).assign_coords(s2_day=labels["s2_day"])
     begin = np.datetime_as_string(from_days(edges[:1]))[0][:10]
     wide = "" if window is None else f", each of {window:g} days around its centre"
     if within is not None:

@@ -3,10 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Bool, Float, Int
 
+from s1jax.cube.funnel import funnel
 from s1jax.doctor import bounds, units, values
-from s1jax.doctor.finding import Finding, fault, note, share
+from s1jax.doctor.finding import Finding, fault, note
 from s1jax.doctor.sheet import Sheet
 
 
@@ -54,7 +56,7 @@ def view(sheet: Sheet, *, pixels: int, seed: int = 0) -> tuple[View, list[Findin
     if not bounds.radar_like(stored):
         found.append(_nothing("no-labels", "S2ndvi", ndvi))
     arrays = np.stack(db, axis=-1)[order].transpose(1, 0, 2), ndvi[order].T
-    found.append(_funnel(missing, sheet.wanted))
+    found.append(_counted(missing, sheet.wanted))
     made = View(sheet.day[order], *arrays, flat, order, missing["S2ndvi"])
     return made, [finding for finding in found if finding is not None]
 
@@ -79,19 +81,12 @@ def empty(sheet: Sheet) -> Finding | None:
     )
 
 
-def _funnel(missing, wanted):
-    """How many pixels there are, inside the mask, with each sensor and with both."""
-    seen = {name: (~gone).any(axis=0) & wanted for name, gone in missing.items()}
-    radar = np.logical_or.reduce([there for name, there in seen.items() if name != "S2ndvi"])
-    counts = {
-        "inside the mask": wanted,
-        "with radar": radar,
-        "with NDVI": seen["S2ndvi"],
-        "with both": radar & seen["S2ndvi"],
-    }
-    parts = [f"{c.sum():,} {words} ({share(c.mean())})" for words, c in counts.items()]
-    words = f"{wanted.size:,} in all, {', '.join(parts)}"
-    return note("pixels", "How many pixels have what.", "y, x, fills left out", words)
+def _counted(missing, wanted):
+    """What `open_cube` counts, of the cube as it came without its fills."""
+    dims, gone, there = ("t", "y", "x"), np.float16(np.nan), np.float16(0)
+    left = {name: (dims, np.where(away, gone, there)) for name, away in missing.items()}
+    counts = funnel(xr.Dataset(left | {"mask": (dims[1:], wanted)}))
+    return note("pixels", "What there is.", "all pixels and dates", counts.replace("\n", "; "))
 
 
 def _pixels(missing, wanted: Bool[np.ndarray, "y x"], pixels: int, seed: int):
