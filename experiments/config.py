@@ -29,17 +29,7 @@ from s1jax.train import TrainConfig
 METHODS = (
     *YARDSTICKS,
     *("mlp3", "mlp10", "boosting", "mogpr", "mogpr_pixel"),
-    *(
-        "mlp_window",
-        "tcn_s1",
-        "birnn",
-        "shipped",
-        "cnp",
-        "cnp_plain",
-        "hybrid",
-        "switch",
-        "ensemble",
-    ),
+    *("mlp_window", "tcn_s1", "birnn", "shipped", "cnp", "hybrid", "switch", "ensemble"),
     *("cropsar", "cropsar_gan"),
 )
 """All methods, in the order they run; the yardsticks always do."""

@@ -57,23 +57,6 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         options = replace(getattr(config, name), elsewhere=factor)
         return Method(name, networks.cropsar(options, label=name), TASKS, spatial=True)
 
-    def _plain() -> Method:
-        alone = _sequence(config.cnp, "cnp")
-
-        def _of(estimator):
-            def _fit(*given):
-                return estimator.fit(*given)._replace(bands=networks.PLAIN)
-
-            return estimator._replace(fit=_fit)
-
-        return Method(
-            "cnp_plain",
-            _of(alone),
-            TASKS,
-            of=("cnp",),
-            knowing=lambda learnt: _of(knowing(alone, learnt)),
-        )
-
     def _ensemble() -> Method:
         members = [_series("cnp"), _hybrid("hybrid")]
 
@@ -107,7 +90,6 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
             "shipped", networks.shipped(networks.CnpConfig(chunk=config.cnp.chunk)), TASKS
         ),
         "cnp": lambda: _series("cnp"),
-        "cnp_plain": _plain,
         "hybrid": lambda: _hybrid("hybrid"),
         "switch": lambda: _hybrid("switch"),
         "ensemble": _ensemble,

@@ -130,15 +130,16 @@ def _nanmean(many: list[np.ndarray]) -> np.ndarray:
 
 
 def difference(
-    outcomes: list[Outcome], others: list[Outcome], task: str
+    outcomes: list[Outcome], others: list[Outcome], task: str, *, score: str = "rmse"
 ) -> tuple[float, list[float]]:
-    """RMSE of a method less that of another, mean over seeds, and its paired 95 % interval."""
-    rmse = (
-        _mean(metrics.scores(metrics.pool(o.clusters))["rmse"] for o in many)
+    """A score ("rmse" or "r2") of a method less that of another, mean over seeds, and its paired
+    95 % interval."""
+    mine, other = (
+        _mean(metrics.scores(metrics.pool(o.clusters))[score] for o in many)
         for many in (outcomes, others)
     )
-    draws = _draws(outcomes, task)["rmse"] - _draws(others, task)["rmse"]
-    return next(rmse) - next(rmse), _interval(draws)
+    draws = _draws(outcomes, task)[score] - _draws(others, task)[score]
+    return mine - other, _interval(draws)
 
 
 def _interval(draws: np.ndarray) -> list[float]:

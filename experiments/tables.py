@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments import scoring
 from experiments.datasets import SIMULATED
+from experiments.gains import gains
 from experiments.metrics_file import Rows, write_metrics
 from experiments.report import dataset_section, table, update_readme
 from experiments.scoring import Outcome
@@ -110,6 +111,8 @@ def write_tables(
     for one in known:
         notes = [f"Split: {_tested(one)}"]
         text.append(dataset_section(one.name, one.words, rows[one.name], notes))
+        if gained := gains(one.outcomes):
+            text += [f"R2 gained on {one.name} [95 %, paired]\n", _markdown(gained)]
         if any(any(day.values()) for days in one.days.values() for day in days):
             text += [f"Seasons of {one.name}: errors in days\n", seasons(one)]
     (out / "results.md").write_text("\n".join(text), encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 from experiments import compare, datasets, outcome_files, protocol, tables
 from experiments.compare import Compare
 from experiments.config import METHODS, Config
+from experiments.gains import gains
 from experiments.outcome_files import fingerprint, read_outcomes, write_outcomes
 from experiments.scoring import Outcome
 from experiments.tables import Compared
@@ -49,6 +50,7 @@ def _compared(errors, **options):
     return Compared("sim_blocks", "words", "4 x 4; 12 test clusters", (0, 1), outcomes, days)
 
 
+FLOOR = {"climatology": 0.3}
 ERRORS = {"climatology": 0.3, "boosting": 0.2, "mogpr": 0.15, "cnp": 0.1, "ensemble": 0.08}
 
 
@@ -137,6 +139,29 @@ def test_claims_are_counted():
         "Over the 1 simulated data sets, tasks and sides (1): 1 won.\n"
         "Over the 1 real data sets, tasks and sides (1): 1 won: indicative.\n"
     )
+
+
+def test_gains_are_paired_and_by_task():
+    head, *lines = gains(_compared(ERRORS).outcomes)
+    assert head == [
+        *("task", "against", "`cnp` − `boosting`", "`cnp` − `mogpr`"),
+        *("`ensemble` − `boosting`", "`ensemble` − `mogpr`"),
+    ]
+    assert [line[:2] for line in lines] == [[task, "labels"] for task in ("T1", "T2a", "T2b")]
+    # errors of one size: R2 is 1 - error^2 / variance, of the same truth for every method
+    cell = re.fullmatch(r"\+(\S+) \[\+(\S+), \+(\S+)\]", lines[0][2])
+    gain, low, high = map(float, cell.groups())
+    r2 = {
+        name: np.mean([r["r2"] for r in tables.scoring.rows(_compared({name: e} | FLOOR).outcomes)
+                       if (r["method"], r["task"]) == (name, "T1")])
+        for name, e in (("cnp", 0.1), ("boosting", 0.2))
+    }  # fmt: skip
+    assert abs(gain - (r2["cnp"] - r2["boosting"])) <= 0.005
+    assert low < gain < high
+    lacking = dict(_compared(ERRORS).outcomes)
+    del lacking["boosting", "T2b", "labels"]
+    assert gains(lacking)[3][2] == "–"
+    assert gains(_compared({"climatology": 0.3, "cnp": 0.1}).outcomes) == []
 
 
 def test_promises_stand_beside_what_was_measured():

@@ -164,7 +164,7 @@ def test_marker_in_a_test_pixel_moves_no_other_pixel(plain):
         if not same[7]:
             moved.add(name)
     own = {"linear", "whittaker", "boosting", "mogpr", "birnn", "shipped", "cnp", "hybrid"}
-    own |= {"ensemble", "mogpr_pixel", "cnp_plain"}
+    own |= {"ensemble", "mogpr_pixel"}
     # a switch asks MOGPR, which sees it, where half of the dates are clear
     clear = (np.asarray(_data().series.valid)[47, :, -1] & ~gaps["T2b"][47]).mean() >= 0.5
     assert moved == own | ({"switch"} if clear else set())
@@ -243,7 +243,6 @@ def test_what_other_methods_have_learnt_is_not_learnt_again(plain):
     assert _same(learnt["hybrid"].process.mean, learnt["tcn_s1"])
     assert _same(learnt["switch"], (learnt["mogpr"], learnt["tcn_s1"]))
     assert _same(learnt["ensemble"].members, (learnt["cnp"], learnt["hybrid"]))
-    assert _same(learnt["cnp_plain"].variables, learnt["cnp"].variables)
 
 
 def test_spatial_method_sees_all_radar_and_the_labels_that_were_drawn():

@@ -1,4 +1,4 @@
-"""Bands that hold: the noise of a label beside an estimate's std, by what validation shows."""
+"""Bands that hold: the factor of an estimate's std by what validation labels show."""
 
 import logging
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from s1jax import hiding
 from s1jax.metrics import HALF_BAND
@@ -18,12 +18,11 @@ FEWEST = 20
 """Hidden labels below which no band is made of them."""
 SURE = 0.9
 """Probability that the band holds as often as it should, over draws of validation pixels."""
-NOISE = 0.03
-"""Standard deviation of a label about the latent NDVI beside which std is scaled, 1."""
+FIELD = 100.0
+"""Side of the cells whose pixels err together, as those of one field do, m."""
 ELSEWHERE = 1.25
-"""Factor by which bands grow where another region is predicted than the one learnt from, 1: what a
-network of one Belgian map needs on other fields of Flanders (1.0 to 1.3). Six simulated regions,
-which differ less, held 90 % on average without it."""
+"""Factor by which bands grow where another district or year is predicted than the one learnt from,
+1; `python -m experiments.bands` tells what each data set would need."""
 _DRAWS, _STEPS, _MOST, _WIDEST = 500, 30, 10.0, 1.0
 
 
@@ -45,35 +44,34 @@ def bands(
 ) -> Bands:
     """Bands that hold 90 % of the labels hidden from validation pixels.
 
-    The factor f is the least with which mean +- 1.645 f hypot(std, 0.03) holds 90 % of them: std
-    becomes f std, noise 0.03 f. Labels alone cannot tell the error of the latent NDVI from their
-    own; 0.03 is what parts them so that the truth of simulated regions lies in its band too.
-    Labels of a pixel err together and few pixels tell little, so that 90 % must hold in nine of ten
-    bootstrap draws of the pixels; pixels of one field are counted as if they told apart. Below
-    20 hidden labels f is 1.
+    The factor f is the least with which mean +- 1.645 f std holds 90 % of them; noise is 0. Labels
+    alone cannot tell the error of the latent NDVI from their own, so that the std of the one holds
+    both: against the truth the band is rather too wide. Labels of a field err together and few
+    fields tell little, so that 90 % must hold in nine of ten bootstrap draws of the fields, cells
+    of 100 m; of the pixels where the series tells no place. Below 20 hidden labels f is 1.
 
     Args:
       predict: the method; its own noise is left aside.
       validation: pixels whose NDVI is hidden, once all of it, once a random share and 60 days.
-      elsewhere: factor of both std and noise where another district or year is to be predicted, of
-        which validation pixels tell nothing, 1.
+      elsewhere: factor of std where another district or year is to be predicted, of which
+        validation pixels tell nothing, 1.
     """
     label = np.asarray(validation.valid)[..., NDVI]
+    field = _fields(validation)
     found, before = [], []
     for hidden in (label, np.asarray(hiding.hide(jax.random.key(0), validation)[1])):
         asked = hidden & label
         told = predict(hiding.without(validation, asked), np.asarray(validation.day))
         error = np.abs(np.asarray(told.mean) - np.asarray(validation.value)[..., NDVI])
-        found.append(_band(error, np.asarray(told.std), asked))
+        found.append(_factor(error, np.asarray(told.std), asked, field))
         before.append(
             (error <= HALF_BAND * np.asarray(told.std))[asked].sum() / max(asked.sum(), 1)
         )
-    told = *before, *(factor for factor, _ in found)
     log.info(
-        "labels inside std alone, without and with NDVI: %.2f, %.2f; widened %.2f, %.2f", *told
+        "labels inside the band, without and with NDVI: %.2f, %.2f; widened %.2f, %.2f",
+        *(*before, *found),
     )
-    std, noise = (elsewhere * np.array(part) for part in zip(*found, strict=True))
-    return Bands(std, noise)
+    return Bands(elsewhere * np.array(found), np.zeros(2))
 
 
 def applied(told: Estimate, known: Bool[np.ndarray, "pixel"], by: Bands) -> Estimate:
@@ -88,32 +86,43 @@ def labelling(
     asked: Bool[np.ndarray, "pixel time"],
 ) -> float:
     """Least noise with which the band holds errors of labels, where std is known to be right, 1."""
-    holds = _holding(error, asked)
+    holds = _holding(error, asked, np.arange(len(asked)))
     return _least(lambda noise: holds(np.hypot(std, noise)), _WIDEST)
 
 
-def _band(error, std, asked) -> tuple[float, float]:
-    """Factor of std, and noise."""
+def _fields(series: Series) -> Int[np.ndarray, "pixel"]:
+    """Number of the field that each pixel lies in."""
+    if series.place is None:
+        return np.arange(len(series.value))
+    place = np.asarray(series.place, np.float64)
+    cell = np.floor((place - place.min(0)) / FIELD).astype(np.int64)
+    return np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _factor(error, std, asked, field) -> float:
     if asked.sum() < FEWEST:
-        return 1.0, NOISE
-    holds, wide = _holding(error, asked), np.hypot(std, NOISE)
-    factor = _least(lambda f: holds(f * wide), _MOST)
-    if not holds(_MOST * wide):
+        return 1.0
+    holds = _holding(error, asked, field)
+    if not holds(_MOST * std):
         log.warning("a band %g times as wide does not hold 90 %% of the labels; it stays so", _MOST)
-    return factor, NOISE * factor
+    return _least(lambda f: holds(f * std), _MOST)
 
 
-def _holding(error, asked):
-    """Whether a width holds 90 % of the errors, in nine of ten draws of the pixels."""
-    some = asked.any(1)
-    error, asked = error[some], asked[some]
-    pixels = len(asked)
+def _holding(error, asked, field):
+    """Whether a width holds 90 % of the errors, in nine of ten draws of the fields."""
+
+    some = np.bincount(field, asked.sum(1)) > 0
+    fields = int(some.sum())
+
+    def _of_fields(here):
+        return np.bincount(field, here.sum(1))[some]
+
     rng = np.random.default_rng(0)
-    weight = rng.multinomial(pixels, np.full(pixels, 1.0 / pixels), _DRAWS).astype(np.float64)
-    count = weight @ asked.sum(1)
+    weight = rng.multinomial(fields, np.full(fields, 1.0 / fields), _DRAWS).astype(np.float64)
+    count = weight @ _of_fields(asked)
 
     def _holds(wide):
-        inside = weight @ (asked & (error <= HALF_BAND * wide[some])).sum(1)
+        inside = weight @ _of_fields(asked & (error <= HALF_BAND * wide))
         return np.quantile(inside / count, 1.0 - SURE) >= 0.9
 
     return _holds

@@ -24,7 +24,6 @@ METHODS = {
     "birnn": ("#aa4499", "D"),
     "shipped": ("#88ccee", "P"),
     "cnp": ("#009e73", "^"),
-    "cnp_plain": ("#009e73", "x"),
     "hybrid": ("#cc79a7", "v"),
     "switch": ("#cc79a7", "x"),
     "cropsar": ("#999933", "P"),
