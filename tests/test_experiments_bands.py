@@ -1,0 +1,94 @@
+"""What bands hold, told of planted errors: the shares and the factor that is needed are known."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from experiments import bands, datasets
+from experiments.bands import BandsConfig
+from experiments.config import Config
+from experiments.protocol import Method
+from s1jax import networks
+from s1jax.simulate import SceneConfig
+from s1jax.types import Estimate, Estimator
+
+SMALL = Config(
+    scene=SceneConfig(height=32, width=36), training_pixels=60, validation_pixels=30, test_pixels=80
+)
+SPREAD, FACTOR = 0.05, (1.5, 2.0)
+
+
+class _Params(NamedTuple):
+    bands: networks.Bands
+
+
+def _planted(found, claimed):
+    """A method that errs from the truth by N(0, SPREAD) and tells `claimed` times the factors."""
+    place = np.asarray(found.data.series.place)
+    of = {tuple(where): k for k, where in enumerate(place)}
+    error = np.random.default_rng(0).normal(0.0, SPREAD, found.data.truth.shape)
+
+    def _predict(params, series, days):
+        pixel = [of[tuple(where)] for where in np.asarray(series.place)]
+        known = np.asarray(series.valid)[..., -1].any(1).astype(int)
+        std = claimed * params.bands.std[known][:, None] * np.ones(len(days))
+        return Estimate((found.data.truth + error)[pixel], std, np.zeros(()))
+
+    params = _Params(networks.Bands(np.asarray(FACTOR), np.zeros(2)))
+    return Method("cnp", Estimator(lambda *_: params, _predict), bands.TASKS)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_shares_of_planted_errors(elsewhere, monkeypatch):
+    found = datasets.dataset("sim_blocks", SMALL, folder=None)._replace(elsewhere=elsewhere)
+    monkeypatch.setattr(bands, "methods", lambda config: [_planted(found, 0.04)])
+
+    def _quantiles(params, series, days, levels, *, config):
+        value = np.asarray(series.value)[..., -1]
+        return np.stack([np.full(value.shape, level) for level in (-2.0, 0.5)], axis=-1)
+
+    monkeypatch.setattr(bands.networks, "quantiles", _quantiles)
+    told = bands.held(found, SMALL, 0)
+    assert {task for task, _ in told} == set(bands.TASKS)
+    # what the band of validation pixels lacks; the planted one has the wider factor in it
+    wider = networks.ELSEWHERE if elsewhere else 1.0
+    for (task, against), one in told.items():
+        factor = FACTOR[0] if task == "T1" else FACTOR[1]
+        if against == "truth":
+            for share, std in ((one.learnt, 0.04), (one.band, 0.04 * factor)):
+                expected = 2.0 * norm.cdf(1.645 * std / SPREAD) - 1.0
+                assert abs(share - expected) < 0.05
+            np.testing.assert_allclose(one.needs, wider * SPREAD / 0.04 / factor, rtol=0.1)
+            assert np.isnan(one.quantiles)
+        else:
+            # labels err by residual cloud as well
+            assert one.needs > wider * SPREAD / 0.04 / factor
+            assert 0.0 < one.quantiles < 1.0
+
+
+def test_table_has_means_over_the_seeds():
+    one = {("T1", "truth"): bands.Held(0.5, 0.9, 1.0, np.nan)}
+    two = {("T1", "truth"): bands.Held(0.7, 0.8, 1.2, np.nan)}
+    labels = {
+        ("T1", "labels"): bands.Held(0.5, 0.9, 1.0, 0.88),
+        ("T2a", "labels"): bands.Held(0.6, 0.9, 1.3, 0.92),
+    }
+    lines = bands.table({"a": [one | labels, two | labels]}).splitlines()
+    assert lines[2] == "| a | truth | 0.85 | – | – | – | – | 0.60 | – | 1.10 |"
+    assert lines[3] == (
+        "| a | labels | 0.90 | 0.90 | – | – | – | 0.50–0.60 | 0.88–0.92 | 1.00–1.30 |"
+    )
+
+
+def test_main_writes_between_its_markers(tmp_path, monkeypatch):
+    monkeypatch.setattr(bands, "held", lambda *_: {("T1", "labels"): bands.Held(1, 1, 1, 1)})
+    monkeypatch.setattr(bands.datasets, "dataset", lambda *_, **__: None)
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- bands:begin -->\nold\n<!-- bands:end -->\nb\n", encoding="utf-8")
+    text = bands.main(BandsConfig(page=page, only=("sim_year",), seeds=(0,), config=SMALL))
+    assert text in page.read_text(encoding="utf-8")
+    assert "old" not in page.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match=r"only: got \['magic'\], expected some of"):
+        bands.main(BandsConfig(only=("magic",)))
