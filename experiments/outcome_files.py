@@ -20,9 +20,18 @@ ABOUT = "about.json"
 """File of a data set: what it is."""
 
 
+_SHOWING = (
+    *("s1jax/plots", "s1jax/doctor", "s1jax/fusets", "experiments/bench", "experiments/bands.py"),
+    *("experiments/doctor.py", "experiments/gains.py", "experiments/tables.py"),
+    *("experiments/explain.py", "experiments/importance.py", "experiments/pictures.py"),
+    *("experiments/report.py", "experiments/page.py"),
+)
+"""Code that no score depends on: results stand whatever shows them."""
+
+
 def fingerprint(*what: object) -> str:
     """A name of what is computed: another one for other values, another file (of a Path), or other
-    code: s1jax, its weights included, and the experiments."""
+    code: s1jax, its weights included, and the experiments, what only shows results left aside."""
     parts = [one.read_bytes() if isinstance(one, Path) else repr(one).encode() for one in what]
     digests = [hashlib.sha256(part).digest() for part in parts]
     return hashlib.sha256(_package() + b"".join(digests)).hexdigest()[:16]
@@ -35,6 +44,7 @@ def _package() -> bytes:
         for folder in (Path(s1jax.__file__).parent, Path(__file__).parent)
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".py", ".npz", ".json")
+        and not path.relative_to(folder.parent).as_posix().startswith(_SHOWING)
     ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).digest()
 

@@ -179,7 +179,8 @@ def held_out(
         of_truth = metrics.statistics(mean, std, truth, asked & np.isfinite(truth))
         found = metrics.scores(of_truth)
         scores |= {f"{score}_{name}": round(float(found[score]), 4) for score in _SCORES}
-    return networks.Bands(*(jnp.asarray(part, jnp.float32) for part in ((1.0, 1.0), noise))), scores
+    parts = ((1.0, 1.0), (0.0, 0.0), noise)
+    return networks.Bands(*(jnp.asarray(part, jnp.float32) for part in parts)), scores
 
 
 def main(config: Pretrain) -> Path:

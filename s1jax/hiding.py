@@ -81,11 +81,8 @@ def hide(
 
 def without(series: Series, hidden: Bool[Array | np.ndarray, "*pixel time"]) -> Series:
     """`series` with the NDVI of `hidden` no longer valid, and its value zero."""
-    value, valid = jnp.asarray(series.value), jnp.asarray(series.valid)
-    return series._replace(
-        value=value.at[..., NDVI].set(jnp.where(hidden, 0.0, value[..., NDVI])),
-        valid=valid.at[..., NDVI].set(valid[..., NDVI] & ~hidden),
-    )
+    value, valid = _without(series.value, series.valid, hidden)
+    return series._replace(value=value, valid=valid)
 
 
 def _labels(series):
@@ -93,6 +90,12 @@ def _labels(series):
 
 
 # compiled whole: run one operation after the other, the compiling of each would take seconds
+@jax.jit
+def _without(value, valid, hidden):
+    value = value.at[..., NDVI].set(jnp.where(hidden, 0.0, value[..., NDVI]))
+    return value, valid.at[..., NDVI].set(valid[..., NDVI] & ~hidden)
+
+
 @partial(jax.jit, static_argnames=("share", "windows"))
 def _mixture(key, day, valid, *, share, windows):
     def _one(key, valid):

@@ -42,7 +42,7 @@ def test_its_own_ndvi_corrects_the_network(learnt):
     bare = estimator.predict(params, blind, series.day)
     level = params.process.mogpr.region_mean[NDVI]
     np.testing.assert_allclose(bare.mean, np.clip(alone.mean + level, -1, 1), atol=1e-5)
-    wider = bare.std / params.bands.std[0] > told.std / params.bands.std[1] - 1e-6
+    wider = bare.std / params.bands.factor[0] > told.std / params.bands.factor[1] - 1e-6
     assert wider.all()
     inside = np.abs(told.mean - latent)[gap] < 1.645 * np.asarray(told.std)[gap]
     assert inside.mean() > 0.8
@@ -87,9 +87,11 @@ def test_ensemble_weighs_by_precision():
     mean = weight @ [0.2, 0.6]
     variance = weight @ (np.array([0.1, 0.2]) ** 2 + (np.array([0.2, 0.6]) - mean) ** 2)
     np.testing.assert_allclose(told.mean, mean, rtol=1e-6)
-    np.testing.assert_allclose(told.std, np.sqrt(variance) * params.bands.std[1], rtol=1e-6)
+    factor, floor, _ = params.bands
+    spread = np.sqrt(variance + floor**2)
+    np.testing.assert_allclose(told.std, spread[1] * factor[1], rtol=1e-6)
     blind = hiding.without(series, np.ones((40, DATES), bool))
     bare = method.predict(params, blind, series.day)
-    np.testing.assert_allclose(bare.std, np.sqrt(variance) * params.bands.std[0], rtol=1e-6)
+    np.testing.assert_allclose(bare.std, spread[0] * factor[0], rtol=1e-6)
     with pytest.raises(ValueError, match="members: got none"):
         ensemble()

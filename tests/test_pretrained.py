@@ -19,7 +19,7 @@ from s1jax.networks.pretrained import FOLDER, write
 
 def test_write_and_read_again(tmp_path):
     start = networks.initial(jax.random.key(0), CNP)
-    bands = networks.Bands(jnp.array([1.5, 2.0]), jnp.array([0.1, 0.2]))
+    bands = networks.Bands(jnp.array([1.5, 2.0]), jnp.array([0.0, 0.1]), jnp.array([0.1, 0.2]))
     params = networks.SequenceParams(start, None, bands)
     write(tmp_path, CNP, params, {"r2": 0.5})
     found = pretrained(CNP, folder=tmp_path)

@@ -232,19 +232,25 @@ def test_bands_of_a_planted_error(caplog):
 
     for std in (0.01, 0.05):
         found = networks.bands(_told(std), series)
-        np.testing.assert_array_equal(found.noise, 0.0)
-        wide = std * found.std
+        np.testing.assert_allclose(found.noise, 0.03 * found.factor)
+        np.testing.assert_array_equal(found.floor, 0.04)
+        known = np.arange(300) < 150
+        told = networks.applied(_told(std)(series, None), known, found)
+        np.testing.assert_allclose(told.std[0], found.factor[1] * np.hypot(std, 0.04))
+        np.testing.assert_allclose(told.noise[-1], found.noise[0])
+        wide = np.sqrt(std**2 + 0.04**2 + 0.03**2) * found.factor
         # labels err by N(0, 0.02): that is how wide the band is, and a little more to be sure
         np.testing.assert_allclose(wide, 0.02, rtol=0.08)
         held = (error <= 1.645 * wide[0])[label].mean()
         assert 0.9 <= held < 0.93
     far = networks.bands(_told(0.05), series, elsewhere=1.5)
-    np.testing.assert_allclose(far.std, 1.5 * found.std)
+    np.testing.assert_allclose(far.factor, 1.5 * found.factor)
+    np.testing.assert_allclose(far.noise, 1.5 * found.noise)
     assert not caplog.records
     networks.bands(lambda part, days: _told(0.001)(part, days)._replace(mean=latent + 5.0), series)
     assert "a band 10 times as wide does not hold 90 % of the labels" in caplog.text
     few = series._replace(value=series.value[:1], valid=series.valid[:1])
-    np.testing.assert_array_equal(networks.bands(_told(0.01, 1), few).std, 1.0)
+    np.testing.assert_array_equal(networks.bands(_told(0.01, 1), few).factor, 1.0)
 
 
 def test_few_pixels_that_err_together_make_the_band_wider():
@@ -258,7 +264,7 @@ def test_few_pixels_that_err_together_make_the_band_wider():
     error = np.abs(latent + off - np.asarray(series.value)[..., NDVI])
     pooled = np.quantile(error[label], 0.9) / 1.645
     found = networks.bands(_told, series)
-    assert (found.std * 0.02 > 1.02 * pooled).all()
+    assert (found.factor * np.sqrt(0.02**2 + 0.04**2 + 0.03**2) > 1.02 * pooled).all()
 
 
 def test_pixels_of_one_field_tell_no_more_than_one():
@@ -275,10 +281,10 @@ def test_pixels_of_one_field_tell_no_more_than_one():
     value, valid, place = (np.concatenate([np.asarray(leaf)] * 6) for leaf in apart[1:4])
     # six pixels of a field, 10 m from each other
     six = Series(series.day, value, valid, place + 10.0 * np.repeat(np.arange(6.0), 12)[:, None])
-    once = networks.bands(_told, apart).std[0]
-    np.testing.assert_allclose(networks.bands(_told, six).std[0], once, rtol=1e-6)
-    np.testing.assert_array_equal(networks.bands(_told, series).std[0], once)
-    assert networks.bands(_told, six._replace(place=None)).std[0] < 0.95 * once
+    once = networks.bands(_told, apart).factor[0]
+    np.testing.assert_allclose(networks.bands(_told, six).factor[0], once, rtol=1e-6)
+    np.testing.assert_array_equal(networks.bands(_told, series).factor[0], once)
+    assert networks.bands(_told, six._replace(place=None)).factor[0] < 0.95 * once
 
 
 def test_quantiles_are_of_the_mixture_and_in_order(learnt):

@@ -11,7 +11,8 @@ from s1jax.networks import Dates, SequenceConfig, SequenceParams
 from s1jax.networks.dates import CHANNELS
 from s1jax.networks.likelihood import OUTPUTS
 from s1jax.networks.model import tell
-from s1jax.networks.sequence import _many, lanes_of
+from s1jax.networks.pixel import lanes_of
+from s1jax.networks.sequence import _many
 from s1jax.types import Series
 
 

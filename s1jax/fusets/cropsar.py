@@ -77,14 +77,14 @@ class CropSARFusion:
             pixels without neighbours, or too few blocks with NDVI.
         """
         options = self._options()
-        series, _, shape = _read(self._opened(X))
+        series, pixel, shape = _read(self._opened(X))
         if self.pretrained:
             self.said = PRETRAINED.format(self.model_type, self.window_size)
             log.warning("CropSARFusion: %s", self.said)
             self.model = networks.adapt(networks.pretrained(), series)
             return self
         key = jax.random.key(self.seed)
-        decides, counts = _deciding(series, 2 * options.patch, shape, self.seed)
+        decides, counts = _deciding(series, pixel, 2 * options.patch, shape, self.seed)
         self.said = TRAINED.format(self.model_type, self.window_size, *counts)
         log.info("CropSARFusion: %s", self.said)
         training = without(series, decides[:, None])
@@ -142,8 +142,8 @@ class CropSARFusion:
 def _read(cube: Cube) -> tuple[Series, np.ndarray, tuple[int, int]]:
     """Pixels on one grid of dates with filtered radar, their places in the flat (y, x), its shape.
 
-    Fills, units and dates are seen to as `open_cube` does it. `place` is east and north in pixels:
-    the grid of the Dataset is the lattice, whatever its CRS.
+    Fills, units and dates are seen to as `open_cube` does it. `place` is metres east and north on
+    the grid of the Dataset, which is the lattice: its mean step, whatever its CRS.
     """
     source = cube.source.load()
     beside = [name for name in ("mask", "s1_track") if name in source.variables]
@@ -153,10 +153,15 @@ def _read(cube: Cube) -> tuple[Series, np.ndarray, tuple[int, int]]:
     series, pixel = border.to_series(ds)
     shape = ds.sizes["y"], ds.sizes["x"]
     row, column = np.divmod(pixel, shape[1])
-    return series._replace(place=np.stack([column, -row], -1).astype(np.float32)), pixel, shape
+    cell = np.stack([column, -row], -1)
+    step = np.ptp(np.asarray(series.place), axis=0) / np.maximum(np.ptp(cell, axis=0), 1)
+    step = np.where(step > 0.0, step, 1.0)
+    return series._replace(place=(cell * step).astype(np.float32)), pixel, shape
 
 
-def _deciding(series: Series, side: int, shape: tuple[int, int], seed: int):
+def _deciding(
+    series: Series, pixel: np.ndarray, side: int, shape: tuple[int, int], seed: int
+) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Pixels of the blocks that decide, and for words: their number, all blocks, pixels a side.
 
     A block has `side` pixels a side, or a quarter of the map's longer one where that is less.
@@ -167,8 +172,8 @@ def _deciding(series: Series, side: int, shape: tuple[int, int], seed: int):
             "column has no neighbours that could be trusted to be near"
         )
     side = max(1, min(side, max(shape) // 4))
-    cell = np.abs(np.asarray(series.place, int)) // side
-    block = cell[:, 1] * (shape[1] // side + 1) + cell[:, 0]
+    row, column = np.divmod(pixel, shape[1])
+    block = (row // side) * (shape[1] // side + 1) + column // side
     labelled = np.unique(block[np.asarray(series.valid)[..., NDVI].any(1)])
     if labelled.size < 3:
         got = f"{labelled.size} blocks of {side} x {side} pixels with any"

@@ -16,10 +16,11 @@ from s1jax.networks.cropsar_config import CropsarConfig
 from s1jax.networks.dates import Dates, Moments, dates, moments, standardise
 from s1jax.networks.folder import check, load, save
 from s1jax.networks.learning import learn
+from s1jax.networks.levels import quantiles
 from s1jax.networks.mlp import MlpParams, mlp
 from s1jax.networks.model import SequenceParams, adapt, initial
 from s1jax.networks.pretrained import pretrained
-from s1jax.networks.sequence import fill, fine_tune, quantiles, sequence, shipped
+from s1jax.networks.sequence import fill, fine_tune, sequence, shipped
 
 __all__ = [
     "ELSEWHERE",

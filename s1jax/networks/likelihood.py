@@ -56,6 +56,20 @@ def log_truth(told: Beliefs, truth: Float[Array, "time pixel"]) -> Float[Array, 
     return _gaussian(truth - told.mean, told.std**2)
 
 
+def cumulative(
+    told: Beliefs,
+    noise: Float[Array, "#pixel"] | Float[Array, ""],
+    label: Float[Array, "time pixel"],
+) -> Float[Array, "time pixel"]:
+    """Probability that a label lies below this one, scaled: the distribution function of the
+    mixture of `Beliefs`."""
+    wide = jnp.sqrt(told.std**2 + jnp.atleast_1d(noise)[None] ** 2)
+    deep = jnp.sqrt(wide**2 + told.depth**2)
+    clean = jax.scipy.stats.norm.cdf((label - told.mean) / wide)
+    low = jax.scipy.stats.norm.cdf((label - told.mean + told.depth) / deep)
+    return (1.0 - told.share) * clean + told.share * low
+
+
 def quantile(
     told: Beliefs,
     noise: Float[Array, "#pixel"] | Float[Array, ""],
@@ -63,23 +77,17 @@ def quantile(
     *,
     steps: int = 40,
 ) -> Float[Array, "time pixel"]:
-    """NDVI below which a label lies with probability `level`, by bisection of the mixture's
-    distribution function; physical, 1."""
-    wide = jnp.sqrt(told.std**2 + jnp.atleast_1d(noise)[None] ** 2)
-    deep = jnp.sqrt(wide**2 + told.depth**2)
-
-    def _below(x):
-        clean = jax.scipy.stats.norm.cdf((x - told.mean) / wide)
-        low = jax.scipy.stats.norm.cdf((x - told.mean + told.depth) / deep)
-        return (1.0 - told.share) * clean + told.share * low
+    """NDVI below which a label lies with probability `level`, by bisection of `cumulative`;
+    physical, 1."""
 
     def _step(_, ends):
         low, high = ends
         middle = 0.5 * (low + high)
-        under = _below(middle) < level
+        under = cumulative(told, noise, middle) < level
         return jnp.where(under, middle, low), jnp.where(under, high, middle)
 
-    reach = 8.0 * deep + told.depth
+    wide = jnp.sqrt(told.std**2 + jnp.atleast_1d(noise)[None] ** 2)
+    reach = 8.0 * jnp.sqrt(wide**2 + told.depth**2) + told.depth
     ends = told.mean - reach, told.mean + reach
     low, high = jax.lax.fori_loop(0, steps, _step, ends)
     return 0.5 * (low + high) * SPAN + CENTRE

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from s1jax import nets, train
@@ -33,6 +34,9 @@ class SequenceParams(NamedTuple):
     """By validation labels."""
     history: Float[Array, "epochs 2"] | None = None
     """Training and validation loss of each epoch; NaN where not reached."""
+    mixture: Float[Array | np.ndarray, "2"] = np.ones(2, np.float32)
+    """Factor of the std and the noise of the mixture, by validation labels: of a pixel without any
+    NDVI of its own, and of one with some."""
 
 
 def like(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
@@ -41,8 +45,9 @@ def like(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
     return SequenceParams(
         initial(jax.random.key(0), config, dtype),
         Moments(zeros, zeros),
-        Bands(zeros[0, :2], zeros[0, :2]),
+        Bands(*(zeros[0, :2] for _ in Bands._fields)),
         jnp.zeros((config.train.epochs, 2), dtype),
+        zeros[0, :2],
     )
 
 

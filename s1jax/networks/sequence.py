@@ -4,8 +4,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Float
 
 from s1jax import features
 from s1jax.chunks import map_pixels
@@ -14,13 +12,11 @@ from s1jax.networks.bands import PLAIN, Bands, bands
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.dates import CENTRE, SPAN, dates, moments, standardise
 from s1jax.networks.learning import learn
-from s1jax.networks.likelihood import quantile
-from s1jax.networks.model import SequenceParams, adapt, initial, noise, tell
+from s1jax.networks.levels import mixture_factor
+from s1jax.networks.model import SequenceParams, adapt, initial
+from s1jax.networks.pixel import lanes_of, pixels_of, told_of
 from s1jax.networks.pretrained import pretrained
 from s1jax.types import Days, Estimate, Estimator, Key, Series
-
-LANES = 32
-"""Pixels computed together on a CPU: what a layer makes of all their dates stays in the cache."""
 
 
 def sequence(config: SequenceConfig, *, label: str = "network") -> Estimator:
@@ -97,7 +93,11 @@ def fine_tune(
         return fill(found, series, days, config=config, label=label)
 
     hold = bands(_predict, validation, elsewhere=config.elsewhere)
-    return found._replace(bands=Bands(*(jnp.asarray(part, by.mean.dtype) for part in hold)))
+    tails = mixture_factor(found, validation, config=config, label=label)
+    return found._replace(
+        bands=Bands(*(jnp.asarray(part, by.mean.dtype) for part in hold)),
+        mixture=jnp.asarray(config.elsewhere * tails, by.mean.dtype),
+    )
 
 
 def fill(
@@ -120,7 +120,7 @@ def fill(
     Raises:
       ValueError: moments are missing: `adapt` has not been called.
     """
-    day, days, arrays = _arrays(params, series, days)
+    day, days, arrays = pixels_of(params, series, days)
     found = map_pixels(
         lambda part: _many(params, day, days, part, config=config),
         arrays,
@@ -130,86 +130,15 @@ def fill(
     return Estimate(*found)
 
 
-def quantiles(
-    params: SequenceParams,
-    series: Series,
-    days: Days,
-    levels: tuple[float, ...],
-    *,
-    config: SequenceConfig = CnpConfig(),  # noqa: B008 (frozen)
-    label: str = "network",
-) -> Float[np.ndarray, "pixel query level"]:
-    """NDVI below which a label lies with each probability of `levels`, 1.
-
-    They are those of the mixture that the network tells of every date, std and noise of its
-    Gaussians times the factor of std in `params.bands` (1 of the shipped weights): residual cloud
-    makes the lower tail the longer one, which the symmetric band of an Estimate cannot say. Its
-    noise, which holds that tail as well, is not used here. Linear in time between the dates.
-
-    Args:
-      params: as for `fill`.
-      series: many pixels.
-      days: any days.
-      levels: probabilities, in (0, 1).
-      config: of the network.
-      label: what the progress bar says.
-
-    Raises:
-      ValueError: a level outside (0, 1), or moments are missing.
-    """
-    if not all(0.0 < level < 1.0 for level in levels):
-        raise ValueError(f"levels: got {levels}, expected probabilities between 0 and 1")
-    day, days, arrays = _arrays(params, series, days)
-    return map_pixels(
-        lambda part: _levels(params, day, days, part, config=config, levels=levels),
-        arrays,
-        chunk=config.chunk,
-        label=label,
-    )
-
-
-def _arrays(params, series, days):
-    if params.moments is None:
-        raise ValueError("moments of the radar: got none, expected those that `adapt` tells")
-    day = jnp.asarray(series.day)
-    return day, jnp.asarray(days, day.dtype), (*series[1:3], series.smooth, series.wide)
-
-
-def _told(params, day, pixel, config):
-    """What the network says of one pixel, and the factor of its std and its noise."""
-    value, valid, smooth, wide = jax.tree.map(lambda leaf: leaf[None], pixel)
-    found = dates(Series(day, value, valid, None, smooth, wide))
-    found = standardise(found, params.moments)
-    told = tell(config, params.variables, found, found.label)
-    some = found.label.any() if config.ndvi else jnp.zeros((), bool)
-    factor, noise = (jnp.where(some, part[1], part[0]) for part in params.bands)
-    return told, factor.astype(told.std.dtype), noise.astype(told.std.dtype)
-
-
 @partial(jax.jit, static_argnames="config")
 def _many(params, day, days, part, *, config):
     def _one(pixel):
-        told, factor, noise = _told(params, day, pixel, config)
+        told, some = told_of(params, day, pixel, config)
+        factor, floor, noise = (jnp.where(some, part[1], part[0]) for part in params.bands)
         mean = jnp.clip(told.mean[:, 0] * SPAN + CENTRE, -1.0, 1.0)
-        std = told.std[:, 0] * SPAN * factor
-        return *(features.at_days(day, curve, days) for curve in (mean, std)), noise
+        std = (factor * jnp.hypot(told.std[:, 0] * SPAN, floor)).astype(mean.dtype)
+        return *(features.at_days(day, curve, days) for curve in (mean, std)), noise.astype(
+            mean.dtype
+        )
 
     return over_pixels(_one, part, lanes=lanes_of(part))
-
-
-@partial(jax.jit, static_argnames=("config", "levels"))
-def _levels(params, day, days, part, *, config, levels):
-    def _one(pixel):
-        told, factor, _ = _told(params, day, pixel, config)
-        told = told._replace(std=told.std * factor)
-        clean = noise(params.variables) * factor
-        found = (quantile(told, clean, level)[:, 0] for level in levels)
-        return jnp.stack([features.at_days(day, curve, days) for curve in found], axis=-1)
-
-    return over_pixels(_one, part, lanes=lanes_of(part))
-
-
-def lanes_of(part):
-    """Pixels of a batch of `gp.over_pixels`; a GPU takes the whole chunk at once."""
-    chunk = len(part[0])
-    return min(LANES, chunk) if jax.default_backend() == "cpu" else chunk

@@ -1,6 +1,7 @@
 """Epoch after epoch, until validation says that it is enough; what is kept on the way."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -52,19 +53,7 @@ def fit(
     batch = batch_size(n, config)
     planned, batches = plan(n, config)
     log.info("%s: %d rows in batches of %d, %d validation rows", label, n, batch, m)
-    optimiser, plateau = optimiser_of(config)
-    dtype = jax.tree.leaves(variables)[0].dtype
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        state = State(
-            variables=variables,
-            opt_state=optimiser.init(variables.params),
-            plateau=plateau.init(variables.params),
-            best=variables,
-            best_loss=jnp.array(jnp.inf, dtype),
-            best_epoch=jnp.array(0, jnp.int32),
-            epoch=jnp.array(0, jnp.int32),
-            history=jnp.full((config.epochs, 2), jnp.nan, dtype),
-        )
+    state = _start(variables, config=config)
     training, validation = _padded(training), _padded(validation)
     counts = tuple(jnp.asarray(count, jnp.int32) for count in (batches, planned, m))
     manager = None if folder is None else manager_of(folder)
@@ -94,6 +83,25 @@ def fit(
         raise ValueError(f"{label}: validation loss: got none that is finite, expected some")
     log.info("%s: best validation loss %.5f", label, float(state.best_loss))
     return state
+
+
+# compiled whole: run one operation after the other, the compiling of each would take seconds
+@partial(jax.jit, static_argnames="config")
+def _start(variables: Variables, *, config: TrainConfig) -> State:
+    """Before the first pass."""
+    optimiser, plateau = optimiser_of(config)
+    dtype = jax.tree.leaves(variables)[0].dtype
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        return State(
+            variables=variables,
+            opt_state=optimiser.init(variables.params),
+            plateau=plateau.init(variables.params),
+            best=variables,
+            best_loss=jnp.array(jnp.inf, dtype),
+            best_epoch=jnp.array(0, jnp.int32),
+            epoch=jnp.array(0, jnp.int32),
+            history=jnp.full((config.epochs, 2), jnp.nan, dtype),
+        )
 
 
 def _padded(data: Data) -> Data:
