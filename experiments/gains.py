@@ -1,4 +1,4 @@
-"""How much R2 a network adds to boosting and to MOGPR, task by task, with paired intervals."""
+"""How much R2 a network adds to boosting, to MOGPR and to the published kind of network."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from experiments.scoring import Outcome
 
 MINE = ("cnp", "ensemble")
 """Networks whose gains are told."""
-OVER = ("boosting", "mogpr", "mogpr_pixel")
+OVER = ("boosting", "mogpr", "mogpr_pixel", "birnn")
 """Over these."""
 
 

@@ -37,7 +37,7 @@ __all__ = [
 def table(rows: Rows, *, against: str, claim: bool = False) -> str:
     """Markdown table, a line per method: R2 and its 95 % interval by task, coverage and speed.
 
-    Coverage of the 90 % band is its range over the tasks, pixels per second the slowest task's.
+    Coverage of the 90 % band is its range over the tasks, pixels per second their median.
 
     Args:
       rows: rows of metrics.json.

@@ -17,26 +17,29 @@ from s1jax.types import Estimate, Estimator
 SMALL = Config(
     scene=SceneConfig(height=32, width=36), training_pixels=60, validation_pixels=30, test_pixels=80
 )
-SPREAD, FACTOR = 0.05, (1.5, 2.0)
+SPREAD, FACTOR, FLOOR = 0.05, (1.5, 2.0), 0.03
 
 
 class _Params(NamedTuple):
     bands: networks.Bands
+    mixture: np.ndarray
 
 
 def _planted(found, claimed):
-    """A method that errs from the truth by N(0, SPREAD) and tells `claimed` times the factors."""
+    """A method that errs from the truth by N(0, SPREAD) and tells `claimed` before its band."""
     place = np.asarray(found.data.series.place)
     of = {tuple(where): k for k, where in enumerate(place)}
     error = np.random.default_rng(0).normal(0.0, SPREAD, found.data.truth.shape)
 
     def _predict(params, series, days):
         pixel = [of[tuple(where)] for where in np.asarray(series.place)]
-        known = np.asarray(series.valid)[..., -1].any(1).astype(int)
-        std = claimed * params.bands.std[known][:, None] * np.ones(len(days))
-        return Estimate((found.data.truth + error)[pixel], std, np.zeros(()))
+        known = np.asarray(series.valid)[..., -1].any(1)
+        std = np.full((len(pixel), len(days)), claimed)
+        told = Estimate((found.data.truth + error)[pixel], std, np.zeros(()))
+        return networks.applied(told, known, params.bands)
 
-    params = _Params(networks.Bands(np.asarray(FACTOR), np.zeros(2)))
+    hold = networks.Bands(np.asarray(FACTOR), np.full(2, FLOOR), np.full(2, 0.02))
+    params = _Params(hold, np.full(2, 2.0))
     return Method("cnp", Estimator(lambda *_: params, _predict), bands.TASKS)
 
 
@@ -46,8 +49,9 @@ def test_shares_of_planted_errors(elsewhere, monkeypatch):
     monkeypatch.setattr(bands, "methods", lambda config: [_planted(found, 0.04)])
 
     def _quantiles(params, series, days, levels, *, config):
-        value = np.asarray(series.value)[..., -1]
-        return np.stack([np.full(value.shape, level) for level in (-2.0, 0.5)], axis=-1)
+        # as learnt nothing lies inside, by validation everything
+        ends = (-2.0, 2.0) if params.mixture[0] == 2.0 else (3.0, 4.0)
+        return np.stack([np.full((len(series.value), len(days)), end) for end in ends], axis=-1)
 
     monkeypatch.setattr(bands.networks, "quantiles", _quantiles)
     told = bands.held(found, SMALL, 0)
@@ -55,17 +59,22 @@ def test_shares_of_planted_errors(elsewhere, monkeypatch):
     # what the band of validation pixels lacks; the planted one has the wider factor in it
     wider = networks.ELSEWHERE if elsewhere else 1.0
     for (task, against), one in told.items():
-        factor = FACTOR[0] if task == "T1" else FACTOR[1]
+        std = np.hypot(0.04, FLOOR) * (FACTOR[0] if task == "T1" else FACTOR[1])
         if against == "truth":
-            for share, std in ((one.learnt, 0.04), (one.band, 0.04 * factor)):
-                expected = 2.0 * norm.cdf(1.645 * std / SPREAD) - 1.0
-                assert abs(share - expected) < 0.05
-            np.testing.assert_allclose(one.needs, wider * SPREAD / 0.04 / factor, rtol=0.1)
+            assert abs(one.band - _inside(std)) < 0.03
+            if task != "T2e":
+                assert abs(one.learnt - _inside(0.04)) < 0.05
+            np.testing.assert_allclose(one.needs, wider * SPREAD / std, rtol=0.1)
             assert np.isnan(one.quantiles)
         else:
             # labels err by residual cloud as well
-            assert one.needs > wider * SPREAD / 0.04 / factor
-            assert 0.0 < one.quantiles < 1.0
+            assert one.needs > wider * SPREAD / np.hypot(std, 0.02)
+            assert task == "T2e" or (one.learnt, one.quantiles) == (0.0, 1.0)
+        assert np.isnan(one.learnt) == (task == "T2e")
+
+
+def _inside(std):
+    return 2.0 * norm.cdf(1.645 * std / SPREAD) - 1.0
 
 
 def test_table_has_means_over_the_seeds():
@@ -76,9 +85,9 @@ def test_table_has_means_over_the_seeds():
         ("T2a", "labels"): bands.Held(0.6, 0.9, 1.3, 0.92),
     }
     lines = bands.table({"a": [one | labels, two | labels]}).splitlines()
-    assert lines[2] == "| a | truth | 0.85 | – | – | – | – | 0.60 | – | 1.10 |"
+    assert lines[2] == "| a | truth | 0.85 | – | – | – | – | – | 0.60 | – | 1.10 |"
     assert lines[3] == (
-        "| a | labels | 0.90 | 0.90 | – | – | – | 0.50–0.60 | 0.88–0.92 | 1.00–1.30 |"
+        "| a | labels | 0.90 | 0.90 | – | – | – | – | 0.50–0.60 | 0.88–0.92 | 1.00–1.30 |"
     )
 
 
