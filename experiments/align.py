@@ -178,9 +178,7 @@ def compare(config: Alignments, data: protocol.Data, seed: int) -> tuple[str, It
       ValueError: a task hides no label of a test pixel.
     """
     split = run.split_of(replace(config.config, split=config.split), data, seed)
-    key_gaps, key_fit = jax.random.split(jax.random.key(seed))
-    gaps = protocol.draw_gaps(key_gaps, config.tasks, data)
-    views = {task: protocol.view(data, split, task, gap) for task, gap in gaps.items()}
+    key_fit, gaps, views = protocol.asked(data, split, config.tasks, seed)
     if empty := [task for task, view in views.items() if "labels" not in view.scored]:
         raise ValueError(f"{empty}: got no hidden label of a test pixel, expected some")
     found = protocol.head_to_head(key_fit, variants(config, data), data, split, gaps)

@@ -69,9 +69,7 @@ def held(found: Dataset, config: Config, seed: int) -> dict[tuple[str, str], Hel
     chosen = replace(datasets.configured(config, found), methods=("cnp",))
     split = found.split(seed)
     protocol.check(found.data, split)
-    key_gaps, key_fit = jax.random.split(jax.random.key(seed))
-    gaps = protocol.draw_gaps(key_gaps, found.tasks, found.data)
-    views = {task: protocol.view(found.data, split, task, gap) for task, gap in gaps.items()}
+    key_fit, gaps, views = protocol.asked(found.data, split, found.tasks, seed)
     gaps = {task: gap for task, gap in gaps.items() if views[task].scored}
     learnt = []
     told = list(

@@ -142,9 +142,7 @@ def compute(config: Compare, found: Dataset, names: tuple[str, ...], seed: int) 
         missing |= set(known[name].of) if name in missing else set()
     split = found.split(seed)
     protocol.check(found.data, split)
-    key_gaps, key_fit = jax.random.split(jax.random.key(seed))
-    gaps = protocol.draw_gaps(key_gaps, found.tasks, found.data)
-    views = {task: protocol.view(found.data, split, task, gap) for task, gap in gaps.items()}
+    key_fit, gaps, views = protocol.asked(found.data, split, found.tasks, seed)
     views = {task: view for task, view in views.items() if view.scored}
     print(f"\n{found.name}, seed {seed}: {describe(split)}\n{HEAD}", flush=True)
     scored: dict[str, Scored] = defaultdict(dict)

@@ -44,6 +44,8 @@ _TEN = TrainConfig(epochs=10)
 """Of the 150 epochs a network may train, as many as end within minutes on two cores."""
 _TUNED = replace(CnpConfig().train, steps=200)
 """Likewise of the steps that pre-trained weights are tuned by."""
+_SCRATCH = replace(BirnnConfig().train, steps=600)
+"""Three times as many for random ones."""
 _TCN_S1 = TcnS1Config(train=_TUNED)
 
 
@@ -109,11 +111,11 @@ class Config:
     """Multi-output Gaussian process per pixel."""
     mogpr_pixel: MogprConfig = field(default_factory=lambda: MogprConfig(hyper="pixel"))
     """The same with hyperparameters of each pixel."""
-    mlp_window: MlpWindowConfig = field(default_factory=MlpWindowConfig)
+    mlp_window: MlpWindowConfig = field(default_factory=lambda: MlpWindowConfig(train=_SCRATCH))
     """Radar of a window of dates, fully connected."""
     tcn_s1: TcnS1Config = field(default_factory=lambda: _TCN_S1)
     """Temporal convolutions over the whole Sentinel-1 series."""
-    birnn: BirnnConfig = field(default_factory=BirnnConfig)
+    birnn: BirnnConfig = field(default_factory=lambda: BirnnConfig(train=_SCRATCH))
     """Bidirectional recurrent network over radar and the pixel's own NDVI."""
     cnp: CnpConfig = field(default_factory=lambda: CnpConfig(train=_TUNED))
     """Temporal convolutions over radar and the pixel's own NDVI, pre-trained."""

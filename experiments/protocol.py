@@ -271,6 +271,16 @@ def head_to_head(
                 )
 
 
+def asked(
+    data: Data, split: Split, tasks: tuple[str, ...], seed: int
+) -> tuple[Key, dict[str, np.ndarray], dict[str, View]]:
+    """A key for the methods, the gaps of each task and what it asks of the test pixels: the same
+    from the same seed, whoever asks."""
+    key_gaps, key_fit = jax.random.split(jax.random.key(seed))
+    gaps = draw_gaps(key_gaps, tasks, data)
+    return key_fit, gaps, {task: view(data, split, task, gap) for task, gap in gaps.items()}
+
+
 def draw_gaps(key: Key, tasks: tuple[str, ...], data: Data) -> dict[str, np.ndarray]:
     """For each task the periods it asks for, of all pixels; T2d only where the truth is known."""
     simulated = data.truth is not None

@@ -199,9 +199,7 @@ def _head_to_head(config: Config, out: Path) -> None:
         pixels = f"{sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test pixels"
         fewest = min(split, fewest or split, key=clusters)
         print(f"seed {seed}: {describe(split)}; {pixels}\n{HEAD}", flush=True)
-        key_gaps, key_fit = jax.random.split(jax.random.key(seed))
-        gaps = protocol.draw_gaps(key_gaps, config.tasks, data)
-        views = {task: protocol.view(data, split, task, gap) for task, gap in gaps.items()}
+        key_fit, gaps, views = protocol.asked(data, split, config.tasks, seed)
         if shown is None:
             shown = pictures.Shown(data, pixel, split, views)
             facts = {"pixels": pixels, "periods": len(data.series.day)}

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import jax
 import numpy as np
 import tyro
 
@@ -79,14 +78,12 @@ def name_of(config: Why, case: Case) -> str:
 def score(config: Why, case: Case, data: protocol.Data, seed: int) -> Scored:
     """Sums of a case on the test pixels of a seed, for each task and side."""
     split = steps.split_of(data, case, config.pixels, seed=seed)
-    key_gaps, key_fit = jax.random.split(jax.random.key(seed))
-    gaps = protocol.draw_gaps(key_gaps, TASKS, data)
+    key_fit, gaps, views = protocol.asked(data, split, TASKS, seed)
     method = protocol.Method(case.name, case.estimator(), TASKS)
     scored = {}
     for _, task, estimates in protocol.head_to_head(key_fit, [method], data, split, gaps):
-        view = protocol.view(data, split, task, gaps[task])
-        for against in view.scored:
-            scored[task, against] = scoring.score(view, estimates, against, seed=seed)
+        for against in views[task].scored:
+            scored[task, against] = scoring.score(views[task], estimates, against, seed=seed)
     return scored
 
 
