@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sequence_worlds import CNP, DATES, world
 
-from experiments.bench import bed, epochs, flop, table, train
+from experiments.bench import bed, epochs, flop, series, table, train
 from experiments.bench.__main__ import COMMANDS
 from s1jax import networks
 from s1jax.networks import CnpConfig, Mlp3Config, Mlp10Config
@@ -72,16 +72,16 @@ def test_rate_of_a_product(monkeypatch):
 
 def test_the_network_alone_tells_what_fill_tells(part, config):
     cnp = config.cnp
-    params = networks.adapt(train._start(cnp), part.train)
-    series = bed.filled(part.test["T2a"], 32)
-    standard = networks.standardise(networks.dates(series), params.moments)
+    params = networks.adapt(series.start_of(cnp), part.train)
+    some = bed.filled(part.test["T2a"], 32)
+    standard = networks.standardise(networks.dates(some), params.moments)
     chunks = flop.forward(cnp, params, standard)()
     want = tell(cnp, params.variables, standard, standard.label)
     assert len(chunks) == 2
     np.testing.assert_allclose(
         np.concatenate([c.mean for c in chunks]), np.asarray(want.mean).T, atol=1e-5
     )
-    assert flop.kb_per_px(cnp, params, series) > 4 * DATES * cnp.width / 1e3
+    assert flop.kb_per_px(cnp, params, some) > 4 * DATES * cnp.width / 1e3
 
 
 def test_stored_rows_are_those_looked_up(part):
@@ -155,7 +155,7 @@ def test_table_and_figures(part, config, tmp_path, monkeypatch):
     rows = {(row["name"], row["dtype"]): row for row in content["rows"]}
     assert set(rows) == {
         ("s1jax mlp10", "float32"), ("s1jax mlp10, stored", "float32"), ("s1jax cnp", "float32"),
-        ("cnp fill", "float32"), ("cnp network", "float32"),
+        ("s1jax cnp, whole", "float32"), ("cnp fill", "float32"), ("cnp network", "float32"),
         ("cnp fill", "bfloat16"), ("cnp network", "bfloat16"),
     }  # fmt: skip
     ours = rows["s1jax mlp10", "float32"]
@@ -176,6 +176,7 @@ def test_table_and_figures(part, config, tmp_path, monkeypatch):
     assert rows["cnp fill", "float32"]["kb_per_px"] > 0
     text = (folder / "table.md").read_text()
     assert "% (needed: 30 %); 599,203 pixels in" in text
+    assert "cnp, all of its training from random weights: " in text
     assert "| s1jax mlp10, stored |" in text
 
 
@@ -197,10 +198,28 @@ def test_what_cannot_be_timed_is_refused(config, options, words, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_no_torch_beside_a_gpu(config, monkeypatch):
-    monkeypatch.setattr(train.jax, "default_backend", lambda: "gpu")
-    with pytest.raises(ValueError, match="peers: got a gpu, expected a CPU"):
-        train.bench(replace(config, peers=True))
+@needs_torch
+def test_beside_a_gpu_torch_is_told_to_use_one(part, monkeypatch):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    stored = epochs.stored(MLP10, epochs.looked_up(MLP10, part.train, part.val, 128)[0])
+    start = initial(jax.random.key(0), MLP10, jnp.float32)
+    monkeypatch.setattr(epochs.jax, "default_backend", lambda: "gpu")
+    with (
+        epochs.in_torch(["resident"], MLP10, start, stored) as others,
+        pytest.raises(RuntimeError, match=r"(?is)PyTorch, resident: .*(cuda|nvidia)"),
+    ):
+        others["resident"]()
+
+
+def test_whole_training_is_timed_and_told(part):
+    cnp = replace(TINY, train=replace(TINY.train, epochs=2, batch_rows=8, batches=3))
+    told = series.whole(cnp, part, seed=0)
+    assert told["seconds"] > 0.0
+    assert "from random weights: 6 steps of 8 of 24 pixels in" in told["words"]
+    assert told["words"].endswith("compiling included (needed: 300 s)")
 
 
 def test_compile_is_left_out_without_a_compiler(config, monkeypatch):

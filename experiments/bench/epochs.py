@@ -23,9 +23,9 @@ from s1jax.types import Key, Series
 ROOT = Path(__file__).parents[2]
 PEERS = {
     "document": "DataLoader(TensorDataset(X, y), shuffle=True, num_workers=8, "
-    "persistent_workers=True), the loss of each batch read; of the document's lines its autocast, "
-    "GradScaler, pin_memory and .to(device), which a CPU has no use for, and its scheduler, early "
-    "stopping and torch.save, which come between epochs, are dropped",
+    "persistent_workers=True), the loss of each batch read; the document's autocast, GradScaler, "
+    "pin_memory and .to(device) on a GPU alone; its scheduler, early stopping and torch.save come "
+    "between epochs and are dropped",
     "document, no workers": "the same with num_workers=0",
     "resident": "one permutation, index_select of resident tensors, no DataLoader",
     "resident, compiled": "the same by torch.compile",
@@ -153,6 +153,7 @@ def in_torch(
             "batch_rows": train.batch_size(len(x), config.train),
             "learning_rate": config.train.learning_rate,
             "weight_decay": config.train.weight_decay,
+            "device": "cpu" if jax.default_backend() == "cpu" else "cuda",
         },
     }
     with tempfile.TemporaryDirectory() as folder, open(f"{folder}/errors", "w+") as errors:

@@ -13,10 +13,9 @@ import jax
 import numpy as np
 
 from experiments.bench import bed as beds
-from experiments.bench import epochs, flop, table, timing
+from experiments.bench import epochs, flop, series, table, timing
 from s1jax import networks, train
 from s1jax.networks import CnpConfig, Mlp10Config, SequenceParams
-from s1jax.networks.bands import PLAIN
 from s1jax.networks.mlp import _loss, initial
 from s1jax.types import NDVI
 
@@ -71,8 +70,8 @@ def bench(config: TrainBench) -> Path:
     """The folder with metrics.json and table.md; both tables and the ratios are printed.
 
     Raises:
-      ValueError: PyTorch beside a GPU, fewer rows than a batch, nothing to time, or a sequence
-        network whose products are not counted.
+      ValueError: fewer rows than a batch, nothing to time, or a sequence network whose products
+        are not counted.
     """
     _check(config)
     out = table.folder(config, "train")
@@ -82,9 +81,11 @@ def bench(config: TrainBench) -> Path:
     part = bed.parts[0]
     names, missing = _peers(config)
     print(*missing, sep="\n", flush=True)
-    trained = [*_of_dates(config, part, names), _of_series(config, part)]
+    passes, facts = series.of_series(config.cnp, part, seed=config.seed, count=config.epochs)
+    trained = [*_of_dates(config, part, names), _epoch("s1jax cnp", passes=passes, **facts)]
     print(table.markdown(trained, EPOCHS), flush=True)
-    params = networks.adapt(_start(config.cnp), part.train)
+    whole = series.whole(config.cnp, part, seed=config.seed)
+    params = networks.adapt(series.start_of(config.cnp), part.train)
     dtypes = [config.cnp.bfloat16]
     if not config.cnp.bfloat16 and (config.bfloat16 or jax.default_backend() != "cpu"):
         dtypes.append(True)
@@ -92,16 +93,12 @@ def bench(config: TrainBench) -> Path:
     for bfloat16 in dtypes:
         filled += _inference(config, replace(config.cnp, bfloat16=bfloat16), params, part)
     text = [table.markdown(trained, EPOCHS), table.markdown(filled, INFERENCE)]
-    text += missing + ratios(trained) + limits(filled)
-    table.write(out, bed, config, head, text, trained + filled, missing=missing)
+    text += missing + ratios(trained) + [whole["words"]] + limits(filled)
+    table.write(out, bed, config, head, text, [*trained, whole, *filled], missing=missing)
     return out
 
 
 def _check(config: TrainBench) -> None:
-    if config.peers and jax.default_backend() != "cpu":
-        raise ValueError(
-            f"peers: got a {jax.default_backend()}, expected a CPU: PyTorch is timed on its cores"
-        )
     if config.epochs < 1 or config.repeats < 1:
         raise ValueError(
             f"epochs, repeats: got {config.epochs}, {config.repeats}, expected at least 1"
@@ -167,44 +164,23 @@ def _of_dates(config: TrainBench, part: beds.Part, names: Sequence[str]) -> list
     return found
 
 
-def _of_series(config: TrainBench, part: beds.Part) -> dict:
-    """Epochs of the sequence network over the training pixels."""
-    seen, decide = networks.dates(part.train), networks.dates(part.val)
-    by = networks.moments(seen)
-    parts = [networks.standardise(some, by) for some in (seen, decide)]
-    cnp = replace(config.cnp, train=replace(config.cnp.train, epochs=1))
-    one = epochs.ours(
-        lambda key, start: networks.learn(key, cnp, *parts, start, label="cnp"),
-        jax.random.key(config.seed),
-        _start(cnp).variables,
-    )
-    passes = epochs.in_turn({"s1jax cnp": one}, config.epochs)["s1jax cnp"]
-    pixels, decided = (int(np.asarray(some.label).any(1).sum()) for some in parts)
-    work = (
-        f"a row is a pixel of {seen.label.shape[1]} dates, its NDVI hidden anew in every step; and "
-        f"the loss of {decided:,} validation pixels, hidden in several ways"
-    )
-    batch = train.batch_size(pixels, cnp.train)
-    dtype = "bfloat16" if cnp.bfloat16 else "float32"
-    return _epoch("s1jax cnp", work, pixels, batch, passes) | {"dtype": dtype}
-
-
-def _start(cnp: CnpConfig) -> SequenceParams:
-    if cnp.pretrained:
-        return networks.pretrained(cnp)
-    return SequenceParams(networks.initial(jax.random.key(0), cnp), None, PLAIN)
-
-
-def _epoch(name: str, work: str, rows: int, batch: int, passes: Sequence[epochs.Pass]) -> dict:
+def _epoch(
+    name: str,
+    work: str,
+    rows: int,
+    batch: int,
+    passes: Sequence[epochs.Pass],
+    dtype: str = "float32",
+) -> dict:
     """A row of the first table."""
     each = [one.seconds for one in passes]
     median = float(np.median(each))
-    here = timing.device()
+    cores = name.startswith("PyTorch") and jax.default_backend() == "cpu"
     return {
         "name": name,
         "work": work,
-        "dtype": "float32",
-        "device": f"{timing.cores()} core(s)" if name.startswith("PyTorch") else here,
+        "dtype": dtype,
+        "device": f"{timing.cores()} core(s)" if cores else timing.device(),
         "rows": rows,
         "batch_rows": batch,
         "seconds": median,
@@ -221,15 +197,15 @@ def _inference(
     cpu = jax.default_backend() == "cpu"
     pixels = config.pixels or (MOST if cpu else SCENE)
     test = part.test["T2a"]
-    series = beds.filled(test, pixels)
+    every = beds.filled(test, pixels)
     some = beds.filled(test, max(1, min(pixels, MOST) // cnp.chunk) * cnp.chunk)
     standard = networks.standardise(networks.dates(some), params.moments)
     alone = flop.forward(cnp, params, standard)
     jobs = {
-        "cnp fill": (lambda of: networks.fill(params, of, of.day, config=cnp), series),
+        "cnp fill": (lambda of: networks.fill(params, of, of.day, config=cnp), every),
         "cnp network": (lambda of: alone(), some),
     }
-    dates = len(series.day)
+    dates = len(every.day)
     one = flop.flop(cnp, dates)
     dtype, size = ("bfloat16" if cnp.bfloat16 else "float32"), (2048 if cpu else 8192)
     works = {
@@ -250,7 +226,7 @@ def _inference(
         row |= {"flop_per_px": one, "gflop_per_s": one * speed / 1e9}
         row |= {"matmul_gflop_per_s": rate / 1e9, "share_of_matmul": one * speed / rate}
         found.append(row | {"scene_s": SCENE / speed})
-    found[0]["kb_per_px"] = flop.kb_per_px(cnp, params, series)
+    found[0]["kb_per_px"] = flop.kb_per_px(cnp, params, every)
     return found
 
 

@@ -70,8 +70,12 @@ def loop(
     batch_rows: int,
     learning_rate: float,
     weight_decay: float,
+    device: str = "cpu",
 ) -> Callable[[], float]:
     """What trains one epoch each time it is called and returns the mean loss of its batches.
+
+    On a GPU the loops over a DataLoader are the document's whole: autocast, GradScaler, pinned
+    memory, batches sent over one by one.
 
     Args:
       name: of `WORKERS` or `RESIDENT`.
@@ -81,21 +85,26 @@ def loop(
       batch_rows: rows of a batch.
       learning_rate: of AdamW.
       weight_decay: of AdamW.
+      device: "cpu" or "cuda".
 
     Raises:
       ValueError: another name.
     """
     if name not in WORKERS | RESIDENT:
         raise ValueError(f"loop: got {name!r}, expected one of {[*WORKERS, *RESIDENT]}")
-    criterion = nn.MSELoss()
+    criterion, net = nn.MSELoss(), net.to(device)
+    mixed = device != "cpu" and name in WORKERS
+    scaler = torch.amp.GradScaler(device, enabled=mixed)
     optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
     forward = torch.compile(net) if RESIDENT.get(name) else net
 
     def _step(batch_x, batch_y):
         optimizer.zero_grad(set_to_none=True)
-        loss = criterion(forward(batch_x), batch_y)
-        loss.backward()
-        optimizer.step()
+        with torch.autocast(device, enabled=mixed):
+            loss = criterion(forward(batch_x), batch_y)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return loss
 
     if name in WORKERS:
@@ -106,14 +115,17 @@ def loop(
             shuffle=True,
             num_workers=workers,
             persistent_workers=workers > 0,
+            pin_memory=mixed,
         )
 
         def _batches():
-            return loader
+            for batch in loader:
+                yield (leaf.to(device, non_blocking=True) for leaf in batch)
     else:
+        x, y = x.to(device), y.to(device)
 
         def _batches():
-            order = torch.randperm(len(x))
+            order = torch.randperm(len(x), device=device)
             for start in range(0, len(x), batch_rows):
                 index = order[start : start + batch_rows]
                 yield x.index_select(0, index), y.index_select(0, index)
