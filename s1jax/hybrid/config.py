@@ -21,6 +21,6 @@ class HybridConfig:
     network's, instead of both together; none: both together."""
     elsewhere: float = 1.0
     """Factor of the band where another district or year is predicted than that of the validation
-    pixels, 1."""
+    pixels, 1; a switch has none but those of its parts."""
     switched: MogprConfig = field(default_factory=MogprConfig)
-    """The MOGPR of a switch."""
+    """The MOGPR of a switch; without a threshold it is not used."""
