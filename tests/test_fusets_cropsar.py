@@ -8,7 +8,9 @@ import xarray as xr
 from patch_worlds import DATES, SIDE, SMALL, scene
 
 from s1jax import cube, networks
+from s1jax.fusets import cropsar
 from s1jax.fusets.cropsar import CropSARFusion
+from s1jax.networks.bands import fields
 
 
 def _cube():
@@ -98,6 +100,12 @@ def test_windows_that_have_no_middle_are_refused(window_size):
     message = f"window_size: got {window_size}, expected an odd number of dates >= 3, or None"
     with pytest.raises(ValueError, match=message):
         CropSARFusion(window_size=window_size).fit(_cube()[0])
+
+
+def test_fields_are_ten_pixels_a_side():
+    series, _, shape = cropsar._read(CropSARFusion()._opened(_cube()[0]))
+    assert shape == (24, 24)
+    assert fields(series).max() + 1 == 9
 
 
 def test_what_cannot_be_is_told_by_name():

@@ -19,6 +19,8 @@ from s1jax.types import NDVI, Estimate, Series
 log = logging.getLogger("s1jax")
 
 VARIABLES = ("VV", "VH", "S2ndvi")
+PIXEL_M = 10.0
+"""Side of a pixel, that of Sentinel, m: fields, which bands count, are ten pixels a side."""
 _SHARE = 0.2
 """Of the blocks with a label: those that decide."""
 PRETRAINED = (
@@ -142,8 +144,8 @@ class CropSARFusion:
 def _read(cube: Cube) -> tuple[Series, np.ndarray, tuple[int, int]]:
     """Pixels on one grid of dates with filtered radar, their places in the flat (y, x), its shape.
 
-    Fills, units and dates are seen to as `open_cube` does it. `place` is metres east and north on
-    the grid of the Dataset, which is the lattice: its mean step, whatever its CRS.
+    Fills, units and dates are seen to as `open_cube` does it. `place` is east and north on the grid
+    of the Dataset, which is the lattice: 10 m a pixel, whatever its CRS.
     """
     source = cube.source.load()
     beside = [name for name in ("mask", "s1_track") if name in source.variables]
@@ -154,9 +156,7 @@ def _read(cube: Cube) -> tuple[Series, np.ndarray, tuple[int, int]]:
     shape = ds.sizes["y"], ds.sizes["x"]
     row, column = np.divmod(pixel, shape[1])
     cell = np.stack([column, -row], -1)
-    step = np.ptp(np.asarray(series.place), axis=0) / np.maximum(np.ptp(cell, axis=0), 1)
-    step = np.where(step > 0.0, step, 1.0)
-    return series._replace(place=(cell * step).astype(np.float32)), pixel, shape
+    return series._replace(place=(PIXEL_M * cell).astype(np.float32)), pixel, shape
 
 
 def _deciding(
