@@ -13,7 +13,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,60 +80,41 @@ def held(found: Dataset, config: Config, seed: int) -> dict[tuple[str, str], Hel
     wider = networks.ELSEWHERE if found.elsewhere else 1.0
     out = {}
     for _, task, estimates in told:
-        view = views[task]
         # T2e has networks of its own, which are not told
-        some = {} if task == "T2e" else _ends(found, split.folds, gaps[task], learnt, chosen.cnp)
-        if some:
-            some["truth"] = _as_learnt(view, estimates, learnt)
-        for against, where in view.scored.items():
-            target = view.truth if against == "truth" else view.label
+        ends = {} if task == "T2e" else _ends(found, split.folds, gaps[task], learnt, chosen.cnp)
+        for against, where in views[task].scored.items():
+            target = views[task].truth if against == "truth" else views[task].label
             noise = 0.0 if against == "truth" else estimates.noise[:, None]
             wide = HALF_BAND * np.hypot(estimates.std, noise)
-            share = partial(_share, some, target, where)
+            error = (np.abs(estimates.mean - target) / wide)[where]
+            inside = {
+                name: float(((low <= target) & (target <= high))[where].mean())
+                for name, (low, high) in ends.items()
+            }
             out[task, against] = Held(
-                learnt=share(against),
-                band=float((np.abs(estimates.mean - target) <= wide)[where].mean()),
-                needs=wider
-                * float(np.quantile((np.abs(estimates.mean - target) / wide)[where], 0.9)),
-                quantiles=share("quantiles") if against == "labels" else np.nan,
+                learnt=inside.get(against, np.nan),
+                band=float((error <= 1.0).mean()),
+                needs=wider * float(np.quantile(error, 0.9)),
+                quantiles=inside.get("quantiles", np.nan) if against == "labels" else np.nan,
             )
     return out
 
 
-def _share(ends, target, where, name) -> float:
-    if name not in ends:
-        return np.nan
-    low, high = ends[name]
-    return float(((low <= target) & (target <= high))[where].mean())
-
-
-def _as_learnt(view, estimates, learnt) -> tuple[np.ndarray, np.ndarray]:
-    """The 90 % band of the latent NDVI before `networks.bands`."""
-    known = view.kept.any(1).astype(int)
-    bands = (np.asarray([params.bands[k] for params in learnt], np.float64) for k in (0, 1))
-    factor, floor = (part[view.direction, known][:, None] for part in bands)
-    std = np.sqrt(np.maximum((estimates.std / factor) ** 2 - floor**2, 0.0))
-    return estimates.mean - HALF_BAND * std, estimates.mean + HALF_BAND * std
-
-
 def _ends(found: Dataset, folds, gap, learnt, config) -> dict[str, tuple[np.ndarray, ...]]:
-    """Between which nine in ten labels should lie, pixels in the order of a View: by the mixture
-    as learnt ("labels") and by `networks.quantiles` as they are."""
-    plain = [params._replace(mixture=np.ones(2, np.float32)) for params in learnt]
-    return {
-        "labels": _quantiles(found, folds, gap, plain, config),
-        "quantiles": _quantiles(found, folds, gap, learnt, config),
-    }
-
-
-def _quantiles(found: Dataset, folds, gap: np.ndarray, learnt, config) -> tuple[np.ndarray, ...]:
-    """The ends between which nine in ten labels should lie, pixels in the order of a View."""
-    ends = []
+    """Between which nine in ten values should lie, pixels in the order of a View: of the "truth"
+    and of "labels" as learnt, and by "quantiles" as they are."""
+    parts = defaultdict(list)
     for fold, params in zip(folds, learnt, strict=True):
         series = protocol.take(found.data.series, fold.test, fold.test_time)
         series = hiding.without(series, gap[fold.test][:, fold.test_time])
-        ends.append(networks.quantiles(params, series, series.day, _LEVELS, config=config))
-    return tuple(np.moveaxis(np.concatenate(ends), -1, 0))
+        plain = params._replace(bands=networks.PLAIN, mixture=np.ones(2, np.float32))
+        told = networks.fill(plain, series, series.day, config=config)
+        reach = HALF_BAND * told.std
+        parts["truth"].append(np.stack([told.mean - reach, told.mean + reach], axis=-1))
+        for name, of in (("labels", plain), ("quantiles", params)):
+            ends = networks.quantiles(of, series, series.day, _LEVELS, config=config)
+            parts[name].append(ends)
+    return {name: tuple(np.moveaxis(np.concatenate(of), -1, 0)) for name, of in parts.items()}
 
 
 def table(many: dict[str, Sequence[dict[tuple[str, str], Held]]]) -> str:

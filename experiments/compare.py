@@ -2,8 +2,8 @@
 
 Command: python -m experiments.compare --data FOLDER          (the folder with the .nc files)
          python -m experiments.compare --only sim_blocks mekong_rice_points_2022/cnp
-Cost: on 2 cores, three seeds, nine real data sets, without the patch models: 65 minutes, of which
-sim_blocks takes 7 and the Mekong points 6.
+Cost: on 2 cores, three seeds, nine real data sets, without the patch models: 100 minutes in two
+calls side by side, with small jobs beside them.
 What is there is not computed again: a method of a data set and seed is one file under --out, and
 the tables are written from all that are there, of this call or of earlier ones.
 Expected, T2b, R2 of the three seeds: sim_blocks against truth boosting .79, mogpr .67, cnp .89;

@@ -21,7 +21,7 @@ ABOUT = "about.json"
 
 
 _SHOWING = (
-    *("s1jax/plots", "s1jax/doctor", "s1jax/fusets", "experiments/bench", "experiments/bands.py"),
+    *("s1jax/doctor", "s1jax/fusets", "experiments/bench", "experiments/bands.py"),
     *("experiments/doctor.py", "experiments/gains.py", "experiments/tables.py"),
     *("experiments/explain.py", "experiments/importance.py", "experiments/pictures.py"),
     *("experiments/report.py", "experiments/page.py"),

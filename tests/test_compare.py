@@ -92,6 +92,15 @@ def test_a_fingerprint_is_of_values_files_and_the_package(tmp_path, monkeypatch)
             one = outcome_files._package.__wrapped__()
             (folder / "code.py").write_text("2")
             assert outcome_files._package.__wrapped__() != one
+    # what shows results is no part of it, what scores them is
+    home = tmp_path / "experiments"
+    home.mkdir()
+    monkeypatch.setattr(outcome_files, "__file__", str(home / "outcome_files.py"))
+    known = outcome_files._package.__wrapped__()
+    (home / "tables.py").write_text("1")
+    assert outcome_files._package.__wrapped__() == known
+    (home / "scoring.py").write_text("1")
+    assert outcome_files._package.__wrapped__() != known
     before = fingerprint(SMALL)
     monkeypatch.setattr(outcome_files, "_package", lambda: b"another")
     assert fingerprint(SMALL) != before
@@ -124,6 +133,10 @@ def test_a_claim_needs_clusters_and_an_interval():
     assert cells[5] == "`mogpr`"
     assert cells[7].startswith("-0.070 [")
     assert cells[8:] == ["12", "won"]
+    # named beforehand: a network that the test pixels like better is not claimed
+    (line,) = [x for x in _claims(_compared(ERRORS | {"cnp": 0.01})).splitlines() if "T2b" in x]
+    assert "| `ensemble` |" in line
+    assert "-0.070 [" in line
     few = _claims(_compared(ERRORS, clusters=4))
     assert "(won: indicative)" in few
     worse = _claims(_compared(ERRORS | {"cnp": 0.4, "ensemble": 0.5}))

@@ -39,7 +39,7 @@ def _planted(found, claimed):
         return networks.applied(told, known, params.bands)
 
     hold = networks.Bands(np.asarray(FACTOR), np.full(2, FLOOR), np.full(2, 0.02))
-    params = _Params(hold, np.full(2, 2.0))
+    params = _Params(hold, np.full(2, 2.0, np.float32))
     return Method("cnp", Estimator(lambda *_: params, _predict), bands.TASKS)
 
 
@@ -53,7 +53,11 @@ def test_shares_of_planted_errors(elsewhere, monkeypatch):
         ends = (-2.0, 2.0) if params.mixture[0] == 2.0 else (3.0, 4.0)
         return np.stack([np.full((len(series.value), len(days)), end) for end in ends], axis=-1)
 
+    def _fill(params, series, days, *, config):
+        return _planted(found, 0.04).estimator.predict(params, series, days)
+
     monkeypatch.setattr(bands.networks, "quantiles", _quantiles)
+    monkeypatch.setattr(bands.networks, "fill", _fill)
     told = bands.held(found, SMALL, 0)
     assert {task for task, _ in told} == set(bands.TASKS)
     # what the band of validation pixels lacks; the planted one has the wider factor in it

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from sequence_worlds import CNP, DATES, SMALL, TCN_S1, world
 
 from s1jax import hiding, networks
-from s1jax.networks import BirnnConfig, MlpWindowConfig, hide, likelihood
+from s1jax.networks import BirnnConfig, MlpWindowConfig, hide, levels, likelihood, pixel
 from s1jax.networks.dates import (
     CHANNELS,
     channels,
@@ -285,6 +285,42 @@ def test_pixels_of_one_field_tell_no_more_than_one():
     np.testing.assert_allclose(networks.bands(_told, six).factor[0], once, rtol=1e-6)
     np.testing.assert_array_equal(networks.bands(_told, series).factor[0], once)
     assert networks.bands(_told, six._replace(place=None)).factor[0] < 0.95 * once
+
+
+@pytest.mark.parametrize("times", [0.5, 2.0])
+def test_quantiles_hold_by_the_factor_that_was_planted(times):
+    """Labels drawn from a mixture, whose std and noise are then told as `times` too small."""
+    rng, shape = np.random.default_rng(0), (800, DATES)
+    mean, depth = rng.uniform(-1.0, 1.0, shape), rng.uniform(0.4, 0.8, shape)
+    std, clean = rng.uniform(0.2, 0.4, shape), 0.1
+    low = rng.random(shape) < 0.2
+    spread = np.sqrt(std**2 + clean**2 + np.where(low, depth**2, 0.0))
+    label = mean - np.where(low, depth, 0.0) + spread * rng.normal(size=shape)
+    value = np.stack([np.zeros(shape), np.zeros(shape), label * 0.25 + 0.5], axis=-1)
+    day = np.float32(19668) + 12 * np.arange(DATES, dtype=np.float32)
+    series = Series(day, value.astype(np.float32), np.ones(value.shape, bool))
+    parts = (mean, std / times, np.full(shape, 0.2), depth)
+    told = likelihood.Beliefs(*(jnp.asarray(part, jnp.float32) for part in parts))
+    found = levels.mixture_factor([told, told], jnp.float32(clean / times), series)
+    # not less, or fewer than nine in ten were held; little more, of so many labels
+    assert ((found > 0.97 * times) & (found < 1.1 * times)).all()
+
+
+def test_quantiles_are_those_of_a_widened_mixture(learnt):
+    _, params = learnt
+    series, _ = world(2, 20)
+    some = np.asarray(series.valid)[..., NDVI].any(axis=1)
+    wider = params._replace(mixture=np.array([1.0, 3.0], np.float32))
+    told = pixel.over_series(lambda told: told, params, series, config=CNP, label="")
+    clean = 3.0 * float(np.exp(params.variables.params["log_noise"]))
+    wide = np.hypot(3.0 * told.std, clean)
+    deep = np.hypot(wide, told.depth)
+    for level in (0.05, 0.9):
+        ends = networks.quantiles(wider, series, series.day, (level,), config=CNP)[..., 0]
+        x = (ends - 0.5) / 0.25 - told.mean
+        below = (1 - told.share) * norm.cdf(x / wide)
+        below += told.share * norm.cdf((x + told.depth) / deep)
+        np.testing.assert_allclose(below[some], level, atol=1e-3)
 
 
 def test_quantiles_are_of_the_mixture_and_in_order(learnt):

@@ -11,8 +11,7 @@ from s1jax.networks import Dates, SequenceConfig, SequenceParams
 from s1jax.networks.dates import CHANNELS
 from s1jax.networks.likelihood import OUTPUTS
 from s1jax.networks.model import tell
-from s1jax.networks.pixel import lanes_of
-from s1jax.networks.sequence import _many
+from s1jax.networks.pixel import beliefs, lanes_of
 from s1jax.types import Series
 
 
@@ -98,5 +97,6 @@ def kb_per_px(config: SequenceConfig, params: SequenceParams, series: Series) ->
 
     day = jnp.asarray(series.day)
     part = tuple(_chunk(leaf) for leaf in (*series[1:3], series.smooth, series.wide))
-    program = _many.lower(params, day, day, part, config=config).compile()
+    learnt = params.variables, params.moments
+    program = beliefs.lower(*learnt, day, part, config=config).compile()
     return program.memory_analysis().temp_size_in_bytes / config.chunk / 1e3

@@ -11,8 +11,9 @@ from experiments.bench.bed import Part
 from s1jax import networks, train
 from s1jax.networks import CnpConfig, SequenceParams
 from s1jax.networks.bands import PLAIN
+from s1jax.types import NDVI
 
-NEEDED_S = {"cpu": 300.0, "gpu": 60.0}
+NEEDED_FIT_S = {"cpu": 300.0, "gpu": 60.0}
 """Seconds that the whole training may take, on two cores and on a GPU."""
 
 
@@ -59,10 +60,9 @@ def whole(cnp: CnpConfig, part: Part, *, seed: int) -> dict:
     )
     jax.block_until_ready(found)
     seconds = time.perf_counter() - begun
-    pixels = int(np.asarray(part.train.valid)[..., -1].any(1).sum())
-    batches = train.plan(pixels, cnp.train)
-    steps = int(np.prod(batches))
-    needed = NEEDED_S["cpu" if jax.default_backend() == "cpu" else "gpu"]
+    pixels = int(np.asarray(part.train.valid)[..., NDVI].any(1).sum())
+    steps = int(np.prod(train.plan(pixels, cnp.train)))
+    needed = NEEDED_FIT_S["cpu" if jax.default_backend() == "cpu" else "gpu"]
     words = (
         f"cnp, all of its training from {'the shipped' if cnp.pretrained else 'random'} weights: "
         f"{steps:,} steps of {train.batch_size(pixels, cnp.train)} of {pixels:,} pixels in "

@@ -12,8 +12,9 @@ from s1jax import features, train
 from s1jax.chunks import map_pixels
 from s1jax.networks.bands import PLAIN, Bands, applied, bands
 from s1jax.networks.cropsar_config import CropsarConfig
-from s1jax.networks.dates import CENTRE, SPAN, Moments, dates, moments, standardise
+from s1jax.networks.dates import Moments, dates, moments, standardise
 from s1jax.networks.lattice import holding, lattice, squares
+from s1jax.networks.likelihood import physical
 from s1jax.networks.patches import (
     Stack,
     generator,
@@ -142,7 +143,6 @@ def _many(params, day, days, part, *, config):
     """Mean and std, physical, (patch, pixel, query)."""
     found = standardise(one_look(dates(Series(day, *part))), params.moments)
     told = tell(config, params.variables, found, found.label)
-    mean = jnp.clip(told.mean.T * SPAN + CENTRE, -1.0, 1.0)
     between = jax.vmap(lambda curve: features.at_days(day, curve, days))
     shape = (-1, config.patch**2, days.size)
-    return between(mean).reshape(shape), between(told.std.T * SPAN).reshape(shape)
+    return tuple(between(curve.T).reshape(shape) for curve in physical(told))

@@ -1,21 +1,20 @@
 """Quantiles of the mixture that a network tells of a label, and the factor with which they hold."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
-from s1jax import features, hiding
-from s1jax.chunks import map_pixels
-from s1jax.gp import over_pixels
+from s1jax import features
 from s1jax.networks.bands import fields, least_factor, ways
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.dates import scaled
 from s1jax.networks.likelihood import Beliefs, cumulative, quantile
 from s1jax.networks.model import SequenceParams, noise
-from s1jax.networks.pixel import lanes_of, pixels_of, told_of
+from s1jax.networks.pixel import over_series, seen
 from s1jax.types import NDVI, Days, Series
 
 _ENDS = (0.05, 0.95)
@@ -50,43 +49,39 @@ def quantiles(
     """
     if not all(0.0 < level < 1.0 for level in levels):
         raise ValueError(f"levels: got {levels}, expected probabilities between 0 and 1")
-    day, days, arrays = pixels_of(params, series, days)
-    return map_pixels(
-        lambda part: _levels(params, day, days, part, config=config, levels=levels),
-        arrays,
-        chunk=config.chunk,
+    day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
+    factor = np.where(seen(series, config), params.mixture[1], params.mixture[0])
+    return over_series(
+        lambda told, factor: _levels(
+            day, days, told, noise(params.variables), factor, levels=levels
+        ),
+        params,
+        series,
+        factor.astype(days.dtype),
+        config=config,
         label=label,
     )
 
 
 def mixture_factor(
-    params: SequenceParams, validation: Series, *, config: SequenceConfig, label: str = "network"
+    told: Sequence[Beliefs], clean: Float[Array, ""], validation: Series
 ) -> Float[np.ndarray, "2"]:
     """Least factors of std and noise with which nine in ten labels hidden from validation pixels
     lie between the quantiles .05 and .95: without any NDVI of the pixel, and with some; found as
     those of `bands`.
 
     Args:
-      params: of the network, told the radar's moments.
-      validation: pixels whose NDVI is hidden.
-      config: of the network.
-      label: what the progress bar says.
+      told: of the validation pixels, (pixel, time), for each of `bands.ways`.
+      clean: noise of a clean label, scaled.
+      validation: pixels whose NDVI was hidden.
     """
-    field, clean = fields(validation), noise(params.variables)
-    ndvi = scaled(jnp.asarray(validation.value)[..., NDVI]).T
+    field = fields(validation)
+    label = scaled(jnp.asarray(validation.value)[..., NDVI])
     found = []
-    for asked in ways(validation):
-        day, _, arrays = pixels_of(params, hiding.without(validation, asked), validation.day)
-        told = map_pixels(
-            lambda part, day=day: _beliefs(params, day, part, config=config),
-            arrays,
-            chunk=config.chunk,
-            label=label,
-        )
-        told = Beliefs(*(jnp.asarray(leaf).T for leaf in told))
+    for one, asked in zip(told, ways(validation), strict=True):
 
-        def _inside(factor, told=told):
-            return np.asarray(_between(told, clean, ndvi, jnp.asarray(factor, ndvi.dtype))).T
+        def _inside(factor, one=one):
+            return np.asarray(_between(one, clean, label, jnp.asarray(factor, label.dtype)))
 
         found.append(least_factor(_inside, asked, field))
     return np.array(found)
@@ -98,26 +93,12 @@ def _between(told, clean, label, factor):
     return (below >= _ENDS[0]) & (below <= _ENDS[1])
 
 
+@partial(jax.jit, static_argnames="levels")
+def _levels(day, days, told, clean, factor, *, levels):
+    told, clean = _wider(told, factor[:, None]), (clean * factor)[:, None]
+    between = jax.vmap(lambda curve: features.at_days(day, curve, days))
+    return jnp.stack([between(quantile(told, clean, level)) for level in levels], axis=-1)
+
+
 def _wider(told: Beliefs, factor) -> Beliefs:
     return told._replace(std=told.std * factor)
-
-
-@partial(jax.jit, static_argnames="config")
-def _beliefs(params, day, part, *, config):
-    def _one(pixel):
-        told, _ = told_of(params, day, pixel, config)
-        return tuple(leaf[:, 0] for leaf in told)
-
-    return over_pixels(_one, part, lanes=lanes_of(part))
-
-
-@partial(jax.jit, static_argnames=("config", "levels"))
-def _levels(params, day, days, part, *, config, levels):
-    def _one(pixel):
-        told, some = told_of(params, day, pixel, config)
-        factor = jnp.where(some, params.mixture[1], params.mixture[0]).astype(told.std.dtype)
-        clean = noise(params.variables) * factor
-        found = (quantile(_wider(told, factor), clean, level)[:, 0] for level in levels)
-        return jnp.stack([features.at_days(day, curve, days) for curve in found], axis=-1)
-
-    return over_pixels(_one, part, lanes=lanes_of(part))

@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from s1jax.networks.dates import CENTRE, SPAN
 
+_Array = Array | np.ndarray
 OUTPUTS = 4
 """Numbers per date that `beliefs` reads."""
 MOST = 0.45
@@ -25,11 +27,11 @@ class Beliefs(NamedTuple):
     only ever lower it.
     """
 
-    mean: Float[Array, "time pixel"]
-    std: Float[Array, "time pixel"]
+    mean: Float[_Array, "time pixel"]
+    std: Float[_Array, "time pixel"]
     """Of the latent NDVI."""
-    share: Float[Array, "time pixel"]
-    depth: Float[Array, "time pixel"]
+    share: Float[_Array, "time pixel"]
+    depth: Float[_Array, "time pixel"]
 
 
 def beliefs(outputs: Float[Array, "time pixel 4"], *, mixture: bool) -> Beliefs:
@@ -38,6 +40,11 @@ def beliefs(outputs: Float[Array, "time pixel 4"], *, mixture: bool) -> Beliefs:
     # below a half: were it free to go to 1, log(1 - share) would be infinite
     share = MOST * jax.nn.sigmoid(share - 1.0) if mixture else jnp.zeros_like(share)
     return Beliefs(mean, jax.nn.softplus(log_std) + _LEAST, share, jax.nn.softplus(depth) + _LEAST)
+
+
+def physical(told: Beliefs) -> tuple[Float[_Array, "*n"], Float[_Array, "*n"]]:
+    """Mean, at most 1 from 0, and standard deviation of the latent NDVI, 1."""
+    return jnp.clip(told.mean * SPAN + CENTRE, -1.0, 1.0), told.std * SPAN
 
 
 def log_density(
@@ -58,21 +65,17 @@ def log_truth(told: Beliefs, truth: Float[Array, "time pixel"]) -> Float[Array, 
 
 def cumulative(
     told: Beliefs,
-    noise: Float[Array, "#pixel"] | Float[Array, ""],
+    noise: Float[Array, "#time #pixel"] | Float[Array, ""],
     label: Float[Array, "time pixel"],
 ) -> Float[Array, "time pixel"]:
     """Probability that a label lies below this one, scaled: the distribution function of the
     mixture of `Beliefs`."""
-    wide = jnp.sqrt(told.std**2 + jnp.atleast_1d(noise)[None] ** 2)
-    deep = jnp.sqrt(wide**2 + told.depth**2)
-    clean = jax.scipy.stats.norm.cdf((label - told.mean) / wide)
-    low = jax.scipy.stats.norm.cdf((label - told.mean + told.depth) / deep)
-    return (1.0 - told.share) * clean + told.share * low
+    return _below(told, *_spreads(told, noise), label)
 
 
 def quantile(
     told: Beliefs,
-    noise: Float[Array, "#pixel"] | Float[Array, ""],
+    noise: Float[Array, "#time #pixel"] | Float[Array, ""],
     level: float,
     *,
     steps: int = 40,
@@ -80,17 +83,30 @@ def quantile(
     """NDVI below which a label lies with probability `level`, by bisection of `cumulative`;
     physical, 1."""
 
+    wide, deep = _spreads(told, noise)
+
     def _step(_, ends):
         low, high = ends
         middle = 0.5 * (low + high)
-        under = cumulative(told, noise, middle) < level
+        under = _below(told, wide, deep, middle) < level
         return jnp.where(under, middle, low), jnp.where(under, high, middle)
 
-    wide = jnp.sqrt(told.std**2 + jnp.atleast_1d(noise)[None] ** 2)
-    reach = 8.0 * jnp.sqrt(wide**2 + told.depth**2) + told.depth
+    reach = 8.0 * deep + told.depth
     ends = told.mean - reach, told.mean + reach
     low, high = jax.lax.fori_loop(0, steps, _step, ends)
     return 0.5 * (low + high) * SPAN + CENTRE
+
+
+def _spreads(told, noise):
+    """Standard deviations of a clean label and of a contaminated one."""
+    wide = jnp.sqrt(told.std**2 + noise**2)
+    return wide, jnp.sqrt(wide**2 + told.depth**2)
+
+
+def _below(told, wide, deep, x):
+    clean = jax.scipy.stats.norm.cdf((x - told.mean) / wide)
+    low = jax.scipy.stats.norm.cdf((x - told.mean + told.depth) / deep)
+    return (1.0 - told.share) * clean + told.share * low
 
 
 def _gaussian(x, variance):

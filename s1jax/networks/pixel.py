@@ -1,40 +1,73 @@
-"""What a sequence network says of one pixel, written for one and mapped over many."""
+"""What a sequence network says of many pixels: one program, of which all that it tells is made."""
+
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+import numpy as np
+from jaxtyping import Bool, PyTree
 
+from s1jax.chunks import map_pixels
+from s1jax.gp import over_pixels
 from s1jax.networks.config import SequenceConfig
 from s1jax.networks.dates import dates, standardise
 from s1jax.networks.likelihood import Beliefs
 from s1jax.networks.model import SequenceParams, tell
-from s1jax.types import Days, Series
+from s1jax.types import NDVI, Series
 
 LANES = 32
 """Pixels computed together on a CPU: what a layer makes of all their dates stays in the cache."""
 
 
-def pixels_of(params: SequenceParams, series: Series, days: Days):
-    """Days of the series, days asked for, and what `map_pixels` cuts into chunks.
+def over_series(
+    function: Callable[..., PyTree],
+    params: SequenceParams,
+    series: Series,
+    *more: PyTree,
+    config: SequenceConfig,
+    label: str,
+) -> PyTree:
+    """`function(beliefs, *more)`, chunk by chunk, gathered on the host.
+
+    Args:
+      function: of the beliefs of some pixels on the dates of the series, (pixel, time).
+      params: of the network.
+      series: many pixels.
+      more: arrays with the pixels on the first axis.
+      config: of the network.
+      label: what the progress bar says.
 
     Raises:
       ValueError: moments are missing: `adapt` has not been called.
     """
     if params.moments is None:
         raise ValueError("moments of the radar: got none, expected those that `adapt` tells")
-    day = jnp.asarray(series.day)
-    return day, jnp.asarray(days, day.dtype), (*series[1:3], series.smooth, series.wide)
+    learnt, day = (params.variables, params.moments), jnp.asarray(series.day)
+    return map_pixels(
+        lambda part: function(beliefs(*learnt, day, part[0], config=config), *part[1:]),
+        ((*series[1:3], series.smooth, series.wide), *more),
+        chunk=config.chunk,
+        label=label,
+    )
 
 
-def told_of(
-    params: SequenceParams, day, pixel, config: SequenceConfig
-) -> tuple[Beliefs, Bool[Array, ""]]:
-    """Beliefs of one pixel, (time, 1), and whether the network has seen any NDVI of it."""
-    value, valid, smooth, wide = jax.tree.map(lambda leaf: leaf[None], pixel)
-    found = dates(Series(day, value, valid, None, smooth, wide))
-    found = standardise(found, params.moments)
-    told = tell(config, params.variables, found, found.label)
-    return told, found.label.any() if config.ndvi else jnp.zeros((), bool)
+@partial(jax.jit, static_argnames="config")
+def beliefs(variables, moments, day, part, *, config: SequenceConfig) -> Beliefs:
+    """Beliefs of the pixels of a chunk, (pixel, time)."""
+
+    def _one(pixel):
+        value, valid, smooth, wide = jax.tree.map(lambda leaf: leaf[None], pixel)
+        found = standardise(dates(Series(day, value, valid, None, smooth, wide)), moments)
+        told = tell(config, variables, found, found.label)
+        return Beliefs(*(leaf[:, 0] for leaf in told))
+
+    return over_pixels(_one, part, lanes=lanes_of(part))
+
+
+def seen(series: Series, config: SequenceConfig) -> Bool[np.ndarray, "pixel"]:
+    """Pixels of which the network sees some NDVI."""
+    return np.asarray(series.valid)[..., NDVI].any(axis=1) & config.ndvi
 
 
 def lanes_of(part) -> int:

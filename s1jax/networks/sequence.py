@@ -1,20 +1,18 @@
 """Networks over a whole series as Estimators: `tcn_s1`, `birnn`, `cnp` are its configurations."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from s1jax import features
-from s1jax.chunks import map_pixels
-from s1jax.gp import over_pixels
-from s1jax.networks.bands import PLAIN, Bands, bands
+from s1jax import features, hiding
+from s1jax.networks.bands import PLAIN, Bands, applied, bands_of, ways
 from s1jax.networks.config import CnpConfig, SequenceConfig
-from s1jax.networks.dates import CENTRE, SPAN, dates, moments, standardise
+from s1jax.networks.dates import dates, moments, standardise
 from s1jax.networks.learning import learn
 from s1jax.networks.levels import mixture_factor
-from s1jax.networks.model import SequenceParams, adapt, initial
-from s1jax.networks.pixel import lanes_of, pixels_of, told_of
+from s1jax.networks.likelihood import physical
+from s1jax.networks.model import SequenceParams, adapt, initial, noise
+from s1jax.networks.pixel import over_series, seen
 from s1jax.networks.pretrained import pretrained
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
@@ -88,12 +86,19 @@ def fine_tune(
     parts = (standardise(part, by) for part in (seen, decide))
     state = learn(key, config, *parts, params.variables, label=label)
     found = SequenceParams(state.best, by, PLAIN, state.history)
-
-    def _predict(series, days):
-        return fill(found, series, days, config=config, label=label)
-
-    hold = bands(_predict, validation, elsewhere=config.elsewhere)
-    tails = mixture_factor(found, validation, config=config, label=label)
+    told = [
+        over_series(
+            lambda told: told,
+            found,
+            hiding.without(validation, asked),
+            config=config,
+            label=label,
+        )
+        for asked in ways(validation)
+    ]
+    estimates = [Estimate(*physical(one), jnp.zeros(())) for one in told]
+    hold = bands_of(estimates, validation, elsewhere=config.elsewhere)
+    tails = mixture_factor(told, noise(found.variables), validation)
     return found._replace(
         bands=Bands(*(jnp.asarray(part, by.mean.dtype) for part in hold)),
         mixture=jnp.asarray(config.elsewhere * tails, by.mean.dtype),
@@ -120,25 +125,15 @@ def fill(
     Raises:
       ValueError: moments are missing: `adapt` has not been called.
     """
-    day, days, arrays = pixels_of(params, series, days)
-    found = map_pixels(
-        lambda part: _many(params, day, days, part, config=config),
-        arrays,
-        chunk=config.chunk,
-        label=label,
+    day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
+    mean, std = over_series(
+        lambda told: _at_days(day, days, told), params, series, config=config, label=label
     )
-    return Estimate(*found)
+    told = Estimate(mean, std, np.zeros((), mean.dtype))
+    return applied(told, seen(series, config), params.bands)
 
 
-@partial(jax.jit, static_argnames="config")
-def _many(params, day, days, part, *, config):
-    def _one(pixel):
-        told, some = told_of(params, day, pixel, config)
-        factor, floor, noise = (jnp.where(some, part[1], part[0]) for part in params.bands)
-        mean = jnp.clip(told.mean[:, 0] * SPAN + CENTRE, -1.0, 1.0)
-        std = (factor * jnp.hypot(told.std[:, 0] * SPAN, floor)).astype(mean.dtype)
-        return *(features.at_days(day, curve, days) for curve in (mean, std)), noise.astype(
-            mean.dtype
-        )
-
-    return over_pixels(_one, part, lanes=lanes_of(part))
+@jax.jit
+def _at_days(day, days, told):
+    between = jax.vmap(lambda curve: features.at_days(day, curve, days))
+    return tuple(between(curve) for curve in physical(told))
