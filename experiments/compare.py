@@ -1,11 +1,13 @@
 """Which method, where? Every method on every data set, three seeds: the tables of README.
 
 Command: python -m experiments.compare --data FOLDER          (the folder with the .nc files)
-         python -m experiments.compare --only sim_blocks mekong_rice_points_2022/cnp
+         python -m experiments.compare --data FOLDER --only sim_blocks mekong_rice_points_2022/cnp
+         python -m experiments.compare --data FOLDER --only sim_blocks/cropsar
 Cost: on 2 cores, three seeds, nine real data sets, without the patch models: 100 minutes in two
 calls side by side, with small jobs beside them.
-What is there is not computed again: a method of a data set and seed is one file under --out, and
-the tables are written from all that are there, of this call or of earlier ones.
+What is there is not computed again, but for the parts of a method that is not: a method of a data
+set and seed is one file under --out, and the tables are written from all that are there, of this
+call or of earlier ones.
 Expected, T2b, R2 of the three seeds: sim_blocks against truth boosting .79, mogpr .67, cnp .89;
 mekong_rice_points_2022 against labels boosting .69, mogpr .15, ensemble .86.
 """
@@ -193,6 +195,20 @@ def gathered(config: Compare, name: str) -> Compared:
     return Compared(name, *read_about(config.out / name), config.seeds, outcomes, days)
 
 
+def known_to(config: Compare) -> list[str]:
+    """Data sets of which something is there, the simulated ones first.
+
+    Raises:
+      ValueError: a real one that `data` has not, so that its results could not be checked.
+    """
+    there = {path.parent.name for path in config.out.glob(f"*/{ABOUT}")}
+    names = (*SIMULATED, *real(config.data))
+    if strange := sorted(there - set(names)):
+        raise ValueError(f"--data: got {config.data}, expected the folder of {strange}, which "
+                         f"{config.out} has results of")  # fmt: skip
+    return [name for name in names if name in there]
+
+
 def _options(config: Compare, name: str) -> str:
     """Name of what was chosen: results of other options or data are not mixed with these."""
     made = name in SIMULATED or config.data is None
@@ -203,6 +219,7 @@ def main(config: Compare) -> Path:
     """The folder with what was compared."""
     logging.getLogger("s1jax").setLevel(logging.WARNING)
     asked = wanted(config)
+    known_to(config)
     for name, names in asked.items():
         started = time.perf_counter()
         found = datasets.dataset(name, config.config, folder=config.data)
@@ -210,10 +227,7 @@ def main(config: Compare) -> Path:
             compute(config, found, names, seed)
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
         jax.clear_caches()
-    known = sorted(path.parent.name for path in config.out.glob(f"*/{ABOUT}"))
-    there = [*(name for name in SIMULATED if name in known)]
-    there += [name for name in known if name not in SIMULATED]
-    compared = [gathered(config, name) for name in there]
+    compared = [gathered(config, name) for name in known_to(config)]
     write_tables(config.out, compared, readme=config.readme, results=config.results)
     return config.out
 

@@ -12,7 +12,7 @@ from experiments import compare, datasets, outcome_files, protocol, tables
 from experiments.compare import Compare
 from experiments.config import METHODS, Config
 from experiments.gains import gains
-from experiments.outcome_files import fingerprint, read_outcomes, write_outcomes
+from experiments.outcome_files import fingerprint, read_outcomes, write_about, write_outcomes
 from experiments.scoring import Outcome
 from experiments.tables import Compared
 from s1jax.metrics import statistics
@@ -149,8 +149,8 @@ def test_claims_are_counted():
     few = _compared(ERRORS, clusters=4)._replace(name="other")
     text = tables.counted(tables.verdicts([_compared(ERRORS), few]))
     assert text == (
-        "Over the 1 simulated data sets, tasks and sides (1): 1 won.\n"
-        "Over the 1 real data sets, tasks and sides (1): 1 won: indicative.\n"
+        "1 comparisons on 1 simulated data sets: 1 won, 0 open, 0 lost.\n"
+        "1 comparisons on 1 real data sets: 1 won (1 indicative), 0 open, 0 lost.\n"
     )
 
 
@@ -279,3 +279,12 @@ def test_goes_on_where_it_was_cut(tmp_path, capsys):
         return [{k: v for k, v in row.items() if k not in ("fit_s", "px_per_s")} for row in rows]
 
     assert _sums(lost.read_bytes()) == _sums(before)
+
+
+def test_results_of_sets_that_are_not_at_hand_are_asked_for_before_anything_is_computed(tmp_path):
+    write_about(tmp_path / "out" / "paddy", "words", "blocks")
+    config = Compare(out=tmp_path / "out", config=SMALL)
+    with pytest.raises(ValueError, match=r"--data: got None, expected the folder of \['paddy'\]"):
+        compare.main(config)
+    (tmp_path / "paddy.nc").write_bytes(b"")
+    assert compare.known_to(dataclasses.replace(config, data=tmp_path)) == ["paddy"]

@@ -9,8 +9,8 @@ import pytest
 from sequence_worlds import DATES, TCN_S1, world
 
 from s1jax import hiding, networks
-from s1jax.hybrid import HybridConfig, ensemble, hybrid
-from s1jax.mogpr import MogprConfig
+from s1jax.hybrid import HybridConfig, ensemble, hybrid, residual
+from s1jax.mogpr import MogprConfig, mogpr
 from s1jax.types import NDVI, Estimate, Estimator
 
 KEY = jax.random.key(0)
@@ -52,7 +52,7 @@ def test_threshold_is_a_switch():
     config = dataclasses.replace(
         CONFIG,
         threshold=0.5,
-        process=dataclasses.replace(PROCESS, inputs="raw"),
+        switched=dataclasses.replace(PROCESS, inputs="raw"),
         network=dataclasses.replace(NETWORK, train=dataclasses.replace(NETWORK.train, epochs=2)),
     )
     estimator = hybrid(config)
@@ -63,9 +63,13 @@ def test_threshold_is_a_switch():
     few = np.asarray(series.valid)[..., NDVI].mean(1) < 0.5
     assert 0 < few.sum() < 30
     network = networks.sequence(config.network).predict(params.network, series, series.day)
-    np.testing.assert_array_equal(found.mean[few], np.asarray(network.mean)[few])
+    process = mogpr(config.switched).predict(params.process, series, series.day)
+    for name in ("mean", "std", "noise"):
+        told = np.asarray(getattr(found, name))
+        for some, of in ((few, network), (~few, process)):
+            expected = np.broadcast_to(getattr(of, name), told.shape)
+            np.testing.assert_array_equal(told[some], expected[some])
     assert (found.mean[~few] != np.asarray(network.mean)[~few]).any(1).all()
-    assert found.noise.shape == (30,)
 
 
 def _says(mean, std):
@@ -95,3 +99,26 @@ def test_ensemble_weighs_by_precision():
     np.testing.assert_allclose(bare.std, spread[0] * factor[0], rtol=1e-6)
     with pytest.raises(ValueError, match="members: got none"):
         ensemble()
+
+
+def test_wider_elsewhere():
+    series, latent = world(0, 40)
+
+    def _predict(params, part, days):
+        return Estimate(latent, np.full(latent.shape, 0.05), np.zeros(()))
+
+    known = Estimator(lambda key, training, validation: None, _predict)
+    near, far = (
+        ensemble(known, elsewhere=times).fit(KEY, series, series).bands for times in (1.0, 1.25)
+    )
+    np.testing.assert_allclose(far.factor, 1.25 * near.factor)
+    np.testing.assert_allclose(far.noise, 1.25 * near.noise)
+
+
+def test_a_hybrid_is_wider_elsewhere(learnt, monkeypatch):
+    _, params = learnt
+    # what is learnt is the same: only the band is another
+    known = Estimator(lambda *_: params.process, mogpr(PROCESS, mean=networks.sequence(NETWORK))[1])
+    monkeypatch.setattr(residual, "mogpr", lambda *_, **__: known)
+    far = hybrid(dataclasses.replace(CONFIG, elsewhere=1.25)).fit(KEY, world(0)[0], world(1, 60)[0])
+    np.testing.assert_allclose(far.bands.factor, 1.25 * np.asarray(params.bands.factor), rtol=1e-5)

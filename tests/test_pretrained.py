@@ -23,6 +23,8 @@ def test_write_and_read_again(tmp_path):
     params = networks.SequenceParams(start, None, bands)
     write(tmp_path, CNP, params, {"r2": 0.5})
     found = pretrained(CNP, folder=tmp_path)
+    np.testing.assert_array_equal(found.mixture, networks.ELSEWHERE)
+    found = found._replace(mixture=params.mixture)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3)
     assert json.loads((tmp_path / "cnp.json").read_text())["scores"] == {"r2": 0.5}

@@ -249,6 +249,16 @@ def test_readme_code_runs_and_its_two_commands_are_ci(tmp_path, monkeypatch):
     exec(code, names)
     assert names["estimate"].mean.shape == (10, 12)
     assert (np.asarray(names["estimate"].std) > 0).all()
-    unlabelled = text.split("no label is needed")[1].split("```python\n")[1].split("```")[0]
-    exec(unlabelled, names)
+    unlabelled, tuning = text.split("no label is needed")[1].split("```python\n")[1:3]
+    exec(unlabelled.split("```")[0], names)
+    with xr.open_zarr(tmp_path / "ndvi.zarr") as filled:
+        assert filled["S2ndvi_FUSED"].shape == (12, 6, 5)
+        assert np.isfinite(filled["S2ndvi_STD"].values).all()
+    train = dataclasses.replace(networks.CnpConfig().train, steps=2)
+    names["short"] = networks.CnpConfig(train=train)
+    tuning = tuning.split("```")[0].replace("area, held)", "area, held, config=short)", 1)
+    assert "config=short" in tuning
+    exec(tuning, names)
     assert names["estimate"].mean.shape == (30, 12)
+    assert names["tails"].shape == (30, 12, 2)
+    assert (tmp_path / "weights" / "card.json").is_file()

@@ -147,9 +147,10 @@ def _read(cube: Cube) -> tuple[Series, np.ndarray, tuple[int, int]]:
     Fills, units and dates are seen to as `open_cube` does it. `place` is east and north on the grid
     of the Dataset, which is the lattice: 10 m a pixel, whatever its CRS.
     """
-    source = cube.source.load()
+    source = cube.source
     beside = [name for name in ("mask", "s1_track") if name in source.variables]
-    ds = source[[*cube.names]].assign({name: source[name] for name in beside})
+    # of the caller's Dataset nothing is loaded in place, nor what is not asked for
+    ds = source[[*cube.names]].assign({name: source[name] for name in beside}).compute()
     ds = ds if cube.time == "t" else ds.rename({cube.time: "t"})
     ds = border.despeckle(border.align_cube(border.open_cube(ds)))
     series, pixel = border.to_series(ds)

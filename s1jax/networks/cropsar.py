@@ -12,7 +12,7 @@ from s1jax import features, train
 from s1jax.chunks import map_pixels
 from s1jax.networks.bands import PLAIN, Bands, applied, bands
 from s1jax.networks.cropsar_config import CropsarConfig
-from s1jax.networks.dates import Moments, dates, moments, standardise
+from s1jax.networks.dates import Moments, dates, left_aside, moments, standardise
 from s1jax.networks.lattice import holding, lattice, squares
 from s1jax.networks.likelihood import physical
 from s1jax.networks.patches import (
@@ -111,6 +111,7 @@ def _data(name, config, grid, part):
 
 def _fill(params, series, days, *, config, label):
     """NDVI of every pixel on `days`: linear in time between the dates of the series."""
+    left_aside(params.moments, series)
     value, valid = np.asarray(series.value), np.asarray(series.valid)
     grid = lattice(series.place, np.asarray(params.step))
     day = jnp.asarray(series.day)

@@ -1,5 +1,6 @@
 """What a sequence network sees of each date: radar at three speckle levels, NDVI where known."""
 
+import logging
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from s1jax.types import NDVI, Series
 
+log = logging.getLogger("s1jax")
 ORBITS = 2
 """Orbits that a network has places for; what a cube has not is never seen."""
 LOOKS = 3
@@ -43,6 +45,7 @@ class Moments(NamedTuple):
 
     mean: Float[Array, "look 4"]
     std: Float[Array, "look 4"]
+    """0 of what the region has not, and which is therefore not looked at elsewhere."""
 
 
 def dates(series: Series) -> Dates:
@@ -76,7 +79,7 @@ def dates(series: Series) -> Dates:
 
 
 def moments(found: Dates) -> Moments:
-    """Mean and standard deviation of each look and channel; 0 and 1 where none is seen."""
+    """Mean and standard deviation of each look and channel; 0 and 0 where none is seen."""
     return _moments(_sums(found), found.radar.dtype)
 
 
@@ -102,14 +105,55 @@ def _moments(sums, dtype):
     count, total, square = sums
     mean = total / np.maximum(count, 1.0)
     std = np.sqrt(np.maximum(square / np.maximum(count, 1.0) - mean**2, 0.0))
-    return Moments(*(jnp.asarray(x, dtype) for x in (mean, np.where(std > 0.0, std, 1.0))))
+    # of a constant there is no spread to divide by; 0 says that there is nothing at all
+    std = np.where(std > 0.0, std, 1.0) * (count > 0.0)
+    return Moments(*(jnp.asarray(x, dtype) for x in (mean, std)))
 
 
 def standardise(found: Dates, by: Moments) -> Dates:
-    """The pixels with z-scores for radar, (x - mean) / std, 0 where not seen."""
-    here = jnp.repeat(found.seen, 2, axis=-1)[:, :, None]
-    z = (found.radar - by.mean[None, None]) / by.std[None, None]
-    return found._replace(radar=jnp.where(here, z, 0.0))
+    """The pixels with z-scores for radar, (x - mean) / std, 0 where not seen.
+
+    An orbit without moments is one that the training region has not: it counts as not seen.
+    """
+    seen = found.seen & _orbits(by.std[0])[None, None]
+    here = jnp.repeat(seen, 2, axis=-1)[:, :, None]
+    z = (found.radar - by.mean[None, None]) / jnp.where(by.std > 0.0, by.std, 1.0)[None, None]
+    return found._replace(radar=jnp.where(here, z, 0.0), seen=seen)
+
+
+def suited(by: Moments, series: Series) -> tuple[Moments, Series]:
+    """Moments and series with the filtered radar that both have; the log says what is left aside.
+
+    A look that only one of them has is replaced by the observed one and by its moments: z-scores of
+    observed radar by the smaller spread of its 7 x 7 means would be of no radar there is.
+    """
+    left_aside(by, series)
+    mean, std = (np.array(leaf) for leaf in by)
+    looks = [series.smooth, series.wide]
+    for look, name in ((1, "smooth"), (2, "wide")):
+        taught = (mean[look] != mean[0]).any() or (std[look] != std[0]).any()
+        if taught != (looks[look - 1] is not None):
+            got, expected = ("none", "some") if taught else ("some", "none")
+            log.warning(
+                "series.%s: got %s, expected %s as in the region of the moments; the observed "
+                "radar stands in", name, got, expected,
+            )  # fmt: skip
+            mean[look], std[look], looks[look - 1] = mean[0], std[0], None
+    moments_ = Moments(*(jnp.asarray(leaf) for leaf in (mean, std)))
+    return moments_, series._replace(smooth=looks[0], wide=looks[1])
+
+
+def left_aside(by: Moments, series: Series) -> None:
+    """Tell the log which orbits of a series are not looked at, for want of moments."""
+    valid = np.asarray(series.valid)[..., :NDVI].any((0, 1))
+    some = valid.reshape(-1, 2).all(-1) & ~np.asarray(_orbits(by.std[0]))[: len(valid) // 2]
+    for orbit in np.flatnonzero(some):
+        log.warning("orbit %d: the training region has no such radar, it is left aside", orbit + 1)
+
+
+def _orbits(std):
+    """Which orbits have moments of VV and VH."""
+    return (std > 0.0).reshape(ORBITS, 2).all(-1)
 
 
 def channels(part: Dates, known: Bool[Array, "pixel time"]) -> Float[Array, "time pixel channel"]:

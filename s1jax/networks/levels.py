@@ -32,9 +32,9 @@ def quantiles(
     """NDVI below which a label lies with each probability of `levels`, 1.
 
     They are those of the mixture that the network tells of every date, std and noise of its
-    Gaussians times `params.mixture` (1 of the shipped weights): residual cloud makes the lower tail
-    the longer one, which the symmetric band of an Estimate cannot say. Linear in time between the
-    dates.
+    Gaussians times `params.mixture` (1.25 of the shipped weights): residual cloud makes the lower
+    tail the longer one, which the symmetric band of an Estimate cannot say. Linear in time between
+    the dates.
 
     Args:
       params: as for `fill`.

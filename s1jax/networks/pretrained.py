@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from s1jax import train
-from s1jax.networks.bands import Bands
+from s1jax.networks.bands import ELSEWHERE, Bands
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.model import SequenceParams, initial
 
@@ -34,8 +34,8 @@ def pretrained(config: SequenceConfig = CnpConfig(), *, folder: Path = FOLDER) -
 
     It fills a cube that has no label for training, after `adapt` has told it the levels of the
     cube's radar; `fine_tune` goes on from it. Its std as learnt held 90 % of the truth of simulated
-    regions that it had not seen (scores in cnp.json); its band is 1.25 times as wide, for all that
-    is not simulated.
+    regions that it had not seen (scores in cnp.json); its band and quantiles are 1.25 times as
+    wide, for all that is not simulated.
 
     Args:
       config: of the network, whose architecture must be that of the weights.
@@ -57,4 +57,5 @@ def pretrained(config: SequenceConfig = CnpConfig(), *, folder: Path = FOLDER) -
             lambda path, _: jnp.asarray(kept[jax.tree_util.keystr(path)], dtype), like
         )
         bands = Bands(*(jnp.asarray(kept[name], dtype) for name in Bands._fields))
-    return SequenceParams(train.Variables(params, {}), None, bands)
+    mixture = np.full(2, ELSEWHERE, dtype)
+    return SequenceParams(train.Variables(params, {}), None, bands, mixture=mixture)

@@ -7,7 +7,7 @@ import numpy as np
 from s1jax import features, hiding
 from s1jax.networks.bands import PLAIN, Bands, applied, bands_of, ways
 from s1jax.networks.config import CnpConfig, SequenceConfig
-from s1jax.networks.dates import dates, moments, standardise
+from s1jax.networks.dates import dates, moments, standardise, suited
 from s1jax.networks.learning import learn
 from s1jax.networks.levels import mixture_factor
 from s1jax.networks.likelihood import physical
@@ -39,7 +39,8 @@ def sequence(config: SequenceConfig, *, label: str = "network") -> Estimator:
         if config.pretrained:
             start = pretrained(config)
         else:
-            start = SequenceParams(initial(key_start, config), None, PLAIN)
+            dtype = jnp.asarray(training.value).dtype
+            start = SequenceParams(initial(key_start, config, dtype), None, PLAIN)
         return fine_tune(key_train, start, training, validation, config=config, label=label)
 
     def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
@@ -81,9 +82,10 @@ def fine_tune(
       ValueError: no label among the training or the validation pixels, or channels other than VV
         and VH of one or two orbits and NDVI.
     """
-    seen, decide = dates(training), dates(validation)
-    by = moments(seen)
-    parts = (standardise(part, by) for part in (seen, decide))
+    found = dates(training)
+    by = moments(found)
+    near, decide = suited(by, validation)
+    parts = standardise(found, by), standardise(dates(decide), near)
     state = learn(key, config, *parts, params.variables, label=label)
     found = SequenceParams(state.best, by, PLAIN, state.history)
     told = [

@@ -81,7 +81,7 @@ def _evaluate(loss, variables, data, n, batch):
     """Mean loss over the first n rows, in batches; the last holds rows that do not count."""
 
     def _step(number, total):
-        index = number * batch + jnp.arange(batch)
+        index = number * batch + jnp.arange(batch, dtype=number.dtype)
         each, _ = loss(None, variables, take(data, jnp.minimum(index, n - 1)))
         return total + jnp.where(index < n, each, 0.0).sum()
 
