@@ -40,7 +40,7 @@ HEADS = {
     "alone": "The baseline on unseen blocks with one change; differences are to that baseline. "
     "The last four rows are networks over series, with their own loss and training; the shipped "
     "one sees means over space, too.",
-    "solutions": "The founding document's solutions (it expects .50-.65, .45-.60 and .40-.55) in "
+    "solutions": "The document's solutions (it expects .50-.65, .45-.60 and .40-.55) in "
     "its own protocol (unmasked labels, test = training) and on masked labels and unseen blocks. "
     "Of some pixels alone an epoch has 32 batches; its batches are compared in the next table. "
     "Its fourth solution is another evaluation and changes no model.",

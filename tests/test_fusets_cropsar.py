@@ -8,8 +8,7 @@ import xarray as xr
 from patch_worlds import DATES, SIDE, SMALL, scene
 
 from s1jax import cube, networks
-from s1jax.fusets import cropsar
-from s1jax.fusets.cropsar import CropSARFusion
+from s1jax.fusets import CropSARFusion, cropsar
 from s1jax.networks.bands import fields
 
 
@@ -31,6 +30,15 @@ def _cube():
     for name in ds.data_vars:
         ds[name].values[:, 5, 6] = np.nan
     return ds, truth
+
+
+def test_nothing_of_the_callers_is_loaded_in_place():
+    pytest.importorskip("dask")
+    whole, _ = _cube()
+    lazy = whole.assign(other=whole["VV"]).chunk({"y": 4})
+    out = CropSARFusion(pretrained=True).fit_transform(lazy)
+    assert all(lazy[name].chunks is not None for name in lazy.data_vars)
+    assert out["S2ndvi_FUSED"].shape == whole["S2ndvi"].shape
 
 
 @pytest.fixture(scope="module")

@@ -90,17 +90,19 @@ def test_no_radar_and_half_precision():
     chex.assert_trees_all_equal(estimate, estimator.predict(params, other, series.day))
 
 
-@pytest.mark.parametrize("config", [CNP, GRU], ids=["cnp", "birnn"])
-def test_series_of_double_precision_are_learnt_in_it(config, float64):
-    config = dataclasses.replace(config, train=_short())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_it_is_learnt_in_the_precision_of_the_series(pretrained, dtype, float64):
+    config = networks.CnpConfig() if pretrained else CNP
+    config = dataclasses.replace(config, train=_short(1))
     parts = [
-        series._replace(day=series.day.astype(float), value=series.value.astype(float))
+        series._replace(day=series.day.astype(dtype), value=series.value.astype(dtype))
         for series, _ in (world(0, 40), world(1, 20))
     ]
     params = networks.sequence(config).fit(KEY, *parts)
-    assert {leaf.dtype for leaf in jax.tree.leaves(params.variables)} == {jnp.dtype("float64")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(params.variables)} == {jnp.dtype(dtype)}
     told = networks.fill(params, parts[1], parts[1].day, config=config)
-    assert told.mean.dtype == np.float64
+    assert told.mean.dtype == np.dtype(dtype)
     chex.assert_tree_all_finite(told)
 
 

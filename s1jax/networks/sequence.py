@@ -86,7 +86,8 @@ def fine_tune(
     by = moments(found)
     near, decide = suited(by, validation)
     parts = standardise(found, by), standardise(dates(decide), near)
-    state = learn(key, config, *parts, params.variables, label=label)
+    start = jax.tree.map(lambda weight: weight.astype(by.mean.dtype), params.variables)
+    state = learn(key, config, *parts, start, label=label)
     found = SequenceParams(state.best, by, PLAIN, state.history)
     told = [
         over_series(
