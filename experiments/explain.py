@@ -2,7 +2,7 @@
 
 Command: python -m experiments.explain                  (a simulated scene)
          python -m experiments.explain --cube FILE --split district      (and a real one beside it)
-Cost: two and a half minutes on 2 cores for both.
+Cost: four minutes on 2 cores for both.
 Expected so, T1 / T2b, simulated scene, R2 against truth: full .87 / .89, no S1 .37 / .79, no
 pre-training .84 / .87, single date .57 / .58.
 """
