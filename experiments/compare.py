@@ -4,7 +4,7 @@ Command: python -m experiments.compare --data FOLDER          (the folder with t
          python -m experiments.compare --data FOLDER --only sim_blocks mekong_rice_points_2022/cnp
          python -m experiments.compare --data FOLDER --only sim_blocks/cropsar
 Cost: on 2 cores, three seeds, nine real data sets, without the patch models: 87 minutes, with some
-small jobs beside; `cropsar` on sim_blocks 8 more.
+small jobs beside; `cropsar` on sim_blocks 8 more, `cropsar_gan` 11.
 What is there is not computed again, but for the parts of a method that is not: a method of a data
 set and seed is one file under --out, and the tables are written from all that are there, of this
 call or of earlier ones.
