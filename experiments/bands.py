@@ -1,7 +1,7 @@
 """What the 90 % bands of `cnp` hold on test pixels: as learnt, by validation, and its quantiles.
 
 Command: python -m experiments.bands --data FOLDER          (the folder with the .nc files)
-Cost: seven minutes on 2 cores for the four sets of docs/networks.md.
+Cost: four minutes on 2 cores for the four sets of docs/networks.md.
 With --page the table goes between the markers of a file, as docs/networks.md has them.
 Expected: .87 to .93 of the labels inside the band, but on whole dates that no training pixel has
 (T2e); more of the truth where another region or year is predicted. "needs" is the factor that the
