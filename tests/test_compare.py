@@ -281,7 +281,10 @@ def test_goes_on_where_it_was_cut(tmp_path, capsys):
     assert _sums(lost.read_bytes()) == _sums(before)
 
 
-def test_results_of_sets_that_are_not_at_hand_are_asked_for_before_anything_is_computed(tmp_path):
+def test_results_of_sets_that_are_not_at_hand_are_asked_for_before_anything_is_computed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(datasets, "dataset", None)
     write_about(tmp_path / "out" / "paddy", "words", "blocks")
     config = Compare(out=tmp_path / "out", config=SMALL)
     with pytest.raises(ValueError, match=r"--data: got None, expected the folder of \['paddy'\]"):

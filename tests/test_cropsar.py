@@ -156,6 +156,17 @@ def test_days_between_lone_pixels_and_absent_data(plain):
     chex.assert_tree_all_finite(estimator.predict(params, alone, series.day))
 
 
+def test_an_orbit_that_was_not_learnt_from_is_left_aside(plain, caplog):
+    estimator, params = METHODS[0].estimator, plain[0]
+    series, _ = world(2)
+    order = [0, 1, 1, 0, NDVI]
+    two = series._replace(value=series.value[..., order], valid=series.valid[..., order])
+    expected = estimator.predict(params, series, series.day)
+    assert not caplog.records
+    chex.assert_trees_all_close(estimator.predict(params, two, two.day), expected, atol=1e-6)
+    assert "orbit 2: the training region has no such radar, it is left aside" in caplog.text
+
+
 def test_squares_add_up_to_one_estimate_without_seams(plain, monkeypatch):
     side = SMALL.patch
 

@@ -333,10 +333,17 @@ def _planted(config, *, label):
 
 
 def test_a_real_set_is_scored_and_explained_over_its_districts(points, monkeypatch):
-    monkeypatch.setattr(explain.networks, "sequence", _planted)
+    wider = []
+
+    def _made(config, *, label):
+        wider.append(config.elsewhere)
+        return _planted(config, label=label)
+
+    monkeypatch.setattr(explain.networks, "sequence", _made)
     bed, key_fit, key_permute = explain.load(POINTS, points)
     assert bed.words.startswith("district: 2 districts")
     rows, learnt = explain.ablate(key_fit, POINTS, bed)
+    assert set(wider) == {networks.ELSEWHERE}
     assert learnt == {"north": FULL, "south": FULL}
     # points have no neighbours; what another variant is held against is there too
     assert list(dict.fromkeys(row["variant"] for row in rows)) == [FULL, ANEW, list(SEEN)[-1]]

@@ -130,6 +130,22 @@ def test_an_orbit_that_was_not_learnt_from_is_left_aside(learnt, caplog):
     assert "orbit 2: the training region has no such radar, it is left aside" in caplog.text
 
 
+def test_validation_pixels_without_filtered_radar_are_told_by_the_observed(caplog):
+    training, deciding = world(0, 60)[0], world(1, 30)[0]
+
+    def _filtered(series):
+        radar = series.value[..., :NDVI]
+        return series._replace(smooth=0.5 * radar - 5.0, wide=0.3 * radar - 7.0)
+
+    estimator = networks.sequence(dataclasses.replace(CNP, train=_short()))
+    # linear in the radar: their z-scores are those of the observed
+    expected = estimator.fit(KEY, _filtered(training), _filtered(deciding))
+    assert not caplog.records
+    found = estimator.fit(KEY, _filtered(training), deciding)
+    chex.assert_trees_all_close(found, expected, atol=1e-3)
+    assert len(caplog.records) == 2
+
+
 def test_filtered_radar_that_only_one_side_has_is_the_observed(learnt, caplog):
     estimator, params = learnt
     series, _ = world(2, 20)
@@ -181,8 +197,11 @@ def test_without_labels_it_says_so():
     bare = jax.tree.map(np.asarray, bare)
     with pytest.raises(ValueError, match="training NDVI: got no valid label in 20 pixels"):
         networks.sequence(CNP).fit(KEY, bare, series)
-    with pytest.raises(ValueError, match="channels: got 4, expected 3 or 5"):
-        dates(series._replace(value=np.zeros((2, DATES, 4)), valid=np.ones((2, DATES, 4), bool)))
+    four = series._replace(value=np.zeros((2, DATES, 4)), valid=np.ones((2, DATES, 4), bool))
+    params = networks.adapt(networks.pretrained(), series)
+    for reads in (dates, lambda found: networks.fill(params, found, found.day)):
+        with pytest.raises(ValueError, match="channels: got 4, expected 3 or 5"):
+            reads(four)
 
 
 def test_quantiles_are_those_of_a_widened_mixture(learnt):

@@ -54,11 +54,7 @@ def dates(series: Series) -> Dates:
     Raises:
       ValueError: channels are not VV and VH of one or two orbits and NDVI.
     """
-    channels = series.value.shape[-1]
-    if channels not in (3, 5):
-        raise ValueError(
-            f"channels: got {channels}, expected 3 or 5: VV, VH of one or two orbits, NDVI"
-        )
+    channels = _checked(series)
     value, valid = (jnp.asarray(leaf) for leaf in (series.value, series.valid))
     dtype = value.dtype
     pairs = valid[..., :NDVI].reshape(*valid.shape[:2], -1, 2).all(-1)
@@ -122,12 +118,13 @@ def standardise(found: Dates, by: Moments) -> Dates:
 
 
 def suited(by: Moments, series: Series) -> tuple[Moments, Series]:
-    """Moments and series with the filtered radar that both have; the log says what is left aside.
+    """Moments and series with the orbits and the filtered radar that both have; the log says what
+    is left aside.
 
     A look that only one of them has is replaced by the observed one and by its moments: z-scores of
     observed radar by the smaller spread of its 7 x 7 means would be of no radar there is.
     """
-    left_aside(by, series)
+    series = left_aside(by, series)
     mean, std = (np.array(leaf) for leaf in by)
     looks = [series.smooth, series.wide]
     for look, name in ((1, "smooth"), (2, "wide")):
@@ -143,12 +140,31 @@ def suited(by: Moments, series: Series) -> tuple[Moments, Series]:
     return moments_, series._replace(smooth=looks[0], wide=looks[1])
 
 
-def left_aside(by: Moments, series: Series) -> None:
-    """Tell the log which orbits of a series are not looked at, for want of moments."""
-    valid = np.asarray(series.valid)[..., :NDVI].any((0, 1))
-    some = valid.reshape(-1, 2).all(-1) & ~np.asarray(_orbits(by.std[0]))[: len(valid) // 2]
+def left_aside(by: Moments, series: Series) -> Series:
+    """The series without the orbits that have no moments, of which the log tells.
+
+    Raises:
+      ValueError: channels are not VV and VH of one or two orbits and NDVI.
+    """
+    orbits = (_checked(series) - 1) // 2
+    valid = np.asarray(series.valid)
+    taught = np.asarray(_orbits(by.std[0]))[:orbits]
+    some = valid[..., :NDVI].any((0, 1)).reshape(orbits, 2).all(-1) & ~taught
     for orbit in np.flatnonzero(some):
         log.warning("orbit %d: the training region has no such radar, it is left aside", orbit + 1)
+    if not some.any():
+        return series
+    return series._replace(valid=valid & np.append(np.repeat(~some, 2), True))
+
+
+def _checked(series):
+    """Its number of channels."""
+    channels = series.value.shape[-1]
+    if channels not in (3, 5):
+        raise ValueError(
+            f"channels: got {channels}, expected 3 or 5: VV, VH of one or two orbits, NDVI"
+        )
+    return channels
 
 
 def _orbits(std):

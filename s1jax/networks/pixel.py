@@ -43,7 +43,9 @@ def over_series(
     """
     if params.moments is None:
         raise ValueError("moments of the radar: got none, expected those that `adapt` tells")
-    by, series = suited(params.moments, series)
+    by = params.moments
+    if config.radar:
+        by, series = suited(by, series)
     learnt, day = (params.variables, by), jnp.asarray(series.day)
     return map_pixels(
         lambda part: function(beliefs(*learnt, day, part[0], config=config), *part[1:]),

@@ -84,16 +84,16 @@ def fine_tune(
     """
     found = dates(training)
     by = moments(found)
-    near, decide = suited(by, validation)
+    near, decide = suited(by, validation) if config.radar else (by, validation)
     parts = standardise(found, by), standardise(dates(decide), near)
     start = jax.tree.map(lambda weight: weight.astype(by.mean.dtype), params.variables)
     state = learn(key, config, *parts, start, label=label)
-    found = SequenceParams(state.best, by, PLAIN, state.history)
+    found = SequenceParams(state.best, near, PLAIN, state.history)
     told = [
         over_series(
             lambda told: told,
             found,
-            hiding.without(validation, asked),
+            hiding.without(decide, asked),
             config=config,
             label=label,
         )
@@ -103,6 +103,7 @@ def fine_tune(
     hold = bands_of(estimates, validation, elsewhere=config.elsewhere)
     tails = mixture_factor(told, noise(found.variables), validation)
     return found._replace(
+        moments=by,
         bands=Bands(*(jnp.asarray(part, by.mean.dtype) for part in hold)),
         mixture=jnp.asarray(config.elsewhere * tails, by.mean.dtype),
     )
