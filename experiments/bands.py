@@ -25,7 +25,7 @@ from experiments.compare import Compare
 from experiments.config import Config
 from experiments.datasets import SIMULATED, Dataset, real
 from experiments.masks import TASKS
-from experiments.methods import methods
+from experiments.methods import methods, wider
 from experiments.report import update_readme
 from s1jax import hiding, networks
 from s1jax.metrics import HALF_BAND
@@ -77,7 +77,6 @@ def held(found: Dataset, config: Config, seed: int) -> dict[tuple[str, str], Hel
             learnt=lambda name, fold, params: learnt.append(params),
         )
     )  # fmt: skip
-    wider = networks.ELSEWHERE if found.elsewhere else 1.0
     out = {}
     for _, task, estimates in told:
         # T2e has networks of its own, which are not told
@@ -94,7 +93,7 @@ def held(found: Dataset, config: Config, seed: int) -> dict[tuple[str, str], Hel
             out[task, against] = Held(
                 learnt=inside.get(against, np.nan),
                 band=float((error <= 1.0).mean()),
-                needs=wider * float(np.quantile(error, 0.9)),
+                needs=wider(chosen.split) * float(np.quantile(error, 0.9)),
                 quantiles=inside.get("quantiles", np.nan) if against == "labels" else np.nan,
             )
     return out

@@ -211,8 +211,7 @@ def known_to(config: Compare) -> list[str]:
 
 def _options(config: Compare, name: str) -> str:
     """Name of what was chosen: results of other options or data are not mixed with these."""
-    made = name in SIMULATED or config.data is None
-    return fingerprint(config.config, *(() if made else (config.data / f"{name}.nc",)))
+    return fingerprint(config.config, *(() if name in SIMULATED else (config.data / f"{name}.nc",)))
 
 
 def main(config: Compare) -> Path:

@@ -24,6 +24,7 @@ from jaxtyping import Bool
 from experiments import importance, protocol, run, scoring
 from experiments.bench import table
 from experiments.config import Config
+from experiments.methods import wider
 from experiments.splits import Split
 from s1jax import chunks, hiding, networks, plots
 from s1jax.networks import CnpConfig
@@ -102,7 +103,7 @@ class Bed(NamedTuple):
     data: protocol.Data
     gaps: dict[str, Bool[np.ndarray, "pixel time"]]
     views: dict[str, scoring.View]
-    elsewhere: float
+    wider: float
     """Factor of the bands."""
 
 
@@ -182,9 +183,8 @@ def load(config: Explain, cube: str | None) -> tuple[Bed, Key, Key]:
     data, _ = run.to_data(ds)
     split = run.split_of(whole, data, config.seed)
     key, gaps, views = protocol.asked(data, split, config.tasks, config.seed)
-    words = f"{whole.split}: {run.describe(split)}"
-    elsewhere = 1.0 if whole.split == "blocks" else networks.ELSEWHERE
-    return Bed(name, split, words, data, gaps, views, elsewhere), *jax.random.split(key)
+    told = f"{whole.split}: {run.describe(split)}", data, gaps, views, wider(whole.split)
+    return Bed(name, split, *told), *jax.random.split(key)
 
 
 def ablate(key: Key, config: Explain, bed: Bed) -> tuple[list[dict], dict[str, Params]]:
@@ -197,7 +197,7 @@ def ablate(key: Key, config: Explain, bed: Bed) -> tuple[list[dict], dict[str, P
         chosen -= {"no spatial"}
     methods, learnt, outcomes, rows = [], {}, {}, []
     for name in (name for name in SEEN if name in chosen):
-        of = networks.sequence(replace(known[name][0], elsewhere=bed.elsewhere), label=name)
+        of = networks.sequence(replace(known[name][0], elsewhere=bed.wider), label=name)
         methods.append(protocol.Method(name, of, config.tasks))
 
     def _learnt(name, fold, params):

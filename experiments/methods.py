@@ -27,8 +27,7 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         checkpoints = None if folder is None else folder / name
         return Method(name, networks.mlp(options, folder=checkpoints), TASKS)
 
-    # validation pixels tell nothing of another district or year
-    factor = 1.0 if config.split == "blocks" else networks.ELSEWHERE
+    factor = wider(config.split)
 
     def _sequence(options: networks.SequenceConfig, name: str) -> Estimator:
         return networks.sequence(replace(options, elsewhere=factor), label=name)
@@ -97,6 +96,11 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
         "cropsar_gan": lambda: _patches("cropsar_gan"),
     }
     return [known[name]() for name in config.methods]
+
+
+def wider(split: str) -> float:
+    """Factor of the bands: validation pixels tell nothing of another district or year."""
+    return 1.0 if split == "blocks" else networks.ELSEWHERE
 
 
 def of_this_region(options: MogprConfig, split: str) -> MogprConfig:

@@ -63,6 +63,7 @@ def test_threshold_is_a_switch():
     few = np.asarray(series.valid)[..., NDVI].mean(1) < 0.5
     assert 0 < few.sum() < 30
     network = networks.sequence(config.network).predict(params.network, series, series.day)
+    assert found.noise.shape == (30,)
     process = mogpr(config.switched).predict(params.process, series, series.day)
     for name in ("mean", "std", "noise"):
         told = np.asarray(getattr(found, name))

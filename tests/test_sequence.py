@@ -71,6 +71,7 @@ def test_every_configuration_learns(config, least):
     estimate = estimator.predict(params, series, series.day)
     gap = ~np.asarray(series.valid)[..., NDVI]
     gap[-1] = False  # has no radar
+    chex.assert_tree_all_finite(estimate)
     assert _r2(estimate.mean, latent, gap) > least
     assert (np.asarray(estimate.std) > 0).all()
     blind = hiding.without(series, np.asarray(series.valid)[..., NDVI])

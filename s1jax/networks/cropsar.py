@@ -111,7 +111,7 @@ def _data(name, config, grid, part):
 
 def _fill(params, series, days, *, config, label):
     """NDVI of every pixel on `days`: linear in time between the dates of the series."""
-    series = left_aside(params.moments, series)
+    left_aside(params.moments, series)
     value, valid = np.asarray(series.value), np.asarray(series.valid)
     grid = lattice(series.place, np.asarray(params.step))
     day = jnp.asarray(series.day)

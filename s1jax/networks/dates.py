@@ -117,14 +117,18 @@ def standardise(found: Dates, by: Moments) -> Dates:
     return found._replace(radar=jnp.where(here, z, 0.0), seen=seen)
 
 
-def suited(by: Moments, series: Series) -> tuple[Moments, Series]:
-    """Moments and series with the orbits and the filtered radar that both have; the log says what
-    is left aside.
+def suited(by: Moments | None, series: Series) -> tuple[Moments, Series]:
+    """Moments and series with the filtered radar that both have; the log says what is left aside.
 
     A look that only one of them has is replaced by the observed one and by its moments: z-scores of
     observed radar by the smaller spread of its 7 x 7 means would be of no radar there is.
+
+    Raises:
+      ValueError: no moments, or channels other than VV and VH of one or two orbits and NDVI.
     """
-    series = left_aside(by, series)
+    if by is None:
+        raise ValueError("moments of the radar: got none, expected those that `adapt` tells")
+    left_aside(by, series)
     mean, std = (np.array(leaf) for leaf in by)
     looks = [series.smooth, series.wide]
     for look, name in ((1, "smooth"), (2, "wide")):
@@ -140,21 +144,16 @@ def suited(by: Moments, series: Series) -> tuple[Moments, Series]:
     return moments_, series._replace(smooth=looks[0], wide=looks[1])
 
 
-def left_aside(by: Moments, series: Series) -> Series:
-    """The series without the orbits that have no moments, of which the log tells.
+def left_aside(by: Moments, series: Series) -> None:
+    """Tell the log which orbits of a series `standardise` leaves aside, for want of moments.
 
     Raises:
       ValueError: channels are not VV and VH of one or two orbits and NDVI.
     """
     orbits = (_checked(series) - 1) // 2
-    valid = np.asarray(series.valid)
-    taught = np.asarray(_orbits(by.std[0]))[:orbits]
-    some = valid[..., :NDVI].any((0, 1)).reshape(orbits, 2).all(-1) & ~taught
-    for orbit in np.flatnonzero(some):
+    valid = np.asarray(series.valid)[..., :NDVI].any((0, 1)).reshape(orbits, 2).all(-1)
+    for orbit in np.flatnonzero(valid & ~np.asarray(_orbits(by.std[0]))[:orbits]):
         log.warning("orbit %d: the training region has no such radar, it is left aside", orbit + 1)
-    if not some.any():
-        return series
-    return series._replace(valid=valid & np.append(np.repeat(~some, 2), True))
 
 
 def _checked(series):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from s1jax import features
 from s1jax.networks.bands import fields, least_factor, ways
 from s1jax.networks.config import CnpConfig, SequenceConfig
-from s1jax.networks.dates import scaled
+from s1jax.networks.dates import scaled, suited
 from s1jax.networks.likelihood import Beliefs, cumulative, quantile
 from s1jax.networks.model import SequenceParams, noise
 from s1jax.networks.pixel import over_series, seen
@@ -49,13 +49,14 @@ def quantiles(
     """
     if not all(0.0 < level < 1.0 for level in levels):
         raise ValueError(f"levels: got {levels}, expected probabilities between 0 and 1")
+    by, series = suited(params.moments, series)
     day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
     factor = np.where(seen(series, config), params.mixture[1], params.mixture[0])
     return over_series(
         lambda told, factor: _levels(
             day, days, told, noise(params.variables), factor, levels=levels
         ),
-        params,
+        params._replace(moments=by),
         series,
         factor.astype(days.dtype),
         config=config,

@@ -11,7 +11,7 @@ from jaxtyping import Bool, PyTree
 from s1jax.chunks import map_pixels
 from s1jax.gp import over_pixels
 from s1jax.networks.config import SequenceConfig
-from s1jax.networks.dates import dates, standardise, suited
+from s1jax.networks.dates import dates, standardise
 from s1jax.networks.likelihood import Beliefs
 from s1jax.networks.model import SequenceParams, tell
 from s1jax.types import NDVI, Series
@@ -32,21 +32,13 @@ def over_series(
 
     Args:
       function: of the beliefs of some pixels on the dates of the series, (pixel, time).
-      params: of the network.
+      params: of the network, their moments and the series `suited` to each other.
       series: many pixels.
       more: arrays with the pixels on the first axis.
       config: of the network.
       label: what the progress bar says.
-
-    Raises:
-      ValueError: moments are missing: `adapt` has not been called.
     """
-    if params.moments is None:
-        raise ValueError("moments of the radar: got none, expected those that `adapt` tells")
-    by = params.moments
-    if config.radar:
-        by, series = suited(by, series)
-    learnt, day = (params.variables, by), jnp.asarray(series.day)
+    learnt, day = (params.variables, params.moments), jnp.asarray(series.day)
     return map_pixels(
         lambda part: function(beliefs(*learnt, day, part[0], config=config), *part[1:]),
         ((*series[1:3], series.smooth, series.wide), *more),

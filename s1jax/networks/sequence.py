@@ -84,7 +84,7 @@ def fine_tune(
     """
     found = dates(training)
     by = moments(found)
-    near, decide = suited(by, validation) if config.radar else (by, validation)
+    near, decide = suited(by, validation)
     parts = standardise(found, by), standardise(dates(decide), near)
     start = jax.tree.map(lambda weight: weight.astype(by.mean.dtype), params.variables)
     state = learn(key, config, *parts, start, label=label)
@@ -129,9 +129,14 @@ def fill(
     Raises:
       ValueError: moments are missing: `adapt` has not been called.
     """
+    by, series = suited(params.moments, series)
     day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
     mean, std = over_series(
-        lambda told: _at_days(day, days, told), params, series, config=config, label=label
+        lambda told: _at_days(day, days, told),
+        params._replace(moments=by),
+        series,
+        config=config,
+        label=label,
     )
     told = Estimate(mean, std, np.zeros((), mean.dtype))
     return applied(told, seen(series, config), params.bands)
