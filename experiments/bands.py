@@ -8,7 +8,6 @@ Expected: .87 to .93 of the labels inside the band, but on whole dates that no t
 band of validation pixels lacks, 1 where the test pixels are like them.
 """
 
-import logging
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -146,7 +145,6 @@ def _range(values: Sequence[float]) -> str:
 
 def main(config: BandsConfig) -> str:
     """The table."""
-    logging.getLogger("s1jax").setLevel(logging.WARNING)
     known = (*SIMULATED, *real(config.data))
     if unknown := set(config.only) - set(known):
         raise ValueError(f"only: got {sorted(unknown)}, expected some of {known}")

@@ -12,7 +12,6 @@ Expected, T2b, R2 of the three seeds: sim_blocks against truth boosting .79, mog
 mekong_rice_points_2022 against labels boosting .69, mogpr .17, ensemble .86.
 """
 
-import logging
 import sys
 import time
 from collections import defaultdict
@@ -216,7 +215,6 @@ def _options(config: Compare, name: str) -> str:
 
 def main(config: Compare) -> Path:
     """The folder with what was compared."""
-    logging.getLogger("s1jax").setLevel(logging.WARNING)
     asked = wanted(config)
     known_to(config)
     for name, names in asked.items():

@@ -8,7 +8,6 @@ infinite, dead-period, cloud-unmasked, offset-kept.
 """
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -194,7 +193,6 @@ def figures(facts: doctor.Facts) -> list[Picture]:
 
 
 if __name__ == "__main__":
-    logging.getLogger("s1jax").setLevel(logging.WARNING)
     config = tyro.cli(Doctor, prog="experiments.doctor")
     try:
         examined = main(config)

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -162,23 +164,28 @@ def run(config: Config) -> Path:
     stem = "demak_sim" if config.cube is None else Path(config.cube).name.split(".")[0]
     out = config.out or Path("results") / f"{stem}-{utc}"
     out.mkdir(parents=True, exist_ok=True)
-    handler = _logging(out / "run.log")
-    try:
+    with _logging(out / "run.log"):
         _head_to_head(config, out)
-    finally:
-        log.removeHandler(handler)
-        handler.close()
     print(f"{out} written in {time.perf_counter() - started:.0f} s")
     return out
 
 
-def _logging(path: Path) -> logging.Handler:
+@contextmanager
+def _logging(path: Path) -> Iterator[None]:
+    """All that s1jax says goes to the file, and nowhere else, for as long as the run lasts."""
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    level, propagate = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
-    return handler
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.propagate = propagate
+        log.removeHandler(handler)
+        handler.close()
 
 
 def _head_to_head(config: Config, out: Path) -> None:

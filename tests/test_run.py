@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import math
 import runpy
 import subprocess
@@ -165,7 +166,10 @@ def test_folder_of_geotiffs_runs(tmp_path):
             tif.write(planes)
             tif.descriptions = ("VV", "VH", "S2ndvi")
     arguments = ["--cube", str(folder), "--start", "2023-11-01", "--step", "12"]
+    log = logging.getLogger("s1jax")
+    before = log.level, log.propagate, tuple(log.handlers)
     out = _run(tmp_path / "out", *arguments, *QUIET)
+    assert (log.level, log.propagate, tuple(log.handlers)) == before
     rows = read_metrics(out / "metrics.json")["rows"]
     mlp3 = next(row for row in rows if (row["method"], row["task"]) == ("mlp3", "T1"))
     assert mlp3["n"] > 100
