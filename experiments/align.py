@@ -52,6 +52,8 @@ WITHIN = 3.0
 """Most days between the sensors in `near` and `pairs`."""
 ALIGNMENTS = (PERIODS, "true days", "median", "6 days", "24 days", "near", "pairs", "own days")
 """In the order they run."""
+_TUNED = replace(CnpConfig().train, steps=200, learning_rate=1e-3)
+"""As in all of docs/alignment.md."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Alignments:
             validation_pixels=300,
             test_pixels=1000,
             mlp3=Mlp3Config(train=TrainConfig(epochs=10)),
-            cnp=CnpConfig(chunk=256, train=replace(CnpConfig().train, steps=200)),
+            cnp=CnpConfig(chunk=256, train=_TUNED),
         )
     )
     """Methods, their options, numbers of pixels."""

@@ -127,7 +127,7 @@ class CnpConfig(SequenceConfig):
     pretrained: bool = True
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            learning_rate=1e-3,
+            learning_rate=2e-3,
             schedule="cosine",
             clip=1.0,
             batch_rows=64,
