@@ -1,6 +1,6 @@
 """What can be chosen about a network."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from s1jax.features import DOCUMENT_3, DOCUMENT_10
@@ -50,6 +50,18 @@ class Mlp10Config(MlpConfig):
     batch_norm: bool = True
 
 
+_TRAIN = TrainConfig(
+    learning_rate=2e-3,
+    schedule="cosine",
+    clip=1.0,
+    batch_rows=64,
+    batches=8,
+    epochs=90,
+    steps=1800,
+    patience=90,
+)
+
+
 @dataclass(frozen=True)
 class SequenceConfig:
     """A network that reads the whole series of a pixel and tells every date at once."""
@@ -88,18 +100,7 @@ class SequenceConfig:
     """Multiply in bfloat16, which GPUs do faster."""
     chunk: int = 512
     """Pixels per call of a prediction."""
-    train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(
-            learning_rate=2e-3,
-            schedule="cosine",
-            clip=1.0,
-            batch_rows=64,
-            batches=8,
-            epochs=90,
-            steps=1800,
-            patience=90,
-        )
-    )
+    train: TrainConfig = _TRAIN
     """How it is trained; a row is a pixel."""
 
 
@@ -125,18 +126,7 @@ class CnpConfig(SequenceConfig):
     goes on from the weights that s1jax ships."""
 
     pretrained: bool = True
-    train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(
-            learning_rate=2e-3,
-            schedule="cosine",
-            clip=1.0,
-            batch_rows=64,
-            batches=8,
-            epochs=30,
-            steps=600,
-            patience=30,
-        )
-    )
+    train: TrainConfig = field(default_factory=lambda: replace(_TRAIN, steps=600))
 
 
 @dataclass(frozen=True)
