@@ -59,7 +59,8 @@ yardsticks, boosting and both MOGPR, which the test pixels themselves choose, ov
 (T2b, T2c, T2e); intervals draw places, not the dates that T2e hides. What it adds on every task,
 and to `birnn`, the published kind of network, which is better here and there, stands under each
 data set. The unseen simulated region and year leave T2e out, which would fit every method a second
-time. px/s is of two cores, the patch models in a later call: compare it within a table.
+time. px/s is of two cores, at times with other jobs, the patch models in a later call: compare it
+within a table.
 """
 
 
