@@ -1,6 +1,5 @@
 """Strict numerics for every test: no silent broadcasting, no silent promotion, shapes checked."""
 
-import logging
 import os
 import tempfile
 from pathlib import Path
@@ -43,16 +42,6 @@ def _programs(request):
     jax.config.update("jax_disable_most_optimizations", as_they_stand)
     yield
     jax.clear_caches()
-
-
-@pytest.fixture(autouse=True)
-def _told():
-    """What a command of the experiments lets the log say it says for itself alone."""
-    log = logging.getLogger("s1jax")
-    level, propagate = log.level, log.propagate
-    yield
-    log.setLevel(level)
-    log.propagate = propagate
 
 
 @pytest.fixture(params=[False, True], ids=["float32", "float64"])

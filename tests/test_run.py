@@ -143,7 +143,7 @@ def test_real_series_run_unchanged(shared, tmp_path, name, split):
 
 
 @pytest.mark.filterwarnings("default")
-def test_folder_of_geotiffs_runs(tmp_path):
+def test_folder_of_geotiffs_runs(tmp_path, caplog, monkeypatch):
     import rasterio
     from affine import Affine
 
@@ -167,9 +167,12 @@ def test_folder_of_geotiffs_runs(tmp_path):
             tif.descriptions = ("VV", "VH", "S2ndvi")
     arguments = ["--cube", str(folder), "--start", "2023-11-01", "--step", "12"]
     log = logging.getLogger("s1jax")
-    before = log.level, log.propagate, tuple(log.handlers)
+    # not what a run before this one could have left
+    caplog.set_level(logging.ERROR, "s1jax")
+    monkeypatch.setattr(log, "propagate", True)
+    handlers = list(log.handlers)
     out = _run(tmp_path / "out", *arguments, *QUIET)
-    assert (log.level, log.propagate, tuple(log.handlers)) == before
+    assert (log.level, log.propagate, log.handlers) == (logging.ERROR, True, handlers)
     rows = read_metrics(out / "metrics.json")["rows"]
     mlp3 = next(row for row in rows if (row["method"], row["task"]) == ("mlp3", "T1"))
     assert mlp3["n"] > 100

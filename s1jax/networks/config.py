@@ -126,7 +126,7 @@ class CnpConfig(SequenceConfig):
     goes on from the weights that s1jax ships."""
 
     pretrained: bool = True
-    train: TrainConfig = field(default_factory=lambda: replace(_TRAIN, steps=600))
+    train: TrainConfig = replace(_TRAIN, steps=600)  # noqa: RUF009 (frozen)
 
 
 @dataclass(frozen=True)
