@@ -8,7 +8,7 @@ a region. Importing s1jax imports nothing heavy and changes no setting: rooms op
 from importlib import import_module
 
 _ROOMS = (
-    "align", "baselines", "chunks", "cube", "doctor", "features", "fusets", "gp", "hiding",
+    "align", "baselines", "chunks", "cube", "doctor", "features", "files", "fusets", "gp", "hiding",
     "hybrid", "indices", "metrics", "mogpr", "nets", "networks", "phenology", "plots", "progress",
     "simulate", "speckle", "tiles", "train", "types",
 )  # fmt: skip
