@@ -77,18 +77,23 @@ def beyond(
     return jnp.maximum(jnp.maximum(nearest - REACH, outside), 0.0)
 
 
-def left(away: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def left(away: Float[_Array, "*n"]) -> Float[_Array, "*n"]:
     """What is left of an estimate so many days away, exp(-away / 40 days)."""
-    return jnp.exp(-away / LENGTH)
+    return _module(away).exp(-away / LENGTH)
 
 
 def spread(
     std: Float[_Array, "*#n"], away: Float[_Array, "*#n"], of_region: Float[_Array, ""]
-) -> Float[Array, "*n"]:
+) -> Float[_Array, "*n"]:
     """Standard deviation `away` days from a date whose estimate has `std`: see `relaxed`."""
-    std, away = jnp.asarray(std), jnp.asarray(away)
-    more = jnp.maximum(jnp.asarray(of_region, std.dtype) ** 2 - std**2, 0.0)
-    return jnp.sqrt(std**2 + (1.0 - left(away) ** 2) * more)
+    module = _module(std)
+    more = module.maximum(module.asarray(of_region, std.dtype) ** 2 - std**2, 0.0)
+    return module.sqrt(std**2 + (1.0 - left(away) ** 2) * more)
+
+
+def _module(array):
+    """NumPy for arrays of the host, which may be of a precision that JAX has not."""
+    return jnp if isinstance(array, jax.Array) else np
 
 
 def relaxed(
@@ -114,10 +119,10 @@ def relaxed(
     if not some.any():
         return estimate
     means, stds = (np.array(leaf) for leaf in estimate[:2])
-    off = jnp.asarray(np.asarray(away)[None, some], means.dtype)
+    off = np.asarray(away)[None, some].astype(means.dtype)
     if mean:
         middle = np.asarray(level.mean, means.dtype)
-        means[:, some] = middle + np.asarray(left(off)) * (means[:, some] - middle)
+        means[:, some] = middle + left(off) * (means[:, some] - middle)
     stds[:, some] = spread(stds[:, some], off, level.std)
     return estimate._replace(mean=means, std=stds)
 
