@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from patch_worlds import SMALL as PATCHES
@@ -13,7 +14,7 @@ from patch_worlds import world as patch_world
 from scipy.stats import norm
 from sequence_worlds import CNP, DATES, world
 
-from s1jax import cube, features, hybrid, mogpr, networks
+from s1jax import cube, features, hybrid, mogpr, networks, tiles
 from s1jax.networks import beyond as far
 from s1jax.networks import patches, pixel
 from s1jax.networks.dates import dates, moments
@@ -251,7 +252,8 @@ def test_how_far_a_day_is_from_the_dates(seed, share):
         nearest = min((abs(float(d) - float(one)) for d in day[data]), default=np.inf)
         outside = max(float(day[0]) - one, one - float(day[-1]))
         expected.append(max(nearest - 30.0, outside, 0.0))
-    np.testing.assert_allclose(far.beyond(day, days, data), expected, rtol=1e-5, atol=1e-3)
+    for asked in ((day, days, data), tuple(map(jnp.asarray, (day, days, data)))):
+        np.testing.assert_allclose(far.beyond(*asked), expected, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["sequence", "mlp"])
@@ -339,6 +341,37 @@ def test_the_level_is_that_of_the_labels_and_the_prior_without():
     assert [float(x) for x in networks.PRIOR] == [0.5, 0.25]
     own = START._replace(level=networks.Level(*np.float32([0.3, 0.1])))
     assert networks.adapt(own, bare).level is own.level
+
+
+def test_flags_reach_the_map(tmp_path):
+    rng = np.random.default_rng(0)
+    shape = (8, 4, 5)
+    ds = xr.Dataset(
+        {
+            name: (("t", "y", "x"), rng.normal(*about, shape).astype(np.float32), {"units": unit})
+            for name, about, unit in (
+                ("VV", (-11, 1), "dB"), ("VH", (-18, 1), "dB"), ("S2ndvi", (0.5, 0.1), "1")
+            )
+        },
+        coords={
+            "t": np.datetime64("2024-01-07", "ns") + np.arange(8) * np.timedelta64(12, "D"),
+            "y": 9_230_000.0 - 10 * np.arange(4),
+            "x": 460_000.0 + 10 * np.arange(5),
+        },
+        attrs={"crs": "EPSG:32749"},
+    )  # fmt: skip
+    ds = cube.align_cube(cube.open_cube(ds))
+    params = networks.adapt(START, cube.to_series(ds)[0])
+    # as if a reader had let it through
+    ds["S2ndvi"][{"y": 1, "x": 2, "t": 3}] = 9.0
+    done = tiles.fill(
+        lambda series, days: networks.fill(params, series, days, config=CNP),
+        ds, tmp_path / "map.nc", quality=True,
+    )  # fmt: skip
+    assert (done.pixels, done.not_finite, done.failed) == (20, 0, ())
+    with xr.open_dataset(tmp_path / "map.nc", engine="h5netcdf") as out:
+        flags = out["S2ndvi_QUALITY"].values
+    assert (np.argwhere(flags & networks.IMPLAUSIBLE) == [[1, 2]]).all()
 
 
 def test_what_the_shipped_weights_know_is_said():

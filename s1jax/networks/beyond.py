@@ -1,5 +1,6 @@
 """Days far from the dates of a series: the estimate relaxes to what is so without any data."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,15 @@ REACH = 30.0
 step between dates that networks tell apart."""
 FEWEST = 20
 """Labels below which they say nothing of a region's mean and std."""
+
+
+_HOST = (
+    np,
+    np.maximum.accumulate,
+    lambda days: np.minimum.accumulate(days[::-1])[::-1],
+)
+_DEVICE = (jnp, jax.lax.cummax, partial(jax.lax.cummin, reverse=True))
+"""A module, and the largest before and the least after each place; NumPy compiles nothing."""
 
 
 class Level(NamedTuple):
@@ -54,7 +64,7 @@ def level_of(series: Series, other: Level = PRIOR) -> Level:
 
 def beyond(
     day: Float[_Array, "time"], days: Days, data: Bool[_Array, "time"] | None = None
-) -> Float[Array, "query"]:
+) -> Float[_Array, "query"]:
     """How far each of `days` is from where a series says anything, days; 0 where it does.
 
     Before its first and after its last date this is the distance from it. Between two dates it is
@@ -65,16 +75,17 @@ def beyond(
       days: any days.
       data: dates of which there are data; all where None. Infinite where there are none.
     """
-    day, days = jnp.asarray(day), jnp.asarray(days, day.dtype)
-    data = jnp.ones(day.shape, bool) if data is None else jnp.asarray(data)
-    never = jnp.full(1, jnp.inf, day.dtype)
-    before = jax.lax.cummax(jnp.where(data, day, -jnp.inf))
-    after = jax.lax.cummin(jnp.where(data, day, jnp.inf), reverse=True)
-    before = jnp.concatenate([-never, before])[jnp.searchsorted(day, days, side="right")]
-    after = jnp.concatenate([after, never])[jnp.searchsorted(day, days)]
-    nearest = jnp.minimum(days - before, after - days)
-    outside = jnp.maximum(day[0] - days, days - day[-1])
-    return jnp.maximum(jnp.maximum(nearest - REACH, outside), 0.0)
+    module, ahead, back = _HOST if isinstance(day, np.ndarray) else _DEVICE
+    days = module.asarray(days, day.dtype)
+    data = module.ones(day.shape, bool) if data is None else data
+    never = module.full(1, np.inf, day.dtype)
+    before = ahead(module.where(data, day, -never))
+    after = back(module.where(data, day, never))
+    before = module.concatenate([-never, before])[module.searchsorted(day, days, side="right")]
+    after = module.concatenate([after, never])[module.searchsorted(day, days)]
+    nearest = module.minimum(days - before, after - days)
+    outside = module.maximum(day[0] - days, days - day[-1])
+    return module.maximum(module.maximum(nearest - REACH, outside), 0.0)
 
 
 def left(away: Float[_Array, "*n"]) -> Float[_Array, "*n"]:
@@ -130,4 +141,4 @@ def relaxed(
 def widened(estimate: Estimate, series: Series, days: Days, level: Level) -> Estimate:
     """The estimate of a method of several parts, whose means relax by themselves, with a std that
     grows as that of `relaxed`, far from the dates of the series."""
-    return relaxed(estimate, beyond(series.day, days), level, mean=False)
+    return relaxed(estimate, beyond(np.asarray(series.day), days), level, mean=False)

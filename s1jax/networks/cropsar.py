@@ -161,7 +161,7 @@ def _fill(params, series, days, *, config, label):
     mean, std = (total[:-1] for total in sums)
     some = valid[..., NDVI].any(1) & config.ndvi
     told = applied(Estimate(mean, std, np.zeros((), std.dtype)), some, params.bands)
-    told = relaxed(told, beyond(day, days), params.level)
+    told = relaxed(told, beyond(np.asarray(day), days), params.level)
     pairs = valid[..., :NDVI].reshape(*valid.shape[:2], -1, 2).all(axis=-1)
     here = np.asarray(orbits(params.moments.std[0]))[: pairs.shape[-1]]
     radar = (pairs & here).any(axis=(1, 2))

@@ -71,7 +71,7 @@ def quantiles(
         )
 
     estimates = _over(_levels, days)
-    away = np.asarray(beyond(day, days))
+    away = beyond(np.asarray(day), days)
     some = away > 0.0
     if some.any():
         level = Level(*(jnp.asarray(leaf, days.dtype) for leaf in params.level))

@@ -166,7 +166,7 @@ def fill(
     )
     told = Estimate(mean, std, np.zeros((), mean.dtype))
     told = applied(told, seen(series, config), params.bands)
-    told = relaxed(told, beyond(day, days), params.level)
+    told = relaxed(told, beyond(np.asarray(day), days), params.level)
     return told._replace(quality=flags(has_data(series, by, config), left_out, told.mean))
 
 
