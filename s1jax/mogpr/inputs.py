@@ -8,14 +8,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from s1jax.align import fold
+from s1jax.features import plausible
 from s1jax.mogpr.config import INPUTS, Curve
 from s1jax.types import NDVI, Series
 
 _Array = Array | np.ndarray
-RADAR_DB = (-80.0, 40.0)
-"""Backscatter outside is no measurement, dB."""
-NDVI_RANGE = (-1.5, 1.5)
-"""NDVI outside is no measurement, 1; noise may carry a true one past 1."""
 _FILTERED = -2
 """Place of radar channel c, filtered: -2 - c, whatever the number of channels."""
 
@@ -92,17 +89,6 @@ def picked(
 def source(channel: Int[np.ndarray, "output"]) -> Int[np.ndarray, "output"]:
     """The channel of the series that each output is, filtered or not; it is valid where that is."""
     return np.where(channel < NDVI, _FILTERED - channel, channel)
-
-
-def plausible(
-    value: Float[_Array, "*pixel time channel"],
-) -> Bool[_Array, "*pixel time channel"]:
-    """True where backscatter (all channels but the last) and NDVI are numbers that can be."""
-    shape = (1,) * (value.ndim - 1) + value.shape[-1:]
-    low, high = (np.full(shape, bound, value.dtype) for bound in RADAR_DB)
-    low[..., NDVI], high[..., NDVI] = NDVI_RANGE
-    # NaN compares False
-    return (value >= low) & (value <= high)
 
 
 def regional_curve(series: Series) -> Curve:
