@@ -8,7 +8,6 @@ mlp10 .5, mogpr .7, boosting .8, cnp .9.
 """
 
 import dataclasses
-import json
 import logging
 import os
 import platform
@@ -18,7 +17,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,14 +25,14 @@ import jax
 import numpy as np
 import xarray as xr
 
-from experiments import pictures, protocol, scoring, splits
+from experiments import commands, pictures, protocol, scoring, splits
 from experiments.config import Config, parse
 from experiments.methods import methods
 from experiments.metrics_file import write_metrics
 from experiments.opening import Align, opened
 from experiments.page import write_report
 from experiments.report import console_table
-from s1jax import cube, networks, simulate, tiles
+from s1jax import cube, files, networks, simulate, tiles
 
 log = logging.getLogger("s1jax")
 
@@ -161,10 +160,13 @@ def run(config: Config) -> Path:
     """
     started = time.perf_counter()
     utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    stem = "demak_sim" if config.cube is None else Path(config.cube).name.split(".")[0]
+    stem = "demak_sim" if config.cube is None else commands.stem(config.cube)
     out = config.out or Path("results") / f"{stem}-{utc}"
-    out.mkdir(parents=True, exist_ok=True)
-    with _logging(out / "run.log"):
+    with ExitStack() as stack:
+        stack.enter_context(commands.writing(out))
+        if config.save_cube is not None:
+            stack.enter_context(commands.writing_file(config.save_cube))
+        stack.enter_context(_logging(out / "run.log"))
         _head_to_head(config, out)
     print(f"{out} written in {time.perf_counter() - started:.0f} s")
     return out
@@ -175,6 +177,7 @@ def _logging(path: Path) -> Iterator[None]:
     """All that s1jax says goes to the file, and nowhere else, for as long as the run lasts."""
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.handleError = _go_on  # else a full disk is a traceback on stderr and nothing more
     level, propagate = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -186,6 +189,11 @@ def _logging(path: Path) -> Iterator[None]:
         log.propagate = propagate
         log.removeHandler(handler)
         handler.close()
+
+
+def _go_on(record: logging.LogRecord) -> None:
+    """The error that is being handled goes on to the command."""
+    raise
 
 
 def _head_to_head(config: Config, out: Path) -> None:
@@ -212,11 +220,16 @@ def _head_to_head(config: Config, out: Path) -> None:
             facts = {"pixels": pixels, "periods": len(data.series.day)}
             facts |= {f"left out of {t}": v.left_out for t, v in views.items() if v.left_out}
         learnt = {}
+        models = out / "models" / f"seed-{seed}"
+        # a name of the data is no path
+        folders = {fold.name: f"fold-{k}" for k, fold in enumerate(split.folds)}
+        models.mkdir(parents=True, exist_ok=True)
+        files.write_json(models / "folds.json", {f: name for name, f in folders.items()})
 
-        def _learnt(method, fold, params, learnt=learnt, seed=seed):
+        def _learnt(method, fold, params, learnt=learnt, models=models, folders=folders):
             learnt[method, fold.name] = params
             if method in SAVED:
-                folder = out / "models" / f"seed-{seed}" / method / fold.name
+                folder = models / method / folders[fold.name]
                 seen = protocol.take(data.series, fold.training, fold.training_time)
                 networks.save(folder, getattr(config, method), params, seen)
 
@@ -251,9 +264,8 @@ def _head_to_head(config: Config, out: Path) -> None:
 
 def _write(config: Config, out: Path, name: str, split: str, rows: list[dict]) -> None:
     write_metrics(out / "metrics.json", name, split, config.seeds, rows)
-    for stem, content in (("config", dataclasses.asdict(config)), ("environment", environment())):
-        text = json.dumps(content, indent=1, default=str) + "\n"
-        (out / f"{stem}.json").write_text(text, encoding="utf-8")
+    files.write_json(out / "config.json", dataclasses.asdict(config))
+    files.write_json(out / "environment.json", environment())
 
 
 def _save_cube(config, ds, chosen, learnt, split) -> None:
@@ -279,7 +291,4 @@ def _save_cube(config, ds, chosen, learnt, split) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        run(parse())
-    except (ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(commands.status(lambda: run(parse())))
