@@ -9,7 +9,7 @@ from s1jax.cube.convert import (
     to_series,
 )
 from s1jax.cube.crs import crs, place
-from s1jax.cube.dates import from_days, to_days
+from s1jax.cube.dates import from_days, is_relative, span, to_days
 from s1jax.cube.funnel import funnel
 from s1jax.cube.names import channels
 from s1jax.cube.open import open_cube
@@ -28,12 +28,14 @@ __all__ = [
     "from_days",
     "from_scene",
     "funnel",
+    "is_relative",
     "observed_pixels",
     "open_cube",
     "pair_cube",
     "place",
     "radar_near",
     "source_flag",
+    "span",
     "to_days",
     "to_raster",
     "to_series",

@@ -23,6 +23,38 @@ def from_days(day: Float[np.ndarray, "time"]) -> np.ndarray:
     return second.astype("datetime64[s]").astype("datetime64[ns]")
 
 
+def is_relative(ds: xr.Dataset) -> bool:
+    """Whether `t` of the cube counts days from a beginning that differs from pixel to pixel.
+
+    So it is where attrs["time_axis"] of the cube or of its `t` is "relative" (`open_cube` puts it
+    there): gaps between the dates mean what they say, the calendar says nothing.
+    """
+    own = ds["t"].attrs if "t" in ds.coords else {}
+    return "relative" in (str(of.get("time_axis", "")).lower() for of in (ds.attrs, own))
+
+
+def span(ds: xr.Dataset) -> str:
+    """First and last date of a cube, how many there are, and the days between them, in one line.
+
+    "2023-01-03 to 2023-12-29, 31 dates, 12 days apart"; of dates that are not regular the least,
+    the median and the greatest gap; of a relative axis days from its first date instead of dates.
+    """
+    t = np.sort(ds["t"].values.astype("datetime64[ns]"))
+    t = t[~np.isnat(t)]
+    if t.size == 0:
+        return "no date"
+    if is_relative(ds):
+        ends = f"relative days 0 to {(t[-1] - t[0]) / DAY:g}"
+    else:
+        ends = " to ".join(np.datetime_as_string(t[[0, -1]], unit="D"))
+    gap = np.round(np.diff(t) / DAY, 3)
+    if gap.size == 0:
+        return f"{ends}, 1 date"
+    low, middle, high = gap.min(), np.median(gap), gap.max()
+    apart = f"{low:g}" if low == high else f"{low:g} to {high:g} (median {middle:g})"
+    return f"{ends}, {t.size} dates, {apart} days apart"
+
+
 def tidy_dates(ds: xr.Dataset, *, complete: bool = True) -> tuple[xr.Dataset, list[str]]:
     """The cube on ascending dates, each once, with no period left out, and what was said.
 
