@@ -33,6 +33,7 @@ from experiments.opening import Align, opened
 from experiments.page import write_report
 from experiments.report import console_table
 from s1jax import cube, files, networks, simulate, tiles
+from s1jax.types import NDVI
 
 log = logging.getLogger("s1jax")
 
@@ -78,7 +79,8 @@ def split_of(config: Config, data: protocol.Data, seed: int) -> splits.Split:
     """The split of a configuration, with at most as many pixels as it allows.
 
     Raises:
-      ValueError: the cube has no places, or no districts where they are to be left out.
+      ValueError: the cube has no places, no label, or no districts where they are to be left out;
+        or a part of the split has too few labels.
     """
     place = data.series.place
     if place is None:
@@ -86,18 +88,22 @@ def split_of(config: Config, data: protocol.Data, seed: int) -> splits.Split:
             "place: got no coordinates in metres or degrees, expected x, y or lat, lon"
         )
     place = np.asarray(place, np.float64)
+    labels = np.asarray(data.series.valid)[..., NDVI]
+    if not labels.any():
+        raise ValueError(protocol.UNLABELLED)
+    count = labels.sum(1)
     metres = {"block_m": config.block_m, "buffer_m": config.buffer_m}
     if config.split == "district":
         if data.district is None:
             raise ValueError("district: got no such variable on (y,) or (y, x), expected one")
-        split = splits.district(place, data.district, seed=seed)
+        split = splits.district(place, data.district, seed=seed, labels=count)
     elif config.split == "season":
         day = np.asarray(data.series.day, np.float64)
-        split = splits.season(place, day, data.block, seed=seed, **metres)
+        split = splits.season(place, day, data.block, seed=seed, labels=labels, **metres)
     else:
-        split = splits.blocks(place, data.block, seed=seed, **metres)
+        split = splits.blocks(place, data.block, seed=seed, labels=count, **metres)
     limits = (config.training_pixels, config.validation_pixels, config.test_pixels)
-    split = protocol.subsample(split, limits, seed=seed)
+    split = protocol.subsample(split, limits, seed=seed, labels=labels)
     protocol.check(data, split)
     return split
 
@@ -215,6 +221,7 @@ def _head_to_head(config: Config, out: Path) -> None:
         fewest = min(split, fewest or split, key=clusters)
         print(f"seed {seed}: {describe(split)}; {pixels}\n{HEAD}", flush=True)
         key_fit, gaps, views = protocol.asked(data, split, config.tasks, seed)
+        gaps, views = _usable(data, split, gaps, views)
         if shown is None:
             shown = pictures.Shown(data, pixel, split, views)
             facts = {"pixels": pixels, "periods": len(data.series.day)}
@@ -260,6 +267,22 @@ def _head_to_head(config: Config, out: Path) -> None:
         write_report(out, f"Head to head on {name}", sections)
     if config.save_cube is not None:
         _save_cube(config, ds, chosen, first, shown.split)
+
+
+def _usable(data, split, gaps, views):
+    """Gaps and views of the tasks that can be learnt and scored; the others are printed.
+
+    Raises:
+      ValueError: none can.
+    """
+    reasons = {task: protocol.lacking(data, split, task, gap) for task, gap in gaps.items()}
+    for task, reason in reasons.items():
+        if reason:
+            print(f"{task} is left out: {reason}", flush=True)
+    tasks = [task for task, reason in reasons.items() if not reason]
+    if not tasks:
+        raise ValueError("tasks: " + "; ".join(f"{t}: {reason}" for t, reason in reasons.items()))
+    return {task: gaps[task] for task in tasks}, {task: views[task] for task in tasks}
 
 
 def _write(config: Config, out: Path, name: str, split: str, rows: list[dict]) -> None:
