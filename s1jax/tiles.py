@@ -1,8 +1,11 @@
 """A method over a region: tile by tile into a file; memory does not grow with the region."""
 
+import itertools
 import logging
+import shutil
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +14,16 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from s1jax import cube
+from s1jax.cube import provenance
+from s1jax.cube.sources import lazy_sources, refuse_source
+from s1jax.cube.storable import storable
+from s1jax.cube.write import prepared, put, replacing_cube, target
 from s1jax.mogpr import Posterior
 from s1jax.progress import bar
 from s1jax.types import Days, Estimate, Series
 
 log = logging.getLogger("s1jax")
+NOISE = "S2ndvi_NOISE"
 
 
 class Failed(NamedTuple):
@@ -32,7 +40,7 @@ class Filled(NamedTuple):
     pixels: int
     """Estimated."""
     not_finite: int
-    """Of them, with an estimate that is not finite."""
+    """Of them, with a mean, std or noise that is not finite, or a std or noise below 0."""
     failed: tuple[Failed, ...]
     """Their pixels are not estimated; all other tiles are complete."""
     reading_s: float
@@ -49,65 +57,94 @@ def fill(
     days: Days | None = None,
     quality: bool = False,
     smooth: tuple[int, ...] = (),
+    method: str | None = None,
+    weights: str | None = None,
+    trained_on: str | None = None,
 ) -> Filled:
     """Write what `cube.fill_product` makes of every pixel of an aligned cube, and say how it went.
 
     Only a tile is loaded where the cube is not in memory (opened lazily, or dask-backed). A Zarr
     store is made first, whole and empty, its chunks the tiles, which are then written one by one;
-    a NetCDF file is written in one piece at the end. A tile that fails is logged, stays empty, and
-    the others go on; attrs["failed_tiles"] of the file lists them.
+    a NetCDF file is written in one piece at the end. Either is written beside `path`, as
+    `path` + ".part", and takes its place once it is whole. A tile that fails is logged, stays
+    empty, and the others go on; attrs["failed_tiles"] of the file lists them.
+
+    The file says what made it: `Conventions`, `title`, `history`, `date_created`, `s1jax_version`,
+    `s1jax_method`, `s1jax_weights`, `s1jax_trained_on`, and `s1jax_input_sha256`, the
+    `cube.fingerprint` of `ds` (left out where a tile could not be read).
 
     Args:
-      predict: series and days of a tile's pixels to their estimate.
+      predict: series and days of a tile's pixels to their estimate; its `noise` becomes
+        S2ndvi_NOISE, unless it has none or a single 0 for all pixels.
       ds: aligned cube (`cube.align_cube`).
       path: .zarr or .nc; replaced where it exists.
       tile: rows and columns of a tile.
-      days: on which to estimate, days since 1970-01-01; the cube's own where None.
-      quality: write the flags of `predict`, which then returns a Posterior, as S2ndvi_QUALITY.
+      days: on which to estimate, days since 1970-01-01, ascending; the cube's own where None.
+      quality: write the flags of `predict`, whose estimate then has `quality`, as S2ndvi_QUALITY.
       smooth: sizes of `cube.despeckle`, which each tile then passes with its neighbours; none: the
         cube has its filtered radar, or needs none.
+      method: what makes the estimate; attrs["s1jax_method"] of `ds`, else the name of `predict`,
+        where None.
+      weights: what the method has learnt, or where that is kept.
+      trained_on: what it has learnt it from.
 
     Raises:
-      ValueError: another suffix, or a tile without pixels.
+      ValueError: another suffix, a source of the cube, a folder that is no Zarr store, a tile
+        without pixels, or days that are none, not finite or do not ascend. All before any tile.
+      OSError: the file cannot be written; the message names the path, a remedy and, of a Zarr
+        store, where the tiles are that were written.
     """
-    path = Path(path)
-    if path.suffix not in (".nc", ".zarr"):
-        raise ValueError(f"path: got {path}, expected a .nc or .zarr file")
+    path = target(path)
+    refuse_source(ds, path)
     if tile < 1:
         raise ValueError(f"tile: got {tile}, expected 1 row and column or more")
-    whole = _empty(ds, days, quality)
-    if path.suffix == ".zarr":
-        cube.write(whole, path, tile=tile)
-    else:
-        own = {name: v.copy(data=np.array(v.values)) for name, v in whole.data_vars.items()}
-        whole = whole.assign(own)
+    _check(ds, days)
+    method = method or ds.attrs.get("s1jax_method") or _name(predict)
+    about = provenance.provenance(
+        ds.attrs, method=str(method), weights=weights, trained_on=trained_on
+    )
+    begun: list[Path] = []
+    with replacing_cube(path, keep=lambda: bool(begun)) as part:
+        whole = _begun(_empty(ds, days, quality).assign_attrs(about), path, part, tile)
+        begun.append(part)
+        options = {"tile": tile, "days": days, "quality": quality, "smooth": smooth}
+        done, whole, more = _filled(predict, ds, part, whole, **options)
+        if path.suffix == ".nc":
+            put(prepared(whole.assign_attrs(more), path.suffix), part)
+        else:
+            attrs = xr.Dataset(attrs=whole.attrs | more)
+            attrs.to_zarr(part, mode="a", zarr_format=2, consolidated=True)
+    return done
+
+
+def _filled(predict, ds, part, whole, *, tile, days, quality, smooth):
+    """What became of the region, the product (of Zarr, without values) and its last attributes."""
     where = cube.place(ds)
-    pixels = not_finite = 0
-    failed, seconds = [], np.zeros(3)
+    pixels = not_finite = total = 0
+    failed, seconds, unread = [], np.zeros(3), False
     for rows, columns in (progress := bar(grid(ds, tile), "map", "tile")):
         clock = [time.perf_counter()]
         try:
-            part, series, pixel = read(ds, rows, columns, where=where, smooth=smooth)
+            piece, series, pixel = read(ds, rows, columns, where=where, smooth=smooth)
             clock.append(time.perf_counter())
-            product, broken = _product(predict, part, series, pixel, days, quality)
-            clock.append(time.perf_counter())
-            _put(product, path, whole, rows, columns)
+            within = (range(s.start, s.stop) for s in (rows, columns))
+            total += provenance.checksum(piece, *within, ds.sizes["x"])
+            product, broken = _product(predict, piece, series, pixel, days, quality)
             clock.append(time.perf_counter())
         except Exception as error:  # whatever it is, it must not cost the other tiles
             failed.append(Failed(rows, columns, f"{type(error).__name__}: {error}"))
             log.error("%s", described(failed[-1]))
+            unread = unread or len(clock) == 1
             continue
+        whole = _put(product, part, whole, rows, columns, tile)
+        clock.append(time.perf_counter())
         seconds += np.diff(clock)
         pixels, not_finite = pixels + pixel.size, not_finite + broken
         progress.set_postfix_str(f"{pixels / seconds.sum():,.0f} px/s", refresh=False)
+    more = {} if unread else {"s1jax_input_sha256": provenance.digest(ds, total)}
     if failed:
-        whole = whole.assign_attrs(failed_tiles=[described(tile) for tile in failed])
-    if path.suffix == ".nc":
-        cube.write(whole, path)
-    elif failed:
-        attrs = xr.Dataset(attrs=whole.attrs)
-        attrs.to_zarr(path, mode="a", zarr_format=2, consolidated=True)
-    return Filled(pixels, not_finite, tuple(failed), *seconds.tolist())
+        more["failed_tiles"] = [described(tile) for tile in failed]
+    return Filled(pixels, not_finite, tuple(failed), *seconds.tolist()), whole, more
 
 
 def described(failed: Failed) -> str:
@@ -143,12 +180,15 @@ def read(
       columns: as rows.
       where: `cube.place` of the whole cube, so that all parts have one origin.
       smooth: as in `fill`.
+
+    Raises:
+      ValueError: values cannot be read; the message names file, variable and chunk.
     """
     needed = {*cube.channels(ds), "mask"}
     kept = [n for n in ds.data_vars if n in needed or str(n).endswith(("_smooth", "_wide"))]
     halo = max(smooth, default=0) // 2
     wide = [slice(max(s.start - halo, 0), s.stop + halo) for s in (rows, columns)]
-    part = ds[kept].isel(y=wide[0], x=wide[1]).compute()
+    part = _loaded(ds[kept], *wide)
     if smooth:
         part = cube.despeckle(part, sizes=smooth)
         inner = [
@@ -166,17 +206,104 @@ def read(
     return part, series, pixel
 
 
+_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, zlib.error)
+"""What a damaged file raises in HDF5, Zarr and their codecs."""
+
+
+def _loaded(ds: xr.Dataset, rows: slice, columns: slice) -> xr.Dataset:
+    """A part of a cube in memory."""
+    part = ds.isel(y=rows, x=columns)
+    try:
+        return part.compute()
+    except _UNREADABLE as error:
+        for name, variable in part.data_vars.items():
+            try:
+                variable.compute()
+            except _UNREADABLE as own:
+                files = ", ".join(sorted(map(str, lazy_sources(variable)))) or "unknown file"
+                chunk = _first_unreadable(ds[name], rows, columns)
+                raise ValueError(
+                    f"{files}: variable {name}: cannot be read{chunk}, expected values; the file "
+                    f"is damaged ({type(own).__name__}: {own})"
+                ) from error
+        raise
+
+
+def _first_unreadable(variable: xr.DataArray, rows: slice, columns: slice) -> str:
+    """The first chunk of a part that cannot be read, in words; empty where it has no chunks."""
+    sizes = variable.encoding.get("chunks") or variable.encoding.get("chunksizes")
+    if sizes is None and variable.chunks is not None:
+        sizes = tuple(map(max, variable.chunks))
+    if sizes is None:
+        return ""
+    ends = {"y": rows, "x": columns}
+    spans = []
+    for dim, size in zip(variable.dims, sizes, strict=True):
+        start, stop, _ = ends.get(dim, slice(None)).indices(variable.sizes[dim])
+        spans.append(
+            [slice(k * size, (k + 1) * size) for k in range(start // size, -(-stop // size))]
+        )
+    for places in itertools.product(*spans):
+        at = dict(zip(variable.dims, places, strict=True))
+        try:
+            variable.isel(at).compute()
+        except _UNREADABLE:
+            number = ".".join(str(p.start // n) for p, n in zip(places, sizes, strict=True))
+            words = ", ".join(f"{dim} {place.start}:{place.stop}" for dim, place in at.items())
+            return f" in chunk {number} ({words})"
+    return ""
+
+
+def _check(ds: xr.Dataset, days: Days | None) -> None:
+    """What can be told of dates before anything is read."""
+    if ds.sizes["t"] == 0:
+        raise ValueError("t: got no date, expected one or more")
+    if days is None:
+        return
+    at = np.asarray(days)
+    if at.ndim != 1 or at.size == 0 or at.dtype.kind not in "iuf":
+        raise ValueError(f"days: got {at.dtype} of shape {at.shape}, expected numbers, 1 or more")
+    if not np.isfinite(at).all():
+        raise ValueError(f"days: got {at[~np.isfinite(at)][0]}, expected finite numbers")
+    if (np.diff(at) <= 0).any():
+        k = int(np.argmax(np.diff(at) <= 0))
+        raise ValueError(f"days: got {at[k + 1]:g} after {at[k]:g}, expected them to ascend")
+
+
+def _name(predict) -> str:
+    """The name of a function."""
+    whole = getattr(predict, "func", predict)
+    name = getattr(whole, "__qualname__", type(whole).__qualname__)
+    return f"{getattr(whole, '__module__', '')}.{name}".lstrip(".")
+
+
 def _product(predict, part, series, pixel, days, quality) -> tuple[xr.Dataset, int]:
     """The product of a part, and its number of pixels that are not finite."""
     if series is None:
         return _nothing(part, days, quality), 0
     # as the series has its own, so that a day in both is one day
     at = series.day if days is None else np.asarray(days, series.day.dtype)
-    found = predict(series, at)
-    mean, std = (np.asarray(leaf, np.float32) for leaf in found[:2])
-    flags = np.asarray(found.quality) if quality else None
-    broken = int((~np.isfinite(mean + std)).any(axis=1).sum())
-    return cube.fill_product(part, pixel, mean, std, quality=flags, days=days), broken
+    estimate = predict(series, at)
+    with np.errstate(over="ignore"):  # beyond float32 is not finite, and counted
+        mean, std = (np.asarray(leaf).astype(np.float32) for leaf in estimate[:2])
+        noise = _noise(estimate, pixel.size)
+    flags = getattr(estimate, "quality", None) if quality else None
+    if quality and flags is None:
+        raise ValueError(f"quality: got {type(estimate).__name__}, expected one with quality")
+    flags = None if flags is None else np.asarray(flags)
+    product = cube.fill_product(part, pixel, mean, std, quality=flags, noise=noise, days=days)
+    sound = np.isfinite(mean).all(axis=1) & (np.isfinite(std) & (std >= 0)).all(axis=1)
+    if noise is not None:
+        sound &= np.isfinite(noise) & (noise >= 0)
+    return product, int((~sound).sum())
+
+
+def _noise(estimate, pixels: int) -> Float[np.ndarray, "pixel"] | None:
+    """The noise of each pixel; None where the method has none, or 0 of all pixels: it models none."""
+    noise = np.asarray(getattr(estimate, "noise", 0.0), np.float32)
+    if noise.ndim == 0 and noise == 0:
+        return None
+    return np.array(np.broadcast_to(noise, (pixels,)))
 
 
 def _nothing(part: xr.Dataset, days: Days | None, quality: bool) -> xr.Dataset:
@@ -189,27 +316,60 @@ def _nothing(part: xr.Dataset, days: Days | None, quality: bool) -> xr.Dataset:
 
 def _empty(ds: xr.Dataset, days: Days | None, quality: bool) -> xr.Dataset:
     """The product of the whole cube before anything is estimated or read; views of one value."""
-    one = ds[["S2ndvi"]].isel(y=slice(0, 1), x=slice(0, 1)).compute()
-    one = _nothing(one.assign(S2ndvi=xr.full_like(one["S2ndvi"], np.nan)), days, quality)
+    one = ds[["S2ndvi"]].isel(y=slice(0, 1), x=slice(0, 1))
+    # its values may be unreadable, and are not needed
+    none = np.full([one.sizes[dim] for dim in one["S2ndvi"].dims], np.nan, np.float32)
+    one = one.assign(S2ndvi=(one["S2ndvi"].dims, none, one["S2ndvi"].attrs))
+    one = _nothing(one.compute(), days, quality)
     sizes = {**one.sizes, "y": ds.sizes["y"], "x": ds.sizes["x"]}
     coords = {name: c.variable for name, c in ds.coords.items() if "t" not in c.dims}
-    variables = {}
-    for name, variable in one.data_vars.items():
-        shape = [sizes[dim] for dim in variable.dims]
-        variables[name] = (
-            variable.dims,
-            np.broadcast_to(variable.values, shape),
-            variable.attrs,
-        )
+    variables = {name: _everywhere(variable, sizes) for name, variable in one.data_vars.items()}
     return xr.Dataset(variables, {**coords, "t": one["t"].variable}, ds.attrs)
 
 
-def _put(product: xr.Dataset, path: Path, whole: xr.Dataset, rows: slice, columns: slice) -> None:
-    """Write the product of a tile where it belongs."""
+def _everywhere(variable: xr.DataArray, sizes: Mapping) -> tuple:
+    """The one value of a variable wherever the cube is; a view."""
+    shape = [sizes[dim] for dim in variable.dims]
+    first = variable.isel({dim: slice(0, 1) for dim in ("y", "x")}).values
+    return variable.dims, np.broadcast_to(first, shape), variable.attrs
+
+
+def _begun(whole: xr.Dataset, path: Path, part: Path, tile: int) -> xr.Dataset:
+    """The empty product, on disk at `part` (Zarr) or in memory of its own.
+
+    Of a NetCDF file one pixel is written, so that what cannot be written is known before any tile.
+    """
+    room = sum(variable.nbytes for variable in whole.data_vars.values())
+    if room > (free := shutil.disk_usage(part.parent).free):
+        log.warning(
+            "%s: got %.1f GB free on the disk, expected up to %.1f GB of map", path, free / 1e9,
+            room / 1e9,
+        )  # fmt: skip
+    whole = storable(whole, path.suffix)
     if path.suffix == ".zarr":
-        only = product.drop_vars(list(product.coords))
-        only.to_zarr(path, region={"y": rows, "x": columns}, zarr_format=2, consolidated=True)
-        return
+        put(prepared(whole, path.suffix, tile=tile), part)
+        return whole
+    put(prepared(whole.isel(y=slice(0, 1), x=slice(0, 1)), path.suffix), part)
+    own = {name: v.copy(data=np.array(v.values)) for name, v in whole.data_vars.items()}
+    return whole.assign(own)
+
+
+def _put(product, part: Path, whole: xr.Dataset, rows: slice, columns: slice, tile) -> xr.Dataset:
+    """Write the product of a tile where it belongs; the whole, in which its noise may be new."""
+    zarr = part.with_suffix("").suffix == ".zarr"
+    if NOISE in product and NOISE not in whole:
+        # only the first estimate tells that there is one
+        none = product[[NOISE]].isel(y=slice(0, 1), x=slice(0, 1)) * np.float32(np.nan)
+        none[NOISE].attrs = product[NOISE].attrs
+        dims, values, attrs = _everywhere(none[NOISE], whole.sizes)
+        whole = whole.assign({NOISE: (dims, values if zarr else np.array(values), attrs)})
+        if zarr:
+            put(prepared(whole[[NOISE]], ".zarr", tile=tile), part)
+    if zarr:
+        only = product.drop_vars(list(product.coords)).drop_attrs()
+        only.to_zarr(part, region={"y": rows, "x": columns}, zarr_format=2, consolidated=True)
+        return whole
     for name, variable in product.data_vars.items():
         last = variable.transpose(..., "y", "x").values
         whole[name].transpose(..., "y", "x").values[..., rows, columns] = last
+    return whole

@@ -14,8 +14,9 @@ from s1jax.cube.funnel import funnel
 from s1jax.cube.names import channels
 from s1jax.cube.open import open_cube
 from s1jax.cube.periods import align_cube, pair_cube, radar_near
-from s1jax.cube.product import fill_product, source_flag, write
+from s1jax.cube.product import fill_product, source_flag
 from s1jax.cube.smooth import despeckle
+from s1jax.cube.write import write
 
 __all__ = [
     "align_cube",

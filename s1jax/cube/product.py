@@ -1,13 +1,10 @@
-"""What is written: the filled cube, which says of each value whether it was measured, and files."""
-
-from pathlib import Path
+"""What is mapped: the filled cube, which says of each value whether it was measured."""
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int, UInt8
 
 from s1jax.cube.convert import at_pixels, to_raster
-from s1jax.cube.crs import grid_mapping
 from s1jax.cube.dates import to_days
 
 OBSERVED, FILLED, EXTRAPOLATED, PRIOR = 1, 2, 3, 4
@@ -39,6 +36,8 @@ def source_flag(
     """
     day = np.arange(clear.shape[1]) if day is None else day
     at = day if at is None else at
+    if day.size == 0:
+        return np.full((len(clear), at.size), PRIOR, np.uint8)
     first = day[clear.argmax(axis=1)][:, None]
     last = day[::-1][clear[:, ::-1].argmax(axis=1)][:, None]
     flag = np.where((at >= first) & (at <= last), FILLED, EXTRAPOLATED)
@@ -55,6 +54,7 @@ def fill_product(
     *,
     observed: Bool[np.ndarray, "pixel time"] | None = None,
     quality: UInt8[np.ndarray, "pixel"] | None = None,
+    noise: Float[np.ndarray, "pixel"] | None = None,
     days: Float[np.ndarray, "query"] | None = None,
 ) -> xr.Dataset:
     """S2ndvi as it was, with S2ndvi_FUSED, S2ndvi_STD and S2ndvi_SOURCE on the grid of the cube.
@@ -70,6 +70,8 @@ def fill_product(
       std: its standard deviation, 1.
       observed: True where the method was given NDVI; where S2ndvi is clear if None.
       quality: sum of flags of each pixel, `mogpr.Posterior.quality`; becomes S2ndvi_QUALITY (y, x).
+      noise: standard deviation of a measurement about the NDVI of each pixel, 1; becomes
+        S2ndvi_NOISE (y, x).
       days: of the columns of `mean`, days since 1970-01-01; the cube's own where None.
     """
     clear = np.isfinite(at_pixels(ds, "S2ndvi", pixel)) if observed is None else observed
@@ -97,6 +99,13 @@ def fill_product(
         S2ndvi_STD=to_raster(ds, pixel, np.asarray(std), "S2ndvi_STD", spread, days),
         S2ndvi_SOURCE=to_raster(ds, pixel, source, "S2ndvi_SOURCE", flag, days),
     )
+    if noise is not None:
+        attrs = {
+            "units": "1",
+            "long_name": "standard deviation of a measurement of NDVI about the true one",
+            "comment": "a measurement is off S2ndvi_FUSED by sqrt(S2ndvi_STD^2 + S2ndvi_NOISE^2)",
+        }
+        out = out.assign(S2ndvi_NOISE=to_raster(ds, pixel, noise, "S2ndvi_NOISE", attrs))
     if quality is None:
         return out
     everywhere = np.arange(ds.sizes["y"] * ds.sizes["x"])
@@ -109,48 +118,3 @@ def fill_product(
         "comment": "0: nothing to mind",
     }
     return out.assign(S2ndvi_QUALITY=to_raster(ds, everywhere, flags, "S2ndvi_QUALITY", attrs))
-
-
-def write(ds: xr.Dataset, path: str | Path, *, tile: int | None = None) -> None:
-    """The cube in a file: NetCDF (.nc, deflated) or Zarr (.zarr), CRS and coordinates as they are.
-
-    A cube in chunks is written chunk by chunk.
-
-    Args:
-      ds: the cube.
-      path: .nc or .zarr; replaced where it exists.
-      tile: rows and columns of a Zarr chunk, which then holds all dates; zarr's own choice if None.
-
-    Raises:
-      ValueError: another suffix.
-    """
-    path = Path(path)
-    if path.suffix not in (".nc", ".zarr"):
-        raise ValueError(f"{path}: got suffix {path.suffix!r}, expected .nc or .zarr")
-    out = ds.copy()
-    reference = grid_mapping(ds)
-    for name in out.variables:
-        variable = out[name].variable.copy(deep=False)
-        # encodings of the file it came from (chunks, fills, packing) do not hold for this one
-        variable.encoding = {}
-        variable.attrs = {k: v for k, v in variable.attrs.items() if k != "grid_mapping"}
-        if variable.dtype.kind in "fiub" and variable.ndim > 1 and path.suffix == ".nc":
-            variable.encoding = {"zlib": True, "complevel": 4}
-        if reference is not None and {"y", "x"} <= set(variable.dims):
-            variable.encoding["grid_mapping"] = reference
-        if tile is not None and path.suffix == ".zarr" and variable.ndim > 1:
-            variable.encoding["chunks"] = tuple(
-                min(tile, size) if dim in ("y", "x") else size
-                for dim, size in variable.sizes.items()
-            )
-        if path.suffix == ".zarr" and variable.chunks is not None:
-            # a task writes whole chunks of the store, and those are of one size
-            of = variable.encoding.get("chunks", tuple(map(max, variable.chunks)))
-            variable = variable.chunk(dict(zip(variable.dims, of, strict=True)))
-        out[name] = variable
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".nc":
-        out.to_netcdf(path, engine="h5netcdf")
-    else:
-        # format 2: fixed-length strings (field_id) and consolidated metadata are in its standard
-        out.to_zarr(path, mode="w", zarr_format=2, consolidated=True)

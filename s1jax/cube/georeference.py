@@ -1,0 +1,104 @@
+"""What tells GDAL, QGIS and CF readers where a cube lies: its axes and its grid mapping."""
+
+import numpy as np
+import xarray as xr
+
+from s1jax.cube.crs import crs, grid_mapping, is_points, with_grid_mapping
+from s1jax.cube.grid import NEAR, step
+
+CONVENTIONS = "CF-1.11"
+"""Of all files that are written."""
+_DEGREES = {
+    "lat": {"standard_name": "latitude", "units": "degrees_north"},
+    "lon": {"standard_name": "longitude", "units": "degrees_east"},
+}
+
+
+def georeferenced(ds: xr.Dataset) -> xr.Dataset:
+    """The cube whose axes x, y, t and grid mapping say all that CF and GDAL ask for.
+
+    The axes get `standard_name`, `units` and `axis` of the CRS (projected, geographic or rotated),
+    the grid mapping the parameters of CF, `crs_wkt`, `spatial_ref` and, on a regular grid, GDAL's
+    `GeoTransform`, which alone tells the size of a pixel where there is one row or one column.
+    Places (one pixel a field) are no grid: their `lat` and `lon` say what they are. What the cube
+    says itself of `units` is kept.
+
+    Raises:
+      ValueError: the cube names a CRS that there is not.
+    """
+    out = with_grid_mapping(ds)
+    for name, attrs in _DEGREES.items():
+        if name in out.variables:
+            out = _said(out, name, attrs)
+    if "t" in out.coords and out["t"].dtype.kind in "Mm":
+        out = _said(out, "t", {"standard_name": "time", "axis": "T"})
+    if is_points(out) or not {"y", "x"} <= set(out.coords):
+        return out
+    system = crs(out)
+    if system is None:
+        for name in ("y", "x"):
+            out = _said(out, name, {"axis": name.upper()})
+        return out
+    axes = {axis["axis"].lower(): axis for axis in system.cs_to_cf() if "axis" in axis}
+    for name in {"y", "x"} & set(axes):
+        own = {k: v for k, v in axes[name].items() if k != "long_name"}
+        own["units"] = out[name].attrs.get("units") or own["units"]
+        if system.is_geographic and own["standard_name"] in ("latitude", "longitude"):
+            # "degrees" alone does not tell the axes apart
+            own["units"] = axes[name]["units"]
+        out = _said(out, name, own)
+    reference = {key: value for key, value in system.to_cf().items() if value is not None}
+    reference["spatial_ref"] = reference["crs_wkt"]
+    name = grid_mapping(out)
+    own = _numbers(out[name].attrs.get("GeoTransform"))
+    transform = geotransform(out["x"].values, out["y"].values, own)
+    if transform is not None:
+        reference["GeoTransform"] = " ".join(map(repr, transform))
+    kept = {k: v for k, v in out[name].attrs.items() if k not in ("GeoTransform", *reference)}
+    return _said(out, name, kept | reference)
+
+
+def geotransform(
+    x: np.ndarray, y: np.ndarray, larger: tuple[float, ...] | None = None
+) -> tuple[float, ...] | None:
+    """GDAL's six numbers of a grid, in the order of its rows and columns; None where it has none.
+
+    A single row or column has the pixels of the `larger` grid that it was cut from, else pixels as
+    high as they are wide; one pixel that was cut from none has no size.
+    """
+    x, y = (np.asarray(axis, np.float64) for axis in (x, y))
+    wide, high = step(x), step(y)
+    for axis, size in ((x, wide), (y, high)):
+        if axis.size > 1 and not np.abs(np.diff(axis) - size).max() <= NEAR * abs(size):
+            return None
+    if larger is not None:
+        wide = wide or _size(x[0], *larger[:2])
+        high = high or _size(y[0], larger[3], larger[5])
+    wide, high = wide or abs(high), high or -abs(wide)
+    if not wide or not high or not np.isfinite([wide, high]).all():
+        return None
+    return tuple(map(float, (x[0] - wide / 2, wide, 0.0, y[0] - high / 2, 0.0, high)))
+
+
+def _size(centre: float, corner: float, size: float) -> float:
+    """Size of the pixels of a grid, 0 where a centre is that of none of them."""
+    away = (centre - corner) / size - 0.5 if size else np.nan
+    return size if abs(away - np.round(away)) <= NEAR else 0.0
+
+
+def _numbers(text) -> tuple[float, ...] | None:
+    """The numbers of a `GeoTransform`, None where it does not hold six."""
+    try:
+        found = tuple(float(word) for word in str(text).split())
+    except ValueError:
+        return None
+    return found if len(found) == 6 and found[2] == found[4] == 0 else None
+
+
+def _said(ds, name, attrs):
+    """The cube with attributes of one variable added to its own."""
+    variable = ds[name].variable.copy(deep=False)
+    variable.attrs = {**variable.attrs, **attrs}
+    if name in ds.coords:
+        return ds.assign_coords({name: variable})
+    return ds.assign({name: variable})

@@ -1,0 +1,271 @@
+"""A cube in a file: what is there already, how it is replaced, and what a disk may refuse."""
+
+import errno
+import io
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import xarray as xr
+
+from s1jax.cube.crs import grid_mapping
+from s1jax.cube.georeference import CONVENTIONS, georeferenced
+from s1jax.cube.sources import is_store, refuse_source
+from s1jax.cube.storable import storable
+from s1jax.files import replacing
+
+SUFFIXES = (".nc", ".zarr")
+_OF_ZARR = re.compile(r"\.z(group|attrs|array|metadata)|zarr\.json|\d+(\.\d+)*|c|.*\.partial")
+"""Names of the files of a store."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write(
+    ds: xr.Dataset, path: str | Path, *, tile: int | None = None, replace_source: bool = False
+) -> None:
+    """The cube in a file: NetCDF (.nc, deflated) or Zarr (.zarr), CRS and coordinates as they are.
+
+    The file is whole or not there: it is written beside `path` and takes its place at the end. Its
+    axes and grid mapping say where it is (`georeferenced`); what no file can hold becomes text, and
+    is said (`storable`). A cube in chunks is written chunk by chunk.
+
+    Args:
+      ds: the cube.
+      path: .nc or .zarr; replaced where it exists. A link is followed.
+      tile: rows and columns of a Zarr chunk, which then holds all dates; zarr's own choice if None.
+      replace_source: whether the file that a cube in memory was read from may be replaced. One
+        whose values are still to be read never is.
+
+    Raises:
+      ValueError: another suffix, a source of the cube, something that is no file or store of a
+        cube, or values that the format has no type for.
+      OSError: the file cannot be written; the message names the path and a remedy.
+    """
+    path = target(path)
+    refuse_source(ds, path, in_memory=replace_source)
+    made = prepared(ds, path.suffix, tile=tile)
+    with replacing_cube(path) as part:
+        put(made, part)
+
+
+def target(path: str | Path) -> Path:
+    """The path that is to be written, links followed.
+
+    Raises:
+      ValueError: another suffix, or what is there already is not to be replaced.
+    """
+    path = Path(path).expanduser()
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: got suffix {path.suffix!r}, expected a .nc or .zarr file")
+    real = Path(os.path.realpath(path))
+    if path.suffix == ".nc" and real.is_dir():
+        raise ValueError(f"{path}: got a folder, expected a file, or a new path")
+    if path.suffix == ".zarr":
+        for there in (real, _part(real)):
+            _refuse_other(there)
+    return real
+
+
+def prepared(ds: xr.Dataset, suffix: str, *, tile: int | None = None) -> xr.Dataset:
+    """The cube as it is stored: georeferenced, storable, with the encodings of its variables."""
+    out = storable(georeferenced(ds), suffix).assign_attrs(Conventions=CONVENTIONS)
+    reference = grid_mapping(out)
+    for name in out.variables:
+        variable = out[name].variable.copy(deep=False)
+        variable.attrs = {k: v for k, v in variable.attrs.items() if k != "grid_mapping"}
+        if variable.dtype.kind in "fiub" and variable.ndim > 1 and suffix == ".nc":
+            variable.encoding = {"zlib": True, "complevel": 4}
+        if reference is not None and {"y", "x"} <= set(variable.dims):
+            variable.encoding["grid_mapping"] = reference
+        if tile is not None and suffix == ".zarr" and variable.ndim > 1:
+            variable.encoding["chunks"] = tuple(
+                min(tile, size) if dim in ("y", "x") else size
+                for dim, size in variable.sizes.items()
+            )
+        if suffix == ".zarr" and variable.chunks is not None:
+            # a task writes whole chunks of the store, and those are of one size
+            of = variable.encoding.get("chunks", tuple(map(max, variable.chunks)))
+            variable = variable.chunk(dict(zip(variable.dims, of, strict=True)))
+        out[name] = variable
+    return out
+
+
+def put(made: xr.Dataset, part: Path) -> None:
+    """Write a cube of `prepared` to the path of `replacing_cube`.
+
+    Raises:
+      OSError: a write failed.
+    """
+    if part.with_suffix("").suffix == ".zarr":
+        # format 2: fixed-length strings (field_id) and consolidated metadata are in its standard
+        made.to_zarr(part, mode="a", zarr_format=2, consolidated=True)
+        return
+    with _Checked(part, "w+b") as file:
+        try:
+            made.to_netcdf(file, engine="h5netcdf")
+        except (OSError, RuntimeError, AttributeError) as error:
+            # HDF5 stumbles over what it could not write
+            raise file.failure or error from error
+        if file.failure is not None:
+            raise file.failure
+
+
+@contextmanager
+def replacing_cube(path: Path, *, keep: Callable[[], bool] = bool) -> Iterator[Path]:
+    """A path to write to, `path` + ".part"; it takes the place of `path` once the block is over.
+
+    Where the block raises, what was at `path` stays.
+
+    Args:
+      path: of `target`.
+      keep: whether an unfinished Zarr store is left beside `path` where the block raises; an
+        OSError then says where it is.
+
+    Raises:
+      OSError: the folder or the file cannot be written; it names path and remedy.
+    """
+    part = _part(path)
+    with naming(path, lambda: part if keep() and path.suffix == ".zarr" else None):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".nc":
+            with replacing(path) as part:
+                yield part
+            return
+        _refuse_other(part)
+        part.mkdir(exist_ok=True)
+        shutil.rmtree(part)
+        part.mkdir()
+        try:
+            yield part
+        except BaseException:
+            if not keep():
+                shutil.rmtree(part, ignore_errors=True)
+            raise
+        _to_disk(part)
+        _swap(part, path)
+
+
+@contextmanager
+def naming(path: Path, left: Callable[[], Path | None]) -> Iterator[None]:
+    """An OSError within says which path could not be written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        elsewhere = error.filename is not None and not _inside(error.filename, path.parent)
+        if error.errno is None or elsewhere:
+            raise  # of what is read, not written
+        what = error.strerror or str(error)
+        if error.errno in _FULL:
+            remedy = "free space there, or choose a path on another disk"
+        elif error.errno in (errno.ENOTDIR, errno.EEXIST):
+            remedy = "choose a path whose folders are no files"
+        else:
+            remedy = "choose a folder that you may write to"
+        kept = left()
+        rest = f"; the tiles that were written are in {kept}" if kept else ""
+        text = f"{path}: cannot be written ({what}): {remedy}{rest}"
+        raise OSError(error.errno, text) from error
+
+
+def _inside(name, folder: Path) -> bool:
+    """Whether a file is in a folder, or is one of those that the folder is in."""
+    at, folder = Path(os.path.realpath(name)), Path(os.path.realpath(folder))
+    return at.is_relative_to(folder) or folder.is_relative_to(at)
+
+
+class _Checked(io.FileIO):
+    """A file that keeps the first error of a write to itself until HDF5 has closed it.
+
+    HDF5 1.14 ends the process where the disk refuses what it flushes on closing.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data) -> int:
+        view = memoryview(data).cast("B")
+        at = 0
+        try:
+            while at < len(view):
+                at += super().write(view[at:])
+        except OSError as error:
+            self.failure = self.failure or error
+        return len(view)
+
+    def truncate(self, size=None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _refuse_other(path: Path) -> None:
+    """Nothing, where a folder is no more than a store of one cube, and may be replaced.
+
+    Raises:
+      ValueError: it is a file, or holds anything else; the message names it.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise ValueError(
+            f"{path}: got a file, expected a Zarr store, or a path where there is none"
+        )
+    groups = []
+    for folder, folders, files in os.walk(path):
+        other = [name for name in files if not _OF_ZARR.fullmatch(name)]
+        if other:
+            raise ValueError(
+                f"{path}: got a folder with {Path(folder, other[0])}, expected a Zarr store, "
+                "whose files alone are replaced"
+            )
+        if ".zgroup" in files or ("zarr.json" in files and '"group"' in _text_of(folder)):
+            groups.append(folder)
+        if any(name.startswith(".") for name in folders):
+            raise ValueError(f"{path}: got a folder with {folders}, expected a Zarr store")
+    if len(groups) > 1:
+        raise ValueError(
+            f"{path}: got a Zarr store of the groups {sorted(groups)[1:4]}, expected that of a cube"
+        )
+    if not is_store(path) and any(path.iterdir()):
+        raise ValueError(f"{path}: got a folder that is no Zarr store, expected one, or none")
+
+
+def _text_of(folder: str) -> str:
+    return Path(folder, "zarr.json").read_text(encoding="utf-8", errors="replace")
+
+
+def _swap(part: Path, path: Path) -> None:
+    """Put a finished store in the place of an older one, which stays until then."""
+    if not path.exists():
+        os.rename(part, path)
+        return
+    old = path.with_name(path.name + ".old")
+    _refuse_other(old)
+    if old.exists():
+        shutil.rmtree(old)
+    os.rename(path, old)
+    try:
+        os.rename(part, path)
+    except OSError:
+        os.rename(old, path)
+        raise
+    shutil.rmtree(old)
+
+
+def _to_disk(store: Path) -> None:
+    """Wait until the files of a store have reached the disk."""
+    for folder, _, files in os.walk(store):
+        for name in files:
+            handle = os.open(os.path.join(folder, name), os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
