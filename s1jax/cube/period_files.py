@@ -87,10 +87,11 @@ def _bands(head, path):
     """Place of VV, VH, S2ndvi [, VV_2, ...] among the bands, by description, else by position."""
     texts = head.descriptions
     if not any(texts):
-        if len(texts) != len(VARIABLES):
-            got = f"{len(texts)} bands without description"
+        values = [band for band, alpha in enumerate(head.alpha) if not alpha]
+        if len(values) != len(VARIABLES):
+            got = f"{len(values)} bands without description"
             raise ValueError(f"{path}: got {got}, expected 3: VV, VH, NDVI")
-        return {name: band for band, name in enumerate(VARIABLES)}
+        return dict(zip(VARIABLES, values, strict=True))
     found = [(variable_of(text or ""), band) for band, text in enumerate(texts)]
     place = {name: band for name, band in found if name}
     if len(place) < sum(name is not None for name, _ in found):
@@ -112,7 +113,7 @@ def _said(heads, bands, names):
         str(text)
         for path, head in heads.items()
         for band, text in enumerate(head.descriptions)
-        if band not in bands[path].values()
+        if band not in bands[path].values() and not head.alpha[band]
     }
     if aside:
         said.append(f"{NAMED}other bands are left aside: {sorted(aside)[:6]}")

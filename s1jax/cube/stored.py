@@ -1,46 +1,59 @@
 """NetCDF and Zarr: a Dataset as it is stored, in memory or in chunks."""
 
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from s1jax.cube.border import FAULTS, reading, require_room, unreadable
 from s1jax.cube.facts import declared_fills, equal, without_fills
 from s1jax.cube.names import stored_chunks
 from s1jax.cube.notes import DECLARED, fill_line
 from s1jax.cube.planes import Chunks
+from s1jax.cube.sealed import Stored, begins, local, sealed_hdf5, sealed_zarr
+
+_MOST_CHUNKS = 10_000_000
+"""Chunks of one variable: their names alone fill the memory of a machine."""
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def is_zarr(path: Path) -> bool:
     """Whether a path is a Zarr store, of either format."""
     marks = ("zarr.json", ".zgroup", ".zmetadata")
-    return path.is_dir() and (path.suffix == ".zarr" or any((path / m).exists() for m in marks))
+    with reading(path, "a file or folder"):
+        marked = path.suffix == ".zarr" or any((path / m).exists() for m in marks)
+        return path.is_dir() and marked
 
 
 def read_dataset(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[str]]:
     """The Dataset of a NetCDF or Zarr store, and how many values its declared fills took.
 
-    In memory where `chunks` is None; else the file stays open, and one pass over it counts the
-    fills.
+    In memory where `chunks` is None; else the file stays open, one pass over it counts the fills,
+    and a chunk that turns out damaged when it is read is a ValueError that names it too.
 
     Raises:
-      ValueError: the file cannot be read.
+      ValueError: the file cannot be read, points at another file, or declares more than fits into
+        memory; of damaged values it names the variable and the chunk.
     """
+    path = local(path)
     zarr = is_zarr(path)
-    try:
-        options = {"engine": "zarr", "consolidated": None} if zarr else {"engine": _engine(path)}
-        ds = _opened(path, options, chunks)
+    kind = "a Zarr store" if zarr else "a NetCDF file"
+    engine = "zarr" if zarr else _engine(path)
+    sealed = sealed_zarr(path) if zarr else sealed_hdf5(path) if engine == "h5netcdf" else []
+    _fits(path, sealed, chunks)
+    options = {"engine": engine} | ({"consolidated": None} if zarr else {})
+    ds = _opened(path, kind, {**options, "decode_coords": "all"}, chunks)
+    with reading(path, kind):
         fills = {
             name: ds[name].encoding["_FillValue"]
             for name in ds.data_vars
             if ds[name].dtype.kind == "f"
             and not np.isnan(ds[name].encoding.get("_FillValue", np.nan))
         }
-        said = _counted(path, options, fills, chunks) if fills else []
-    except (OSError, KeyError, TypeError) as error:
-        kind = "Zarr store" if zarr else "NetCDF file"
-        raise ValueError(f"{path}: cannot be read, expected a {kind} ({error})") from error
-    return ds, said
+    return ds, _counted(path, kind, options, fills, chunks) if fills else []
 
 
 def decoded(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
@@ -84,22 +97,119 @@ def _number(variable, key, default):
     return float(found[0])
 
 
-def _opened(path, options, chunks):
-    options = {**options, "decode_coords": "all"}
+def _fits(path, arrays: list[Stored], chunks):
+    """Nothing, where what a header declares can be held.
+
+    Raises:
+      ValueError: more than the memory, or more chunks than anybody can list.
+    """
     if chunks is None:
-        with xr.open_dataset(path, **options) as stored:
-            return stored.load()
-    if isinstance(chunks, dict):
-        with xr.open_dataset(path, **options) as stored:
+        remedy = "; chunks= reads it in parts"
+        require_room(path, sum(array.bytes for array in arrays), remedy)
+    for array in arrays:
+        # an axis is read whole, and what is compressed together
+        line = array.bytes if len(array.shape) < 2 else 0
+        require_room(f"{path}: {array.name}", max(array.chunk_bytes, line))
+        count = np.prod([-(-n // max(c, 1)) for n, c in _chunk_counts(array)], dtype=float)
+        if count > _MOST_CHUNKS:
+            got = f"{count:,.3g} chunks of {array.chunk}"
+            raise ValueError(f"{path}: {array.name}: got {got}, expected at most {_MOST_CHUNKS:,}")
+
+
+def _chunk_counts(array):
+    return zip(array.shape, array.chunk, strict=True) if array.chunk else ()
+
+
+def _opened(path, kind, options, chunks):
+    if chunks is None:
+        with reading(path, kind):
+            stored = xr.open_dataset(path, **options)
+        with stored:
+            try:
+                return stored.load()
+            except FAULTS as error:
+                raise _damaged(path, stored, {}, error) from error
+    return _in_chunks(path, kind, options, chunks)
+
+
+def _in_chunks(path, kind, options, chunks):
+    """The Dataset, its variables in chunks that say what is damaged when they are read."""
+    with reading(path, kind):
+        stored = xr.open_dataset(path, cache=False, **options)
+        if isinstance(chunks, dict):
             chunks = stored_chunks(stored, chunks)
-    return xr.open_dataset(path, chunks=chunks, **options)
+        with xr.open_dataset(path, chunks=chunks, **options) as planned:
+            sizes = {name: variable.chunks for name, variable in planned.variables.items()}
+    lazy = {}
+    for name, variable in stored.variables.items():
+        if sizes[name] and variable.ndim and name not in stored.indexes:
+            value = _lazy(path, stored, name, sizes[name])
+            lazy[name] = xr.Variable(variable.dims, value, variable.attrs, variable.encoding)
+    coords = {name: lazy.pop(name) for name in stored.coords if name in lazy}
+    return stored.assign(lazy).assign_coords(coords)
 
 
-def _counted(path, options, fills, chunks):
+def _lazy(path, stored, name, sizes):
+    """Values of a variable in chunks; numbers of rows and columns become the values there."""
+    variable = stored.variables[name]
+    index = [
+        xr.DataArray(np.arange(n), dims=dim).chunk({dim: size})
+        for (dim, n), size in zip(variable.sizes.items(), sizes, strict=True)
+    ]
+
+    def _read(*places):
+        ends = ((np.ravel(i)[0], np.ravel(i)[-1] + 1) for i in places)
+        window = {d: slice(int(a), int(b)) for d, (a, b) in zip(variable.dims, ends, strict=True)}
+        try:
+            return variable.isel(window).values
+        except FAULTS as error:
+            raise _damaged(path, stored[[name]], window, error) from error
+
+    made = xr.apply_ufunc(_read, *index, dask="parallelized", output_dtypes=[variable.dtype])
+    return made.data
+
+
+def _damaged(path, stored, window, error) -> ValueError:
+    """What says of an error which variable and chunk of a file are damaged."""
+    for name, variable in stored.variables.items():
+        for number, part in _stored_parts(variable, window):
+            try:
+                _ = variable.isel(part).values
+            except FAULTS as found:
+                at = ".".join(map(str, number)) or "0"
+                spans = ", ".join(f"{d} {s.start} to {s.stop - 1}" for d, s in part.items())
+                where = f"{path}: {name}: chunk {at}{f' ({spans})' if spans else ''}"
+                return unreadable(where, "whole values", found)
+    return unreadable(path, "whole values", error)
+
+
+def _stored_parts(variable, window) -> Iterator[tuple[tuple[int, ...], dict[str, slice]]]:
+    """Numbers and windows of the chunks that a file keeps of a variable, inside of a window."""
+    kept = variable.encoding.get("preferred_chunks") or {}
+    spans = []
+    for dim, n in variable.sizes.items():
+        size = kept.get(dim, n)
+        size = max(int(size if isinstance(size, int) else n), 1)
+        first, stop, _ = window.get(dim, slice(0, n)).indices(n)
+        spans.append([(k, slice(k * size, min((k + 1) * size, n)))
+                      for k in range(first // size, -(-stop // size))])  # fmt: skip
+    for parts in product(*spans):
+        yield (
+            tuple(k for k, _ in parts),
+            dict(zip(variable.dims, (s for _, s in parts), strict=True)),
+        )
+
+
+def _counted(path, kind, options, fills, chunks):
     """Lines about the values that equal a declared fill."""
-    with xr.open_dataset(path, decode_cf=False, chunks=chunks and {}, **options) as raw:
-        counts = xr.Dataset({name: (raw[name] == fill).sum() for name, fill in fills.items()})
-        counts = {name: int(count) for name, count in counts.compute().items()}
+    options = {**options, "decode_cf": False}
+    if chunks is None:
+        with reading(path, kind), xr.open_dataset(path, **options) as raw:
+            counts = {name: int((raw[name] == fill).sum()) for name, fill in fills.items()}
+    else:
+        raw = _in_chunks(path, kind, options, {})
+        lazy = xr.Dataset({name: (raw[name] == fill).sum() for name, fill in fills.items()})
+        counts = {name: int(count) for name, count in lazy.compute().items()}
     return [
         fill_line(str(name), counts[name], float(fill))
         for name, fill in fills.items()
@@ -109,5 +219,14 @@ def _counted(path, options, fills, chunks):
 
 def _engine(path: Path) -> str:
     """What reads the file: classic NetCDF begins with CDF, NetCDF-4 is HDF5."""
-    with path.open("rb") as file:
-        return "scipy" if file.read(3) == b"CDF" else "h5netcdf"
+    import h5py
+
+    first = begins(path)
+    if first.startswith(b"CDF"):
+        return "scipy"
+    with reading(path, "a NetCDF file"):
+        hdf5 = h5py.is_hdf5(path)
+    if not hdf5:
+        got = f"it begins with {first!r}" if first else "it is empty"
+        raise ValueError(f"{path}: cannot be read, expected a NetCDF file ({got})")
+    return "h5netcdf"

@@ -15,7 +15,7 @@ from s1jax.cube.facts import declared_fills, undeclared_integer
 from s1jax.cube.join import joined
 from s1jax.cube.mask import with_mask
 from s1jax.cube.names import channels
-from s1jax.cube.read import Source, files_of, parts
+from s1jax.cube.read import Source, files_of, parts, sources_of
 from s1jax.doctor.finding import UNDATED
 
 _NUMBERED = (np.datetime64("2000-01-01", "ns"), 12.0)
@@ -137,11 +137,6 @@ def _read(cube, start, step):
     if numbered:  # a number says no date, the folder may
         files += dict.fromkeys(path.resolve().parent.name for path in paths)
     return ds, numbered, known or not numbered, name, files
-
-
-def sources_of(cube: Source | Sequence[Source]) -> list[Source]:
-    """What a cube comes as: one source, or one for each sensor."""
-    return [cube] if isinstance(cube, Source) else [*cube]
 
 
 def _days(t):
