@@ -8,7 +8,7 @@ Cost: 599,203 pixels x 62 dates, 3 outputs, on 2 cores at rest: 25 s to learn fr
 with --hyper auto), 29 s at the region's hyperparameters (20,750 px/s, 24 s of it the posterior), 67
 s in all with the compiling, 1.6 GiB; a fit of every pixel makes it about thirteen times as long.
 Expected: fused.zarr with S2ndvi, S2ndvi_FUSED, S2ndvi_STD, S2ndvi_SOURCE and S2ndvi_QUALITY on the
-grid of the cube; exit status 1 and the list of them where tiles failed.
+grid of the cube; exit status 1 where tiles failed (they are listed) or an estimate is not finite.
 """
 
 import resource
@@ -25,7 +25,7 @@ import tyro
 import xarray as xr
 from jaxtyping import Float
 
-from experiments import opening
+from experiments import commands, opening
 from experiments.opening import Align
 from experiments.sampling import FILTER, sampled
 from s1jax import cube, mogpr, tiles
@@ -84,6 +84,12 @@ def main(job: Job) -> tiles.Filled:
       ValueError: a name, period or file that is not as expected; an output that exists.
     """
     _check(job)
+    with commands.writing_file(job.output):
+        commands.writable(job.save_hyper)
+        return _fill(job)
+
+
+def _fill(job: Job) -> tiles.Filled:
     ds = opened(job)
     days = None if job.at == "input" else regular_days(ds["t"].values, job.at)
     params = learnt(job, ds)
@@ -228,12 +234,13 @@ def _report(job: Job, done: tiles.Filled, seconds: float) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Exit status of the command: 1 where a tile failed."""
-    try:
-        return int(bool(main(tyro.cli(Job, args=arguments, prog="experiments.mogpr")).failed))
-    except (ValueError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    """Exit status of the command: 1 where a tile failed or an estimate is not finite."""
+
+    def _run() -> int:
+        done = main(tyro.cli(Job, args=arguments, prog="experiments.mogpr"))
+        return int(bool(done.failed or done.not_finite))
+
+    return commands.status(_run)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What a comparison found, as Markdown: tables of each data set, what is won, what was promised."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from experiments.gains import gains
 from experiments.metrics_file import Rows, write_metrics
 from experiments.report import dataset_section, table, update_readme
 from experiments.scoring import Outcome
-from s1jax import metrics, plots
+from s1jax import files, metrics, plots
 from s1jax.plots import YARDSTICKS
 
 CLAIMED = "ensemble"
@@ -113,7 +112,7 @@ def write_tables(
         (out / one.name).mkdir(parents=True, exist_ok=True)
         path = out / one.name / "metrics.json"
         write_metrics(path, one.name, one.split, one.seeds, rows[one.name])
-        (out / one.name / "seasons.json").write_text(json.dumps(one.days, indent=1) + "\n")
+        files.write_json(out / one.name / "seasons.json", one.days)
     seeds = ", ".join(str(seed) for seed in (known[0].seeds if known else ()))
     won = verdicts(known)
     text = [HEAD.format(seeds=seeds), "## What is won\n", claims(won), counted(won)]
@@ -125,14 +124,13 @@ def write_tables(
             text += [f"R2 gained on {one.name} [95 %, paired]\n", _markdown(gained)]
         if any(any(day.values()) for days in one.days.values() for day in days):
             text += [f"Seasons of {one.name}: errors in days\n", seasons(one)]
-    (out / "results.md").write_text("\n".join(text), encoding="utf-8")
-    if results is not None:
-        results.write_text("\n".join(text), encoding="utf-8")
+    for path in filter(None, (out / "results.md", results)):
+        files.write_text(path, "\n".join(text))
     if readme is not None:
         update_readme(readme, _main(known, rows, won))
         figure = readme.parent / "docs" / "overview.png"
         first = next(iter(rows[name] for name in _SHOWN if name in rows), rows[known[0].name])
-        figure.write_bytes(plots.png(plots.overview(first), dpi=150))
+        files.write_bytes(figure, plots.png(plots.overview(first), dpi=150))
 
 
 def _main(known: Sequence[Compared], rows: dict[str, Rows], won: Sequence[Verdict]) -> str:

@@ -139,5 +139,12 @@ def test_exit_codes(command, faulty, tmp_path, capsys):
     assert command(faulty, "--strict") == 2
     cube.write(plain(), tmp_path / "clean.nc")
     assert command(tmp_path / "clean.nc", "--strict") == 0
-    assert "got no such file" in command(tmp_path / "none.nc")
-    assert "expected both or neither" in command(faulty, "--step", "12")
+    capsys.readouterr()
+    for arguments, words in (
+        ((tmp_path / "none.nc",), "got no such file"),
+        ((faulty, "--step", "12"), "expected both or neither"),
+    ):
+        assert command(*arguments) == 1
+        line = capsys.readouterr().err
+        assert line.startswith("error: ")
+        assert words in line

@@ -82,7 +82,7 @@ def test_writes_what_the_protocol_says(written):
     named = {"overview", "coverage", "gap_days-truth", "month-truth", "ndvi-truth"}
     named |= {f"intervals-{task}" for task in TASKS}
     named |= {f"classic-{name}-T1-truth" for name in ("mlp3", "mlp10", "boosting", "mogpr")}
-    named |= {"loss-mlp3-all", "loss-mlp10-all", "maps-mogpr-T2e", "series-mogpr-T2c"}
+    named |= {"loss-mlp3-fold-0", "loss-mlp10-fold-0", "maps-mogpr-T2e", "series-mogpr-T2c"}
     assert named <= drawn
 
 
@@ -105,7 +105,7 @@ def test_map_holds_estimate_std_and_source_where_the_mask_is(written):
 def test_learnt_networks_load_with_nothing_else(written):
     out, _ = written
     for name in ("mlp3", "mlp10"):
-        assert callable(networks.load(out / "models" / "seed-0" / name / "all"))
+        assert callable(networks.load(out / "models" / "seed-0" / name / "fold-0"))
 
 
 @pytest.mark.filterwarnings("default")
