@@ -129,6 +129,8 @@ def sample(cube: Cube) -> tuple[Float[np.ndarray, "time"], Float[np.ndarray, "pi
     order = np.argsort(cube.days(), kind="stable")
     sizes = [cube.source.sizes[dim] for dim in cube.others]
     some = evenly(int(np.prod(sizes)), CANDIDATES)
+    if some.size == 0:
+        return cube.days()[order], np.empty((0, order.size, len(cube.names)))
     place = np.unravel_index(some, sizes) if sizes else ()
     at = {d: xr.Variable("pixel", p) for d, p in zip(cube.others, place, strict=True)}
     picked = {}

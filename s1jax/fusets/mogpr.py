@@ -238,10 +238,10 @@ class MOGPRTransformer:
 
 @listing
 def mogpr_1D(
-    data_in: Sequence[np.ndarray],
-    time_in: Sequence[np.ndarray],
+    data_in: Sequence[Sequence[float] | np.ndarray],
+    time_in: Sequence[Sequence[float] | np.ndarray],
     master_ind: int,
-    output_timevec: np.ndarray,
+    output_timevec: Sequence[float] | np.ndarray,
     nt: int = 1,
     trained_model: MogprParams | None = None,
     *,
@@ -272,18 +272,22 @@ def mogpr_1D(
     Raises:
       ValueError: lists or arrays that do not match, or `master_ind` is not one of them.
     """
+    data_in, time_in = ([np.asarray(one) for one in each] for each in (data_in, time_in))
     lengths = [(len(v), len(t)) for v, t in zip(data_in, time_in, strict=True)]
     if any(a != b for a, b in lengths) or sum(map(sum, lengths)) == 0:
         raise ValueError(f"time_in: got lengths (data, time) {lengths}, expected equal ones, > 0")
     if not 0 <= master_ind < len(data_in) or nt < 1:
         got = f"master_ind {master_ind}, nt {nt}"
         raise ValueError(f"got {got}, expected one of {len(data_in)} variables and 1 or more")
+    at = np.asarray(output_timevec, float)
+    if at.size == 0 or not all(np.isfinite(days).all() for days in (*time_in, at)):
+        got = f"{at.size} days to estimate on, or days that are no numbers"
+        raise ValueError(f"time_in, output_timevec: got {got}, expected one or more, all numbers")
     method = Method(hyper=hyper, latents=latents, solver=solver, compat=compat, seed=seed)
     check(method)
     if compat and (nt != 1 or trained_model is not None):
         raise ValueError("compat: got 'fusets' with nt or trained_model, expected neither")
     day, value = _rows(data_in, time_in)
-    at = np.asarray(output_timevec, float)
     model = None
     if compat:
         found = shipped.fuse(day, value, at, seed=seed, master=master_ind)

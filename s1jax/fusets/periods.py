@@ -79,13 +79,14 @@ def _numbers(match: re.Match | None) -> dict[str, str]:
 
 def _of_object(period) -> pd.DateOffset | pd.Timedelta | None:
     if isinstance(period, np.timedelta64):
-        unit, count = np.datetime_data(period)[0], period.astype(np.int64)
+        unit, step = np.datetime_data(period)
         if np.isnat(period) or unit == "generic":
             return None
+        # pandas reads five of two days as five days
+        count = int(period.astype(np.int64)) * step
         if unit in ("Y", "M"):
-            whole = int(count) * np.datetime_data(period)[1]
-            return pd.DateOffset(**{"years" if unit == "Y" else "months": whole})
-        return pd.Timedelta(period)
+            return pd.DateOffset(**{"years" if unit == "Y" else "months": count})
+        return pd.Timedelta(np.timedelta64(count, unit))
     if isinstance(period, timedelta):
         return None if pd.isna(period) else pd.Timedelta(period)
     return period if isinstance(period, pd.DateOffset) else None

@@ -37,20 +37,27 @@ def moments(
     return mean, std
 
 
-def unmoved(
+def within(
     params: MogprParams,
     value: Float[np.ndarray, "pixel time output"],
+    flag: Bool[np.ndarray, "pixel output"],
     mean: Float[np.ndarray, "pixel query output"],
 ) -> Float[np.ndarray, "pixel query output"]:
-    """The estimates, but the value itself of a variable that varies neither here nor in the region.
+    """The estimates, within the values seen where the scale of a variable is `UNKNOWN`.
 
-    Its scale is unknown, so what the other variables do in a gap cannot be told in its units.
+    What the other variables do in a gap cannot be told in its units then.
+
+    Args:
+      params: of the region.
+      value: NaN where missing.
+      flag: True where the pixel is in the scale of the region.
+      mean: estimates in the units of `value`.
     """
     seen = np.isfinite(value)
     low = np.where(seen, value, np.inf).min(axis=1)
     high = np.where(seen, value, -np.inf).max(axis=1)
-    still = (low == high) & (np.asarray(params.region_std) == UNKNOWN)
-    return np.where(still[:, None], high[:, None], mean)
+    unknown = flag & seen.any(axis=1) & (np.asarray(params.region_std) == UNKNOWN)
+    return np.where(unknown[:, None], np.clip(mean, low[:, None], high[:, None]), mean)
 
 
 def relative(
