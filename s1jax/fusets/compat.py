@@ -43,8 +43,8 @@ def fuse(
     2e-12. On irregular dates the likelihood is flat or degenerate (noise and a length scale near 0)
     for some starts, and rounding decides where the optimiser ends: with two variables 55 of 60
     starts are within 1e-3 and the others .01 to .6 away; with three, 14 of 30 are within 5e-3 and
-    half are more than .02 away, up to 1.3. FuseTS is no nearer to itself: on GPy 1.15, 37 of 40 and
-    8 of 20 come as near to its runs on GPy 1.13. `tests/test_fusets_users.py` holds some of these.
+    half are more than .02 away, up to 1.3. FuseTS is no nearer to itself: on GPy 1.15, 55 of 60 and
+    13 of 30 come as near to its runs on GPy 1.13. `tests/test_fusets_users.py` holds some of these.
 
     Args:
       day: days of the observations, in any order.

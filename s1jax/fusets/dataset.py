@@ -74,10 +74,10 @@ def opened(
         single = isinstance(variables, str) or not isinstance(variables, Iterable)
         names = [variables] if single else list(variables)
         beside = [name for name in array.data_vars if str(name) == grid_mapping(array)]
-    if not names or len(set(names)) != len(names):
+    if not names or any(names.count(name) != 1 for name in names):
         raise ValueError(f"variables: got {names}, expected one or more, each once")
     for name in names:
-        if name not in array.data_vars:
+        if not isinstance(name, Hashable) or name not in array.data_vars:
             raise ValueError(f"variables: got {name!r}, expected some of {list(array.data_vars)}")
         if time not in array[name].dims or not _real(array[name]):
             got = f"{array[name].dtype} on {array[name].dims}"
