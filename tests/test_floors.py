@@ -18,7 +18,7 @@ ROOM = {
     "xarray": {"cube", "doctor", "tiles", "fusets"}, "rasterio": {"cube"},
     "geopandas": {"cube"}, "zarr": {"cube", "tiles"}, "dask": {"tiles"}, "matplotlib": {"plots"},
     "sklearn": {"baselines"}, "whittaker_eilers": {"baselines"}, "orbax": {"train"},
-    "flax": {"nets"}, "tinygp": {"gp"}, "optax": {"train"},
+    "flax": {"nets"}, "tinygp": {"gp"}, "optax": {"train"}, "openeo": {"fusets"},
 }  # fmt: skip
 SOURCES = sorted((ROOT / "s1jax").rglob("*.py"))
 ALL = SOURCES + sorted((ROOT / "experiments").rglob("*.py"))
