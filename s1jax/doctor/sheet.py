@@ -1,6 +1,6 @@
 """A cube as it came, before any repair, as arrays: what all findings are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,8 +147,16 @@ def _read(cube, start, step):
 
 
 def sources_of(cube: Source | Sequence[Source]) -> list[Source]:
-    """What a cube comes as: one source, or one for each sensor."""
-    return [cube] if isinstance(cube, Source) else [*cube]
+    """What a cube comes as: one source, or one for each sensor.
+
+    Raises:
+      ValueError: it is neither.
+    """
+    if isinstance(cube, Source):
+        return [cube]
+    if not isinstance(cube, Iterable):
+        raise ValueError(f"cube: got {type(cube).__name__}, expected a file or Dataset, or several")
+    return [*cube]
 
 
 def _days(t):
