@@ -87,12 +87,16 @@ def track_of(ds: xr.Dataset) -> Int[np.ndarray, "time"]:
     """Number of the track on each date; 0 without Sentinel-1.
 
     Raises:
-      ValueError: `s1_track` holds no numbers.
+      ValueError: `s1_track` holds no whole numbers.
     """
     track = ds["s1_track"].values
     if track.dtype.kind not in "iuf":
         raise ValueError(f"s1_track: got {track.dtype}, expected numbers, 0 where there is no S1")
-    return np.nan_to_num(track.astype(float)).astype(int)
+    number = np.nan_to_num(track.astype(float), posinf=np.inf, neginf=-np.inf)
+    odd = ~np.isfinite(number) | (number != np.round(number))
+    if odd.any():
+        raise ValueError(f"s1_track: got {number[odd][0]}, expected whole numbers")
+    return number.astype(int)
 
 
 def _tracks(ds):
