@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from s1jax import doctor
 from s1jax.doctor import radar
-from s1jax.doctor.sheet import sources_of
 
 
 def _examined(ds, **options):
@@ -173,11 +172,6 @@ def test_whatever_is_mutated_ends_in_findings_or_words(data):
     made = ds.assign({name: (ds[name].dims, values, ds[name].attrs | {key: attribute})})
     found = _examined(made)
     assert isinstance(found.findings[0].evidence, str)
-
-
-def test_no_cube_at_all():
-    with pytest.raises(ValueError, match="cube: got NoneType, expected a file or Dataset"):
-        sources_of(None)
 
 
 def test_findings_of_a_cube_across_files_are_of_arrays():

@@ -1,6 +1,6 @@
 """A cube as it came, before any repair, as arrays: what all findings are made of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,17 +147,9 @@ def _read(cube, start, step):
     return ds, numbered, known or not numbered, name, files
 
 
-def sources_of(cube: object) -> list[Source]:
-    """What a cube comes as: one source, or one for each sensor.
-
-    Raises:
-      ValueError: it is neither.
-    """
-    if isinstance(cube, Source):
-        return [cube]
-    if not isinstance(cube, Iterable):
-        raise ValueError(f"cube: got {type(cube).__name__}, expected a file or Dataset, or several")
-    return [*cube]
+def sources_of(cube: Source | Sequence[Source]) -> list[Source]:
+    """What a cube comes as: one source, or one for each sensor."""
+    return [cube] if isinstance(cube, Source) else [*cube]
 
 
 def _days(t):
