@@ -237,7 +237,7 @@ def _relative(ds):
         own = start.dtype.kind == "M" and start.ndim > 0 and set(start.dims) <= {"y", "x"}
         if own and np.unique(start.values[~np.isnat(start.values)]).size > 1:
             why = "start_date differs from pixel to pixel"
-    if not why:
+    if not why or ds.attrs.get("time_axis") == RELATIVE:
         return ds, []
     line = f"{NAMED}t is a relative axis, of which no calendar is read: {why}"
     return ds.assign_attrs(time_axis=RELATIVE), [line]

@@ -12,7 +12,7 @@ from s1jax.cube.names import sentinel1
 WAYS = ("ascending", "descending")
 """The directions of a pass; "" where it is not told."""
 
-_NUMBERED = re.compile(r"(\d+)\W{0,3}(asc|desc)(?:ending)?\b", re.IGNORECASE)
+_NUMBERED = re.compile(r"(\d+(?:(?:[\s,;/&:=(-]|and)*\d+)*)\W{0,3}(asc|desc)(?:ending)?\b", re.I)
 _KEYS = ("orbit_direction", "orbit_pass", "orbit_state", "sat:orbit_state", "direction", "orbit")
 """Attributes of VV_2, ... that may say which way its orbit goes."""
 
@@ -70,12 +70,15 @@ def together(ds: xr.Dataset, orbits: Orbits) -> xr.Dataset:
     for k, group in enumerate(orbits.pairs, start=1):
         for head in ("VV", "VH"):
             names = [f"{head}_{suffix}" if suffix else head for suffix in group]
+            key = head if k == 1 else f"{head}_{k}"
+            if len(names) == 1:
+                out[key] = ds[names[0]]
+                continue
             value = np.stack([ds[n].transpose("t", "y", "x").values for n in names])
             there = np.isfinite(value)
             power = np.where(there, 10 ** (np.where(there, value, 0) / np.float32(10)), 0)
             mean = power.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
             made = np.where(mean > 0, 10 * np.log10(np.where(mean > 0, mean, 1)), np.nan)
-            key = head if k == 1 else f"{head}_{k}"
             out[key] = (("t", "y", "x"), made.astype(np.float32), ds[names[0]].attrs)
     return out
 
@@ -84,12 +87,16 @@ def track_of(ds: xr.Dataset) -> Int[np.ndarray, "time"]:
     """Number of the track on each date; 0 without Sentinel-1.
 
     Raises:
-      ValueError: `s1_track` holds no numbers.
+      ValueError: `s1_track` holds no whole numbers.
     """
     track = ds["s1_track"].values
     if track.dtype.kind not in "iuf":
         raise ValueError(f"s1_track: got {track.dtype}, expected numbers, 0 where there is no S1")
-    return np.nan_to_num(track.astype(float)).astype(int)
+    number = np.nan_to_num(track.astype(float), posinf=np.inf, neginf=-np.inf)
+    odd = ~np.isfinite(number) | (number != np.round(number))
+    if odd.any():
+        raise ValueError(f"s1_track: got {number[odd][0]}, expected whole numbers")
+    return number.astype(int)
 
 
 def _tracks(ds):
@@ -116,7 +123,8 @@ def _of_tracks(ds):
     """Direction of each track that is told."""
     own = ds["s1_track"].attrs
     texts = [ds.attrs.get("s1_track", ""), *own.values()]
-    way = {int(n): _way(word) for text in texts for n, word in _NUMBERED.findall(str(text))}
+    listed = [pair for text in texts for pair in _NUMBERED.findall(str(text))]
+    way = {int(n): _way(word) for numbers, word in listed for n in re.findall(r"\d+", numbers)}
     numbers, words = np.ravel(own.get("flag_values", [])), str(own.get("flag_meanings", "")).split()
     if numbers.dtype.kind in "iu" and len(words) == numbers.size:
         way |= {int(n): _way(word) for n, word in zip(numbers, words, strict=True)}

@@ -136,7 +136,8 @@ def _content(page: Sheet, made: View, step, split, rows):
     day, ndvi = made.day, made.ndvi
     vv_db, vh_db = made.radar_db[:, :, 0], made.radar_db[:, :, 1]
     composite = is_composite(made)
-    usual = float(np.median(np.diff(np.unique(day)))) if composite and day.size > 2 else 12.0
+    gap = np.diff(np.unique(day))
+    usual = float(np.median(gap)) if composite and gap.size > 1 else 12.0
     found = [labels.cloudy(day, ndvi), labels.ceiling(day, ndvi, calendar=not page.relative)]
     found += [radar.outliers(n, db) for n, db in (("VV", vv_db), ("VH", vh_db))]
     if page.track is None and made.radar_db.shape[2] == 2:

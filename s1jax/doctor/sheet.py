@@ -15,6 +15,7 @@ from s1jax.cube.facts import declared_fills, undeclared_integer, valid_range
 from s1jax.cube.join import joined
 from s1jax.cube.mask import with_mask
 from s1jax.cube.names import channels, with_labels
+from s1jax.cube.orbits import track_of
 from s1jax.cube.read import Source, files_of, parts, sources_of
 from s1jax.doctor.finding import UNDATED
 
@@ -168,7 +169,7 @@ def _track(ds):
         return None
     track = ds["s1_track"].values
     if track.dtype.kind in "iuf":
-        return np.nan_to_num(track.astype(float)).astype(int)
+        return track_of(ds)
     # words are numbered, the empty one 0
     return np.unique(np.append(track.astype(str), ""), return_inverse=True)[1][:-1]
 
