@@ -203,6 +203,22 @@ def row(
     }
 
 
+def not_finite(row: dict) -> list[str]:
+    """Names of the numbers of a row that are none; labels that are all alike have no R2."""
+
+    def _names(content, name):
+        parts = content.items() if isinstance(content, dict) else None
+        if parts is None and isinstance(content, list | tuple):
+            parts = ((None, one) for one in content)
+        if parts is not None:
+            for key, one in parts:
+                yield from _names(one, name if key is None else f"{name} {key}".strip())
+        elif isinstance(content, float) and not np.isfinite(content):
+            yield name
+
+    return list(dict.fromkeys(_names(row, "")))
+
+
 def rows(
     outcomes: dict[tuple[str, str, str], list[Outcome]],
     *,
@@ -214,7 +230,8 @@ def rows(
     """
 
     def _rmse(many):
-        return _mean(metrics.scores(metrics.pool(o.clusters))["rmse"] for o in many)
+        rmse = _mean(metrics.scores(metrics.pool(o.clusters))["rmse"] for o in many)
+        return rmse if np.isfinite(rmse) else np.inf
 
     out = []
     for method, task, against in outcomes if only is None else (only,):
