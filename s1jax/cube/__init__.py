@@ -9,9 +9,10 @@ from s1jax.cube.convert import (
     to_series,
 )
 from s1jax.cube.crs import crs, place
-from s1jax.cube.dates import from_days, is_relative, span, to_days
+from s1jax.cube.dates import from_days, span, to_days
 from s1jax.cube.funnel import funnel
 from s1jax.cube.names import channels
+from s1jax.cube.numbered import is_relative
 from s1jax.cube.open import open_cube
 from s1jax.cube.periods import align_cube, pair_cube, radar_near
 from s1jax.cube.product import fill_product, source_flag

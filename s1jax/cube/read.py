@@ -12,7 +12,7 @@ import xarray as xr
 from s1jax.cube import csv_pair, geotiff, period_files, sits, stack
 from s1jax.cube.border import brief, reading
 from s1jax.cube.grid import settled
-from s1jax.cube.names import BANDS, VARIABLES, present, standard_names
+from s1jax.cube.names import BANDS, RADAR, present, standard_names
 from s1jax.cube.notes import NAMED
 from s1jax.cube.numbered import with_dates
 from s1jax.cube.planes import Chunks
@@ -112,7 +112,7 @@ def parts(
         read_as = [raw for s in sources for raw in _raw(s, chunks)]
     found = []
     for raw in read_as:
-        needed = tuple(VARIABLES) if len(read_as) == 1 else ()
+        needed = RADAR if len(read_as) == 1 else ()
         ds, named = standard_names(raw.ds, needed=needed)
         ds, placed = settled(ds, raw.where)
         ds, told, numbered = with_dates(ds, start, step, raw.where)
@@ -124,7 +124,7 @@ def parts(
             ds = ds.chunk({dim: size for dim, size in sizes.items() if dim in ds.dims})
         found.append(Part(ds, [*raw.said, *named, *placed, *told], numbered))
     got = sorted(str(name) for part in found for name in present(part.ds))
-    for name in VARIABLES:
+    for name in RADAR:
         if name not in got:
             raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
     return found

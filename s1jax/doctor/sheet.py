@@ -1,6 +1,6 @@
 """A cube as it came, before any repair, as arrays: what all findings are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +9,12 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from s1jax.cube import place, to_days
+from s1jax.cube import is_relative, place, to_days
 from s1jax.cube.crs import with_grid_mapping
-from s1jax.cube.facts import declared_fills, undeclared_integer
+from s1jax.cube.facts import declared_fills, undeclared_integer, valid_range
 from s1jax.cube.join import joined
 from s1jax.cube.mask import with_mask
-from s1jax.cube.names import channels
+from s1jax.cube.names import channels, with_labels
 from s1jax.cube.read import Source, files_of, parts, sources_of
 from s1jax.doctor.finding import UNDATED
 
@@ -33,6 +33,8 @@ class Sheet(NamedTuple):
     """As declared; "" where not."""
     nodata: dict[str, tuple[float, ...]]
     """Declared fills that may still be among the values."""
+    valid: dict[str, tuple[float, float]]
+    """Declared valid range."""
     whole: frozenset[str]
     """Variables stored in whole numbers without a scale."""
     day: Float[np.ndarray, "time"]
@@ -41,6 +43,8 @@ class Sheet(NamedTuple):
     """False where neither the files nor `start` and `step` tell the dates."""
     numbered: bool
     """The planes were numbered periods, dated by `start` and `step`."""
+    relative: bool
+    """Dates count from a beginning that differs from pixel to pixel."""
     wanted: Bool[np.ndarray, "y x"]
     """Pixels inside the mask."""
     place: Float[np.ndarray, "y x 2"] | None
@@ -91,10 +95,12 @@ def sheet(
         values={n: ds[n].transpose("t", "y", "x").values.astype(np.float32) for n in names},
         units={n: str(ds[n].attrs.get("units") or "").strip() for n in names},
         nodata={n: declared_fills(ds[n]) for n in names},
+        valid={n: valid_range(ds[n]) for n in names},
         whole=frozenset(n for n in names if undeclared_integer(ds[n])),
         day=day,
         dated=dated,
         numbered=numbered,
+        relative=is_relative(ds),
         wanted=wanted(ds, None),
         place=place(ds),
         group=group,
@@ -131,6 +137,7 @@ def _read(cube, start, step):
     begin, length = (start, step) if known else _NUMBERED
     found = parts(sources, start=begin, step=length)
     ds, _ = joined([part.ds for part in found])
+    ds, _ = with_labels(ds)
     numbered = any(part.numbered for part in found)
     first = sources[0] if isinstance(sources[0], str | Path) else next(iter(files), "cube")
     name = Path(first).name.split(".")[0].strip("*?_") or Path(first).parent.name
