@@ -75,7 +75,8 @@ def to_data(ds: xr.Dataset) -> tuple[protocol.Data, np.ndarray]:
     def _optional(name):
         return cube.at_pixels(ds, name, pixel) if name in ds.variables else None
 
-    data = protocol.Data(series, _optional("truth"), _optional("block"), _optional("district"))
+    names = ("truth", "block", "district")
+    data = protocol.Data(series, *map(_optional, names), relative=cube.is_relative(ds))
     return data, pixel
 
 

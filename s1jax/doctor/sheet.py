@@ -1,6 +1,6 @@
 """A cube as it came, before any repair, as arrays: what all findings are made of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
