@@ -101,6 +101,7 @@ def load(config: Alignments) -> protocol.Data:
         ds = cube.open_cube(cube.from_acquisitions(made, pixel_m=config.scene.pixel_m))
     else:
         ds = cube.open_cube(config.cube)
+    print(f"{config.cube or 'simulated'}: {cube.span(ds)}", flush=True)
     data, _ = run.to_data(cube.despeckle(orbits_apart(ds)))
     if is_regular(data.series.day):
         raise ValueError("cube: got regular dates, expected acquisitions on their own days")

@@ -17,10 +17,11 @@ from typing import Annotated
 
 import numpy as np
 import tyro
+import xarray as xr
 
 from experiments import commands
 from experiments.page import Picture, Section, Table, picture, write_report
-from s1jax import doctor, files, plots
+from s1jax import cube, doctor, files, plots
 from s1jax.cube.stored import read_dataset
 from s1jax.doctor.labels import OFFSET_CEILING, TOA_CEILING
 
@@ -77,11 +78,21 @@ def _examine(config: Doctor, out: Path) -> doctor.Examination:
         split=None if config.split is None else read_split(config.split),
         today=config.today, pixels=config.pixels, rows=config.rows,
     )  # fmt: skip
-    print(*map(text, found.findings), sep="\n\n")
+    print(*[*_span(found), *map(text, found.findings)], sep="\n\n")
     content = json.dumps(summary(found), indent=1, allow_nan=False)
     files.write_text(out / "findings.json", content + "\n")
     write_report(out, f"Examination of {found.name}", sections(found))
     return found
+
+
+def _span(found: doctor.Examination) -> list[str]:
+    """First date, last date and step; nothing where there are none."""
+    if found.facts is None:
+        return []
+    relative = any(finding.name == "relative-axis" for finding in found.findings)
+    attrs = {"time_axis": "relative"} if relative else {}
+    dates = xr.Dataset(coords={"t": cube.from_days(found.facts.day)}, attrs=attrs)
+    return [f"{found.name}: {cube.span(dates)}"]
 
 
 def read_split(path: Path) -> tuple[np.ndarray, np.ndarray]:

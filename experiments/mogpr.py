@@ -27,6 +27,7 @@ from jaxtyping import Float
 
 from experiments import commands, opening
 from experiments.opening import Align
+from experiments.protocol import UNLABELLED
 from experiments.sampling import FILTER, sampled
 from s1jax import cube, mogpr, tiles
 from s1jax.cube.notes import repairs
@@ -91,6 +92,7 @@ def main(job: Job) -> tiles.Filled:
 
 def _fill(job: Job) -> tiles.Filled:
     ds = opened(job)
+    print(f"{job.input}: {cube.span(ds)}", flush=True)
     days = None if job.at == "input" else regular_days(ds["t"].values, job.at)
     params = learnt(job, ds)
     radar = source(params.channel).max() + 1
@@ -108,7 +110,12 @@ def _fill(job: Job) -> tiles.Filled:
     started = time.perf_counter()
     ds = ds.assign_attrs(s1jax_method=described(params))
     smooth = FILTER if (params.channel < NDVI).any() else ()
-    options = {"tile": job.tile, "days": days, "quality": True, "smooth": smooth}
+    learnt_here = job.hyper in ("auto", "region", "pixel")
+    options = {
+        "tile": job.tile, "days": days, "quality": True, "smooth": smooth,
+        "weights": None if learnt_here else job.hyper,
+        "trained_on": f"a sample of {job.input.name}" if learnt_here else None,
+    }  # fmt: skip
     done = tiles.fill(_predict, ds, job.output, **options)
     _report(job, done, time.perf_counter() - started)
     return done
@@ -194,6 +201,15 @@ def learnt(job: Job, ds: xr.Dataset) -> mogpr.MogprParams:
         return params
     started = time.perf_counter()
     train, val = sampled(ds, smooth=job.inputs == "auto" or job.inputs.startswith("smooth"))
+    for name, part in (("train", train), ("decide", val)):
+        if not (labelled := part.valid[..., NDVI]).any():
+            other = (val if part is train else train).valid[..., NDVI].any()
+            raise ValueError(
+                f"sample: got no NDVI in {len(labelled):,} pixels to {name}, expected some; learn "
+                "from a larger region with --save-hyper, or give its file as --hyper"
+                if other
+                else UNLABELLED
+            )
     config = mogpr.MogprConfig(
         latents=job.latents, hyper=job.hyper, mean=job.mean, inputs=job.inputs, sample=job.sample
     )

@@ -181,6 +181,8 @@ def sections(
     """
     warnings = [w for w in split.split("; ") if "indicative" in w or "not independent" in w]
     facts = facts | {"source": ds.attrs.get("source", "not told")}
+    if shown.data.relative:
+        facts["time axis"] = "relative: dates in the figures count from a beginning of each pixel"
     for name in ("s1jax_funnel", "s1jax_repairs"):
         if ds.attrs.get(name):
             facts[name.removeprefix("s1jax_")] = ds.attrs[name]

@@ -36,6 +36,8 @@ class Data(NamedTuple):
     block: Int[np.ndarray, "pixel"] | None
     district: np.ndarray | None
     """Name of each pixel's district."""
+    relative: bool = False
+    """Days count from a beginning that differs from pixel to pixel: there is no calendar."""
 
 
 class Method(NamedTuple):
@@ -188,6 +190,7 @@ def view(data: Data, split: Split, task: str, gap: np.ndarray) -> View:
         direction=np.repeat(np.arange(len(split.folds)), [f.test.size for f in split.folds]),
         directions=tuple(fold.name for fold in split.folds),
         left_out=int((~usable).sum()),
+        relative=data.relative,
     )
 
 

@@ -39,12 +39,15 @@ log = logging.getLogger("s1jax")
 
 SAVED = ("mlp3", "mlp10", "mlp_window", "tcn_s1", "birnn", "cnp")
 """Networks whose weights a run keeps."""
+FEWEST = 10
+"""Independent places below which a result is only indicative."""
 DRAWN_ONCE = 0
 """The simulated scene is one data set: its key does not change with the seeds of a run."""
 
 
 def load(config: Config) -> tuple[xr.Dataset, str]:
-    """The aligned cube of a configuration, speckle-filtered radar beside it, and its name."""
+    """The aligned cube of a configuration, speckle-filtered radar beside it, and its name; its
+    dates are printed."""
     if config.cube is None:
         if config.align != Align():
             raise ValueError(f"align: got {config.align} without a cube, expected acquisitions")
@@ -61,6 +64,7 @@ def load(config: Config) -> tuple[xr.Dataset, str]:
             mask=config.mask,
             align=config.align,
         )
+    print(f"{name}: {cube.span(ds)}", flush=True)
     return cube.despeckle(ds), name
 
 
@@ -71,7 +75,8 @@ def to_data(ds: xr.Dataset) -> tuple[protocol.Data, np.ndarray]:
     def _optional(name):
         return cube.at_pixels(ds, name, pixel) if name in ds.variables else None
 
-    data = protocol.Data(series, _optional("truth"), _optional("block"), _optional("district"))
+    names = ("truth", "block", "district")
+    data = protocol.Data(series, *map(_optional, names), relative=cube.is_relative(ds))
     return data, pixel
 
 
@@ -115,11 +120,15 @@ def clusters(split: splits.Split) -> int:
 
 def describe(split: splits.Split) -> str:
     """The split in words, with what a reader must mind."""
-    count = clusters(split)
-    words = [*split.notes, f"{count} test clusters"]
-    if count < 10:
-        words.append("indicative: fewer than 10 clusters")
-    return "; ".join(words)
+    count, districts = clusters(split), len(split.folds)
+    if districts > 1:
+        # its cells are no places of their own: they share weather, calendar and orbit
+        words = [*split.notes, f"{districts} districts ({count} test clusters)"]
+        few = f"fewer than {FEWEST} districts" if districts < FEWEST else ""
+    else:
+        words = [*split.notes, f"{count} test clusters"]
+        few = f"fewer than {FEWEST} clusters" if count < FEWEST else ""
+    return "; ".join([*words, f"indicative: {few}"] if few else words)
 
 
 def environment() -> dict:
@@ -151,6 +160,11 @@ def row_line(row: dict) -> str:
         f"[{low:6.3f}, {high:6.3f}]{row['mae']:7.3f}{row['bias']:+7.3f}"
         f"{row['coverage90']:6.2f}{skill:+7.2f}{row['n']:>10,}{row['px_per_s']:>11,.0f}"
     )
+
+
+def row_name(row: dict) -> str:
+    """Method, task and what it was scored against."""
+    return f"{row['method']} {row['task']} {row['against']}"
 
 
 HEAD = (
@@ -257,9 +271,17 @@ def _head_to_head(config: Config, out: Path) -> None:
                 kept[method, task] = pictures.lighter(estimates)
         if seed == config.seeds[0]:
             first = learnt
-    rows = scoring.rows(outcomes)
+    every = scoring.rows(outcomes)
+    broken = {row_name(row): scoring.not_finite(row) for row in every if scoring.not_finite(row)}
+    rows = [row for row in every if row_name(row) not in broken]
     words = f"{config.split}: {describe(fewest)}"
     _write(config, out, name, words, rows)
+    if broken:
+        lines = (f"{row} ({', '.join(scores)})" for row, scores in broken.items())
+        raise ValueError(
+            f"{out / 'metrics.json'}: got scores that are not finite, expected numbers; left out: "
+            f"{'; '.join(lines)}; no report and no map was made"
+        )
     print("\n" + console_table(rows))
     if config.report:
         print("drawing the report", flush=True)
@@ -305,10 +327,18 @@ def _save_cube(config, ds, chosen, learnt, split) -> None:
     def _predict(series, days):
         return estimator.predict(params, series, days)
 
-    done = tiles.fill(_predict, ds, config.save_cube, tile=tile)
+    trained_on = f"training pixels of {split.folds[0].name} of the cube itself"
+    done = tiles.fill(
+        _predict, ds, config.save_cube, tile=tile, method=config.save_method, trained_on=trained_on
+    )
     if done.failed:
-        lines = map(tiles.described, done.failed)
-        raise ValueError("\n".join([f"{config.save_cube}: got tiles that failed", *lines]))
+        lines = "; ".join(map(tiles.described, done.failed))
+        raise ValueError(f"{config.save_cube}: got tiles that failed, all others written: {lines}")
+    if done.not_finite:
+        raise ValueError(
+            f"{config.save_cube}: got {done.not_finite:,} of {done.pixels:,} pixels with an "
+            "estimate that is not finite, expected none; the others are written"
+        )
     taught = "" if len(split.folds) == 1 else f", taught without {split.folds[0].name}"
     print(f"{config.save_method} of every pixel{taught}: {config.save_cube}")
 

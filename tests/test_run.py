@@ -199,6 +199,8 @@ def test_a_map_of_a_method_that_sees_neighbours_is_one_tile(spatial, tile, monke
 
     def _fill(predict, ds, path, **options):
         asked.update(options)
+        assert asked.pop("method") == "cropsar"
+        assert "training pixels" in asked.pop("trained_on")
         return tiles.Filled(1, 0, (), 0.0, 0.0, 0.0)
 
     monkeypatch.setattr(tiles, "fill", _fill)
@@ -210,6 +212,9 @@ def test_a_map_of_a_method_that_sees_neighbours_is_one_tile(spatial, tile, monke
     assert asked == {"tile": tile}
     with pytest.raises(ValueError, match="save_method: got 'cropsar', which these data left out"):
         _save_cube(config, ds, [], {}, split)
+    monkeypatch.setattr(tiles, "fill", lambda *_, **__: tiles.Filled(9, 2, (), 0.0, 0.0, 0.0))
+    with pytest.raises(ValueError, match="got 2 of 9 pixels with an estimate that is not finite"):
+        _save_cube(config, ds, [method], {("cropsar", "all"): None}, split)
 
 
 def test_an_alignment_without_acquisitions_is_told(tmp_path):
