@@ -102,7 +102,7 @@ def _said_fills(ds, facts, fills):
                 said.append(fill_line(name, count, fill, declared=fill in fills[name]))
         if of.outside:
             low, high = valid_range(ds[name])
-            out = f"{of.outside:,} values outside of the valid range [{low:g}, {high:g}]"
+            out = f"{of.outside:,} values outside of the valid range [{low:.3g}, {high:.3g}]"
             said.append(f"{DECLARED}{name}: {out} are missing")
         if of.constant.any():
             days = ", ".join(np.datetime_as_string(t[of.constant], unit="D"))

@@ -191,17 +191,14 @@ def _variable(ds, name, needed):
     elif name not in found and name in needed:
         got = sorted(map(str, ds.data_vars))
         raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
-    single = (
-        [d for d in ds[name].dims if d not in ("t", "y", "x") and ds.sizes[d] == 1]
-        if (name in ds.data_vars)
-        else []
-    )
+    if name not in ds.data_vars:
+        return ds, said
+    single = [d for d in ds[name].dims if d not in ("t", "y", "x") and ds.sizes[d] == 1]
     if single:
         ds = ds.assign({name: ds[name].isel(dict.fromkeys(single, 0), drop=True)})
-        said.append(
-            f"{NAMED}{name}: dimension {', '.join(map(str, single))} of length 1 is left out"
-        )
-    if name in ds.data_vars and set(ds[name].dims) != {"t", "y", "x"}:
+        dims = ", ".join(map(str, single))
+        said.append(f"{NAMED}{name}: dimension {dims} of length 1 is left out")
+    if set(ds[name].dims) != {"t", "y", "x"}:
         raise ValueError(f"{name}: got dims {ds[name].dims}, expected ('t', 'y', 'x')")
     return ds, said
 

@@ -85,6 +85,7 @@ def open_cube(
     ds, together = joined(cubes)
     ds, alone = with_labels(ds)
     said += told + together + alone
+    checked_dates(ds)
     if not all(part.numbered for part in found):
         if len(found) > 1:
             ds, dated = tidy_dates(ds)
@@ -93,7 +94,6 @@ def open_cube(
             if ds.chunks:
                 log.info("periods of %g days: the cube in chunks is read into memory", step)
             ds = align_cube(ds, start=begin, step=step)
-    checked_dates(ds)
     ds, masked = with_mask(ds, mask)
     said += masked
     unasked = repairs(said)

@@ -73,7 +73,7 @@ def in_valid_range(
                     "Values outside of the declared valid range stand for missing ones (CF 2.5.1).",
                     f"{name}, {dates(day[planes])}",
                     f"{outside.sum():,} values ({share(outside.mean())}) outside of "
-                    f"[{low:g}, {high:g}]",
+                    f"[{low:.3g}, {high:.3g}]",
                     "take them as missing",
                 )
             )
