@@ -1,5 +1,8 @@
 """Cubes without NDVI, and with more orbits than two: what a Series is made of."""
 
+import warnings
+
+import cube_worlds as worlds
 import numpy as np
 import pytest
 import xarray as xr
@@ -170,3 +173,51 @@ def test_real_points_on_a_relative_axis(shared):
     assert ds.attrs["time_axis"] == "relative"
     assert cube.span(ds) == "relative days 0 to 330, 12 dates, 30 days apart"
     xr.testing.assert_equal(cube.align_cube(ds).t.drop_vars(["s1_day", "s2_day"]), ds.t)
+
+
+def _periods(folder, ds, described):
+    for k in range(ds.sizes["t"]):
+        bands = [ds[name].values[k] for name in ("VV", "VH")]
+        texts = ("VV", "VH") if described else ()
+        worlds.write_tif(folder / f"period_{k + 1:02d}.tif", bands, texts, **worlds.geometry(ds))
+    return folder
+
+
+@pytest.mark.parametrize("form", ["described", "bare", "stack", "sits", "csv"])
+def test_radar_alone_comes_in_every_form(form, tmp_path):
+    ds, dated = scene(), {}
+    if form in ("described", "bare"):
+        source = _periods(tmp_path / "periods", ds, form == "described")
+        dated = {"start": worlds.START, "step": worlds.STEP}
+    elif form == "stack":
+        source = tmp_path / "stack.tif"
+        names = ("VV", "VH")
+        worlds.stack(source, ds, lambda name, k, date: f"{name}_{date.date()}", names=names)
+    elif form == "sits":
+        source = worlds.sits(tmp_path / "sits", ds, whole=False)
+        for file in source.glob("*NDVI*"):
+            file.unlink()
+    else:
+        source = worlds.tables(tmp_path / "csv", ds)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = cube.open_cube(source, **dated)
+    assert "radar alone" in made.attrs["s1jax_repairs"]
+    assert made.S2ndvi.isnull().all()
+    shape = made.VV.shape
+    expected = np.sort(ds.VV.values.reshape(shape[0], -1))
+    np.testing.assert_allclose(np.sort(made.VV.values.reshape(shape[0], -1)), expected, atol=1e-5)
+
+
+def test_a_file_without_ndvi_beside_others_is_missing_there_or_refused(tmp_path):
+    ds = scene()
+    worlds.periods(tmp_path, ds)
+    plane = [ds[name].values[2] for name in ("VV", "VH")]
+    file = tmp_path / "period_03.tif"
+    worlds.write_tif(file, plane, ("VV", "VH"), **worlds.geometry(ds))
+    made = cube.open_cube(tmp_path, start=worlds.START, step=worlds.STEP)
+    assert "S2ndvi: no band in 1 files: missing there: period_03.tif" in made.attrs["s1jax_repairs"]
+    assert made.S2ndvi[2].isnull().all()
+    worlds.write_tif(file, plane, (), **worlds.geometry(ds))
+    with pytest.raises(ValueError, match=r"period_03.tif: got 2 bands without description, expec"):
+        cube.open_cube(tmp_path, start=worlds.START, step=worlds.STEP)
