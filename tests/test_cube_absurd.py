@@ -32,12 +32,13 @@ TYPES = {
 }
 
 
+@pytest.mark.parametrize("attrs", [{}, {"scale_factor": 2.0, "nodata": 3}], ids=["bare", "scaled"])
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("name", ["VV", "S2ndvi"])
-def test_values_that_are_no_numbers(name, dtype):
+def test_values_that_are_no_numbers(name, dtype, attrs):
     ds = scene()
     with pytest.raises(ValueError, match=f"{name}: got values of {dtype}.*, expected numbers"):
-        cube.open_cube(_put(ds, name, TYPES[dtype](ds[name].fillna(0).values)))
+        cube.open_cube(_put(ds, name, TYPES[dtype](ds[name].fillna(0).values), **attrs))
 
 
 AXES = {

@@ -21,7 +21,7 @@ from s1jax.cube.notes import repairs, with_notes
 from s1jax.cube.numbered import checked_step, instant
 from s1jax.cube.periods import align_cube
 from s1jax.cube.planes import Chunks
-from s1jax.cube.read import Part, Source, files_of, parts
+from s1jax.cube.read import Part, Source, files_of, parts, sources_of
 from s1jax.cube.sources import recorded
 
 log = logging.getLogger("s1jax")
@@ -75,7 +75,8 @@ def open_cube(
       ImportError: a GeoTIFF, a mask file or `match` needs the extra `geo`, `chunks` `dask`.
     """
     begin = _checked(start, step, match, chunks)
-    found = parts(path_or_glob, start=begin, step=step, chunks=chunks)
+    sources = sources_of(path_or_glob)
+    found = parts(sources, start=begin, step=step, chunks=chunks)
     said = [line for part in found for line in part.said]
     found = [_tidy(part, alone=len(found) == 1) for part in found]
     said += [line for part in found for line in part.said]
@@ -105,15 +106,14 @@ def open_cube(
         # Python shows warnings where nobody asked for a log: no repair goes unseen
         loud = line in unasked or line.startswith(ALONE)
         log.log(logging.WARNING if loud else logging.INFO, "%s", line)
-    ds = recorded(with_notes(ds, said), _origin(path_or_glob, mask))
-    ds = ds.assign_attrs(s1jax_funnel=counts)
-    ds.attrs.pop("Conventions", None)  # of the file, not of what it has become
-    return ds
+    ds = recorded(with_notes(ds, said), _origin(sources, mask))
+    # the conventions are those of the file, not of what it has become
+    kept = {name: value for name, value in ds.attrs.items() if name != "Conventions"}
+    return ds.drop_attrs(deep=False).assign_attrs(kept, s1jax_funnel=counts)
 
 
-def _origin(path_or_glob, mask) -> list:
+def _origin(sources: Sequence[Source], mask) -> list:
     """Files, and cubes, that a cube is made of."""
-    sources = [path_or_glob] if isinstance(path_or_glob, Source) else [*path_or_glob]
     files = [files_of(s) if isinstance(s, str | Path) else [s] for s in sources]
     also = [] if mask is None else [Path(mask)] if isinstance(mask, str | Path) else [mask]
     return [*itertools.chain(*files), *also]

@@ -67,6 +67,8 @@ def decoded(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     """
     out, said, counts = {}, [], {}
     for name, variable in ds.data_vars.items():
+        if variable.dtype.kind not in "iuf":
+            continue  # refused by its name where a number is needed
         scale, offset = (
             _number(variable, k, of) for k, of in (("scale_factor", 1), ("add_offset", 0))
         )
