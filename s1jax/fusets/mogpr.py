@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from s1jax import gp
+from s1jax.forked import refuse_forked
 from s1jax.fusets import compat as shipped
 from s1jax.fusets.config import Method, check, inducing
 from s1jax.fusets.dataset import Cube, opened, sample
@@ -153,6 +154,7 @@ class MOGPRTransformer:
         return once.transform(X)
 
     def _method(self) -> Method:
+        refuse_forked()
         method = Method(**{f.name: getattr(self, f.name) for f in fields(Method)})
         check(method)
         return method
@@ -203,7 +205,9 @@ def mogpr_1D(
 
     Raises:
       ValueError: lists or arrays that do not match, or `master_ind` is not one of them.
+      RuntimeError: in a process that was forked after its parent used JAX.
     """
+    refuse_forked()
     lengths = [(len(v), len(t)) for v, t in zip(data_in, time_in, strict=True)]
     if any(a != b for a, b in lengths) or sum(map(sum, lengths)) == 0:
         raise ValueError(f"time_in: got lengths (data, time) {lengths}, expected equal ones, > 0")

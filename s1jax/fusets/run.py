@@ -1,7 +1,6 @@
 """A Dataset fused: block by block, cleaned, with names and attributes of FuseTS."""
 
 import logging
-import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -19,8 +18,6 @@ log = logging.getLogger("s1jax")
 
 _SLAB = 32_768
 """Pixels whose values are in double precision at a time."""
-_ONE_BLOCK = threading.Lock()
-"""dask computes blocks in several threads; JAX takes all cores for one."""
 _FLAGS = {
     "region_scale": REGION_SCALE,
     "no_data": NO_DATA,
@@ -67,7 +64,7 @@ def fused(
             pairs = [missing.cleaned(c[slab], f) for c, f in zip(columns, fills, strict=True)]
             value, lost = (np.stack(leaves, axis=-1) for leaves in zip(*pairs, strict=True))
             dropped[:] += lost.sum(axis=0)
-            found = _alone(fuse, day, value, at)
+            found = fuse(day, value, at)
             quality[slab] = found.quality | (IMPLAUSIBLE * lost.any(axis=1)).astype(np.uint8)
             leaves = {"FUSED": found.mean, "STD": found.std}
             if raw:
@@ -97,12 +94,6 @@ def fused(
             if count:
                 log.warning("%s: %d infinite or fill values are taken as missing", name, count)
     return assembled(cube, dates, out)
-
-
-def _alone(fuse: Fuse, *arrays) -> Fused:
-    """What is fused, one block at a time in this process; the lock stays out of dask's graph."""
-    with _ONE_BLOCK:
-        return fuse(*arrays)
 
 
 def _on_days(

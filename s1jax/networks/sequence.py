@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from s1jax import features, hiding
+from s1jax.forked import refuse_forked
 from s1jax.networks.bands import PLAIN, Bands, applied, bands_of, ways
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.dates import dates, moments, standardise, suited
@@ -128,7 +129,9 @@ def fill(
 
     Raises:
       ValueError: moments are missing: `adapt` has not been called.
+      RuntimeError: in a process that was forked after its parent used JAX.
     """
+    refuse_forked()
     by, series = suited(params.moments, series)
     day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
     mean, std = over_series(
