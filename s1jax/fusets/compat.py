@@ -140,8 +140,10 @@ def _cost_and_slope(row, series: Series):
 def _predict(row, series: Series, at):
     """Mean and variance of an observation of z, (output, query)."""
     outputs = series.value.shape[1]
-    mean, std = gp.condition_outputs(_observed(row, outputs), series, at)
-    return mean, jnp.square(std) + hyper_of(row, outputs).noise[:, None]
+    everything = tuple(range(outputs))
+    # its noise may be as small as rounding, which `gp.condition_outputs` would not call a std
+    mean, variance = gp.SOLVERS["kalman"].condition(_observed(row, outputs), series, at, everything)
+    return mean, variance + hyper_of(row, outputs).noise[:, None]
 
 
 def _moments(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -67,7 +67,6 @@ def fuse(
     arrays = relative(params, value)[:, order], seen[:, order]
     lanes = gp.lanes("dense" if inducing else solver, latents, outputs)
     region = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params.hyper)
-    gp.warn_of_rounding(region)
 
     def _chunk(part):
         z, *scale = scored(*part, own=bool(params.own), lanes=lanes)

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from s1jax import gp
+from s1jax.forked import refuse_forked
 from s1jax.fusets import compat as shipped
 from s1jax.fusets.config import Method, check, inducing
 from s1jax.fusets.dataset import Cube, Source, opened, sample
@@ -185,6 +186,7 @@ class MOGPRTransformer:
         return once._fused(cube, once._wanted(cube))
 
     def _method(self) -> Method:
+        refuse_forked()
         method = Method(**{f.name: getattr(self, f.name) for f in fields(Method)})
         check(method)
         return method
@@ -271,7 +273,9 @@ def mogpr_1D(
 
     Raises:
       ValueError: lists or arrays that do not match, or `master_ind` is not one of them.
+      RuntimeError: in a process that was forked after its parent used JAX.
     """
+    refuse_forked()
     data_in, time_in = ([np.asarray(one) for one in each] for each in (data_in, time_in))
     lengths = [(len(v), len(t)) for v, t in zip(data_in, time_in, strict=True)]
     if any(a != b for a, b in lengths) or sum(map(sum, lengths)) == 0:

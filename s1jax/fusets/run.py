@@ -1,7 +1,6 @@
 """A Dataset fused: block by block, cleaned, with names and attributes of FuseTS."""
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,8 +18,6 @@ log = logging.getLogger("s1jax")
 
 _SLAB = 32_768
 """Pixels whose values are in double precision at a time."""
-_ONE_BLOCK = threading.Lock()
-"""dask computes blocks in several threads; JAX takes all cores for one."""
 _FLAGS = {
     "region_scale": REGION_SCALE,
     "no_data": NO_DATA,
@@ -79,7 +76,7 @@ def fused(cube: Cube, fuse: Fuse, wanted: Wanted) -> xr.Dataset:
             pairs = [missing.cleaned(c[slab], f) for c, f in zip(columns, fills, strict=True)]
             value, lost = (np.stack(leaves, axis=-1) for leaves in zip(*pairs, strict=True))
             dropped[:] += lost.sum(axis=0)
-            found = _alone(fuse, day, value, at)
+            found = fuse(day, value, at)
             quality[slab] = found.quality | (IMPLAUSIBLE * lost.any(axis=1)).astype(np.uint8)
             leaves = {
                 "FUSED": _placed(found.mean, axis.estimate),
@@ -146,12 +143,6 @@ def _placed(
 ) -> Float[np.ndarray, "pixel query output"]:
     """The dates of `place`, NaN where it is -1; None: as they are."""
     return value if place is None else np.where((place >= 0)[:, None], value[:, place], np.nan)
-
-
-def _alone(fuse: Fuse, *arrays) -> Fused:
-    """What is fused, one block at a time in this process; the lock stays out of dask's graph."""
-    with _ONE_BLOCK:
-        return fuse(*arrays)
 
 
 def _described(source: xr.DataArray, suffix: str) -> tuple[dict, dict]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from s1jax import features, hiding
 from s1jax.features import without_implausible
+from s1jax.forked import refuse_forked
 from s1jax.networks.bands import PLAIN, Bands, applied, bands_of, ways
 from s1jax.networks.beyond import beyond, level_of, relaxed
 from s1jax.networks.config import CnpConfig, SequenceConfig
@@ -152,7 +153,9 @@ def fill(
     Raises:
       ValueError: moments are missing: `adapt` has not been called; days that are not finite, or of
         the series do not ascend; channels other than VV and VH of one or two orbits and NDVI.
+      RuntimeError: in a process that was forked after its parent used JAX.
     """
+    refuse_forked()
     check_series(series, days)
     by, series = suited(params.moments, series)
     series, left_out = without_implausible(series)
