@@ -146,8 +146,9 @@ def main(config: Explain) -> Path:
 
 def _explain(config: Explain, out: Path) -> None:
     started, found = time.perf_counter(), []
-    for cube in dict.fromkeys((None, config.cube)):
-        bed, key_fit, key_permute = load(config, cube)
+    # what is wrong with the cube is said before anything is trained on the simulated scene
+    beds = [load(config, cube) for cube in dict.fromkeys((config.cube, None))]
+    for bed, key_fit, key_permute in reversed(beds):
         print(f"{bed.name}: {bed.words}", flush=True)
         ablation, learnt = ablate(key_fit, config, bed)
         permuted = permute(key_permute, config, bed, learnt)
