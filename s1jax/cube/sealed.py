@@ -44,6 +44,10 @@ class Stored(NamedTuple):
     itemsize: int
     chunk: tuple[int, ...]
     """Shape of what is read at once; () where that is what is asked for."""
+    blosc: bool = False
+    """Whether the files of a Zarr array are compressed by Blosc ..."""
+    key: tuple[str, str] = ("", ".")
+    """... and what begins their names, and what parts the numbers in them."""
 
     @property
     def bytes(self) -> int:
@@ -210,7 +214,47 @@ def _zarr_array(file, name, content) -> Iterator[Stored]:
             got, expected = brief(chunk), f"{len(shape)} whole numbers from 1"
             raise ValueError(f"{where}: chunks: got {got}, expected {expected}")
     size = _itemsize(content.get("dtype", content.get("data_type")))
-    yield Stored(name, tuple(shape), size, tuple(chunk) if regular else ())
+    outermost = content.get("compressor") or [None, *(content.get("codecs") or ())][-1]
+    blosc = isinstance(outermost, dict) and "blosc" in (outermost.get("id"), outermost.get("name"))
+    yield Stored(
+        name, tuple(shape), size, tuple(chunk) if regular else (), blosc, _zarr_key(content)
+    )
+
+
+def _zarr_key(content):
+    """Beginning and separator of the names of chunks: 0.1.2, or c/0/1/2."""
+    encoding = content.get("chunk_key_encoding")
+    if not isinstance(encoding, dict):
+        return "", str(content.get("dimension_separator") or ".")
+    given = encoding.get("configuration")
+    given = given.get("separator") if isinstance(given, dict) else None
+    if encoding.get("name") == "v2":
+        return "", str(given or ".")
+    return "c" + str(given or "/"), str(given or "/")
+
+
+def whole_blosc(path: Path, array: Stored, number: tuple[int, ...]) -> None:
+    """Nothing, where a chunk is as long as it says; Blosc reads on behind one that was cut.
+
+    Args:
+      path: the Zarr store.
+      array: of it; one without Blosc is not looked at.
+      number: of the chunk, along each dimension.
+
+    Raises:
+      ValueError: it is shorter or longer.
+    """
+    prefix, separator = array.key
+    name = prefix + separator.join(map(str, number)) if number else prefix.strip("/.") or "0"
+    file = path / array.name / name
+    if not array.blosc or not file.exists():
+        return  # by the format a chunk that is not there is a fill
+    head, size = begins(file), file.stat().st_size
+    kept = int.from_bytes(head[12:16], "little")
+    if len(head) < 16 or kept != size:
+        expected = f"{kept:,}, as it says" if len(head) == 16 else "a head of 16"
+        got = f"{size:,} bytes"
+        raise ValueError(f"{path}: {array.name}: chunk {name}: got {got}, expected {expected}")
 
 
 def _itemsize(dtype):

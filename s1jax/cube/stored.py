@@ -1,8 +1,10 @@
 """NetCDF and Zarr: a Dataset as it is stored, in memory or in chunks."""
 
+import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -12,7 +14,7 @@ from s1jax.cube.facts import declared_fills, equal, without_fills
 from s1jax.cube.names import stored_chunks
 from s1jax.cube.notes import DECLARED, fill_line
 from s1jax.cube.planes import Chunks
-from s1jax.cube.sealed import Stored, begins, local, sealed_hdf5, sealed_zarr
+from s1jax.cube.sealed import Stored, begins, local, sealed_hdf5, sealed_zarr, whole_blosc
 
 _MOST_CHUNKS = 10_000_000
 """Chunks of one variable: their names alone fill the memory of a machine."""
@@ -28,6 +30,14 @@ def is_zarr(path: Path) -> bool:
         return path.is_dir() and marked
 
 
+def _consolidated(path):
+    """Whether one file of a store repeats the metadata of all; JSON, as `sealed_zarr` found."""
+    group = path / "zarr.json"
+    if not group.exists():
+        return (path / ".zmetadata").exists()
+    return json.loads(group.read_text(encoding="utf-8")).get("consolidated_metadata") is not None
+
+
 def read_dataset(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[str]]:
     """The Dataset of a NetCDF or Zarr store, and how many values its declared fills took.
 
@@ -39,21 +49,37 @@ def read_dataset(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[st
         memory; of damaged values it names the variable and the chunk.
     """
     path = local(path)
-    zarr = is_zarr(path)
-    kind = "a Zarr store" if zarr else "a NetCDF file"
-    engine = "zarr" if zarr else _engine(path)
-    sealed = sealed_zarr(path) if zarr else sealed_hdf5(path) if engine == "h5netcdf" else []
-    _fits(path, sealed, chunks)
-    options = {"engine": engine} | ({"consolidated": None} if zarr else {})
-    ds = _opened(path, kind, {**options, "decode_coords": "all"}, chunks)
-    with reading(path, kind):
+    file = _file(path)
+    _fits(file, chunks)
+    ds = _opened(file, {"decode_coords": "all"}, chunks)
+    with reading(path, file.kind):
         fills = {
             name: ds[name].encoding["_FillValue"]
             for name in ds.data_vars
             if ds[name].dtype.kind == "f"
             and not np.isnan(ds[name].encoding.get("_FillValue", np.nan))
         }
-    return ds, _counted(path, kind, options, fills, chunks) if fills else []
+    return ds, _counted(file, fills, chunks) if fills else []
+
+
+class _File(NamedTuple):
+    """A file that reaches nothing but itself, and how it is opened."""
+
+    path: Path
+    kind: str
+    arrays: dict[str, Stored]
+    """What its header declares; of classic NetCDF nothing."""
+    options: dict[str, object]
+
+
+def _file(path):
+    if is_zarr(path):
+        arrays = {array.name: array for array in sealed_zarr(path)}
+        options = {"engine": "zarr", "consolidated": _consolidated(path)}
+        return _File(path, "a Zarr store", arrays, options)
+    engine = _engine(path)
+    sealed = sealed_hdf5(path) if engine == "h5netcdf" else []
+    return _File(path, "a NetCDF file", {a.name: a for a in sealed}, {"engine": engine})
 
 
 def decoded(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
@@ -99,59 +125,74 @@ def _number(variable, key, default):
     return float(found[0])
 
 
-def _fits(path, arrays: list[Stored], chunks):
+def _fits(file, chunks):
     """Nothing, where what a header declares can be held.
 
     Raises:
       ValueError: more than the memory, or more chunks than anybody can list.
     """
     if chunks is None:
-        remedy = "; chunks= reads it in parts"
-        require_room(path, sum(array.bytes for array in arrays), remedy)
-    for array in arrays:
+        needed = sum(array.bytes for array in file.arrays.values())
+        require_room(file.path, needed, "; chunks= reads it in parts")
+    for array in file.arrays.values():
         # an axis is read whole, and what is compressed together
         line = array.bytes if len(array.shape) < 2 else 0
-        require_room(f"{path}: {array.name}", max(array.chunk_bytes, line))
-        count = np.prod([-(-n // max(c, 1)) for n, c in _chunk_counts(array)], dtype=float)
+        require_room(f"{file.path}: {array.name}", max(array.chunk_bytes, line))
+        sizes = zip(array.shape, array.chunk, strict=True) if array.chunk else ()
+        count = np.prod([-(-n // max(c, 1)) for n, c in sizes], dtype=float)
         if count > _MOST_CHUNKS:
-            got = f"{count:,.3g} chunks of {array.chunk}"
-            raise ValueError(f"{path}: {array.name}: got {got}, expected at most {_MOST_CHUNKS:,}")
+            got, expected = f"{count:,.3g} chunks of {array.chunk}", f"at most {_MOST_CHUNKS:,}"
+            raise ValueError(f"{file.path}: {array.name}: got {got}, expected {expected}")
 
 
-def _chunk_counts(array):
-    return zip(array.shape, array.chunk, strict=True) if array.chunk else ()
+def _opened(file, options, chunks):
+    if chunks is not None:
+        return _in_chunks(file, options, chunks)
+    with _open(file, options) as stored:
+        try:
+            for name, variable in stored.variables.items():
+                _whole(file, name, variable, {})
+            return stored.load()
+        except FAULTS as error:
+            raise _damaged(file, stored, {}, error) from error
 
 
-def _opened(path, kind, options, chunks):
-    if chunks is None:
-        with reading(path, kind):
-            stored = xr.open_dataset(path, **options)
-        with stored:
-            try:
-                return stored.load()
-            except FAULTS as error:
-                raise _damaged(path, stored, {}, error) from error
-    return _in_chunks(path, kind, options, chunks)
+def _open(file, options):
+    """The Dataset, of which only the axes are in memory."""
+    options = file.options | options
+    for array in file.arrays.values():
+        if len(array.shape) < 2:
+            for k in range(-(-array.shape[0] // array.chunk[0]) if array.chunk else 0):
+                whole_blosc(file.path, array, (k,))
+    try:
+        return xr.open_dataset(file.path, **options)
+    except FAULTS as error:
+        plain = {**options, "decode_cf": False, "create_default_indexes": False}
+        # an axis may be what is damaged: without its values the file opens
+        with reading(file.path, file.kind), xr.open_dataset(file.path, **plain) as stored:
+            why = _damaged(file, stored, {}, error)
+        raise why from error
 
 
-def _in_chunks(path, kind, options, chunks):
+def _in_chunks(file, options, chunks):
     """The Dataset, its variables in chunks that say what is damaged when they are read."""
-    with reading(path, kind):
-        stored = xr.open_dataset(path, cache=False, **options)
+    stored = _open(file, {**options, "cache": False})
+    with reading(file.path, file.kind):
         if isinstance(chunks, dict):
             chunks = stored_chunks(stored, chunks)
-        with xr.open_dataset(path, chunks=chunks, **options) as planned:
+        planned = xr.open_dataset(file.path, chunks=chunks, **file.options, **options)
+        with planned:
             sizes = {name: variable.chunks for name, variable in planned.variables.items()}
     lazy = {}
     for name, variable in stored.variables.items():
         if sizes[name] and variable.ndim and name not in stored.indexes:
-            value = _lazy(path, stored, name, sizes[name])
+            value = _lazy(file, stored, name, sizes[name])
             lazy[name] = xr.Variable(variable.dims, value, variable.attrs, variable.encoding)
     coords = {name: lazy.pop(name) for name in stored.coords if name in lazy}
     return stored.assign(lazy).assign_coords(coords)
 
 
-def _lazy(path, stored, name, sizes):
+def _lazy(file, stored, name, sizes):
     """Values of a variable in chunks; numbers of rows and columns become the values there."""
     variable = stored.variables[name]
     index = [
@@ -163,26 +204,40 @@ def _lazy(path, stored, name, sizes):
         ends = ((np.ravel(i)[0], np.ravel(i)[-1] + 1) for i in places)
         window = {d: slice(int(a), int(b)) for d, (a, b) in zip(variable.dims, ends, strict=True)}
         try:
+            _whole(file, name, variable, window)
             return variable.isel(window).values
         except FAULTS as error:
-            raise _damaged(path, stored[[name]], window, error) from error
+            raise _damaged(file, stored[[name]], window, error) from error
 
     made = xr.apply_ufunc(_read, *index, dask="parallelized", output_dtypes=[variable.dtype])
     return made.data
 
 
-def _damaged(path, stored, window, error) -> ValueError:
+def _whole(file, name, variable, window):
+    """Nothing, where no chunk inside a window was cut, of formats that do not see it themselves.
+
+    Raises:
+      ValueError: one was.
+    """
+    array = file.arrays.get(str(name))
+    if array is not None and array.blosc:
+        for number, _ in _stored_parts(variable, window):
+            whole_blosc(file.path, array, number)
+
+
+def _damaged(file, stored, window, error) -> ValueError:
     """What says of an error which variable and chunk of a file are damaged."""
     for name, variable in stored.variables.items():
         for number, part in _stored_parts(variable, window):
             try:
+                _whole(file, name, variable, part)
                 _ = variable.isel(part).values
-            except FAULTS as found:
+            except FAULTS as wrong:
                 at = ".".join(map(str, number)) or "0"
                 spans = ", ".join(f"{d} {s.start} to {s.stop - 1}" for d, s in part.items())
-                where = f"{path}: {name}: chunk {at}{f' ({spans})' if spans else ''}"
-                return unreadable(where, "whole values", found)
-    return unreadable(path, "whole values", error)
+                where = f"{file.path}: {name}: chunk {at}{f' ({spans})' if spans else ''}"
+                return unreadable(where, "whole values", wrong)
+    return unreadable(file.path, file.kind, error)
 
 
 def _stored_parts(variable, window) -> Iterator[tuple[tuple[int, ...], dict[str, slice]]]:
@@ -193,23 +248,21 @@ def _stored_parts(variable, window) -> Iterator[tuple[tuple[int, ...], dict[str,
         size = kept.get(dim, n)
         size = max(int(size if isinstance(size, int) else n), 1)
         first, stop, _ = window.get(dim, slice(0, n)).indices(n)
-        spans.append([(k, slice(k * size, min((k + 1) * size, n)))
-                      for k in range(first // size, -(-stop // size))])  # fmt: skip
+        numbers = range(first // size, -(-stop // size))
+        spans.append([(k, slice(k * size, min((k + 1) * size, n))) for k in numbers])
     for parts in product(*spans):
-        yield (
-            tuple(k for k, _ in parts),
-            dict(zip(variable.dims, (s for _, s in parts), strict=True)),
-        )
+        windows = (part for _, part in parts)
+        yield tuple(k for k, _ in parts), dict(zip(variable.dims, windows, strict=True))
 
 
-def _counted(path, kind, options, fills, chunks):
+def _counted(file, fills, chunks):
     """Lines about the values that equal a declared fill."""
-    options = {**options, "decode_cf": False}
+    options = {"decode_cf": False}
     if chunks is None:
-        with reading(path, kind), xr.open_dataset(path, **options) as raw:
+        with reading(file.path, file.kind), _open(file, options) as raw:
             counts = {name: int((raw[name] == fill).sum()) for name, fill in fills.items()}
     else:
-        raw = _in_chunks(path, kind, options, {})
+        raw = _in_chunks(file, options, {})
         lazy = xr.Dataset({name: (raw[name] == fill).sum() for name, fill in fills.items()})
         counts = {name: int(count) for name, count in lazy.compute().items()}
     return [
