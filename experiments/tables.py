@@ -166,8 +166,8 @@ def _main(
             sides = {row["against"] for row in rows[one.name]}
             side = _SHOWN[one.name] if _SHOWN[one.name] in sides else "labels"
             lines.append(
-                f"**{plain(one.name)}**: {plain(_tested(one))}; R2 against {side} [95 % interval], mean over "
-                f"seeds {', '.join(map(str, one.seeds))}; MAE and coverage over the tasks. Before, "
+                f"**{plain(one.name)}**: {plain(_tested(one))}; R2 against {side} [95 % interval], "
+                f"mean over seeds {', '.join(map(str, one.seeds))}; MAE and coverage over the tasks. Before, "
                 "`shipped`, `cnp`, `tcn_s1`, `hybrid`, `switch` and `ensemble` have learnt from "
                 f"the truth of {_pretraining()['pixels']:,} simulated pixels."
             )
