@@ -167,9 +167,9 @@ def _main(
             side = _SHOWN[one.name] if _SHOWN[one.name] in sides else "labels"
             lines.append(
                 f"**{plain(one.name)}**: {plain(_tested(one))}; R2 against {side} [95 % interval], "
-                f"mean over seeds {', '.join(map(str, one.seeds))}; MAE and coverage over the tasks. Before, "
-                "`shipped`, `cnp`, `tcn_s1`, `hybrid`, `switch` and `ensemble` have learnt from "
-                f"the truth of {_pretraining()['pixels']:,} simulated pixels."
+                f"mean over seeds {', '.join(map(str, one.seeds))}; MAE and coverage over the "
+                "tasks. Before, `shipped`, `cnp`, `tcn_s1`, `hybrid`, `switch` and `ensemble` "
+                f"have learnt from the truth of {_pretraining()['pixels']:,} simulated pixels."
             )
             lines.append(table(rows[one.name], against=side).strip())
     shown = [verdict for verdict in won if verdict.dataset in _SHOWN]
