@@ -8,7 +8,6 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import tyro
@@ -117,7 +116,8 @@ def dataset_section(name: str, source: str, rows: Rows, notes: Sequence[str]) ->
 
 def plain(text: str) -> str:
     """A name or words of a file as one line of Markdown: no markup, no column of a table."""
-    return escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+    text = " ".join(text.split()).replace("|", "\\|")
+    return text.replace("<", "&lt;").replace(">", "&gt;")
 
 
 def summary_section(
