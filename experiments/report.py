@@ -26,6 +26,7 @@ __all__ = [
     "dataset_section",
     "html",
     "picture",
+    "plain",
     "read_metrics",
     "score_sections",
     "summary_section",
@@ -106,10 +107,17 @@ def update_readme(path: Path, text: str, *, marker: str = "results") -> None:
 
 def dataset_section(name: str, source: str, rows: Rows, notes: Sequence[str]) -> str:
     """Markdown section of one data set: its source, notes (split, counts, warnings) and tables."""
-    lines = [f"## {name}", "", f"Source: {source}", "", *(f"- {note}" for note in notes), ""]
+    notes = [f"- {plain(note)}" for note in notes]
+    lines = [f"## {plain(name)}", "", f"Source: {plain(source)}", "", *notes, ""]
     for against in _sides(rows):
         lines += [f"R2 against {against} [95 % interval]", "", table(rows, against=against)]
     return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """A name or words of a file as one line of Markdown: no markup, no column of a table."""
+    text = " ".join(text.split()).replace("|", "\\|")
+    return text.replace("<", "&lt;").replace(">", "&gt;")
 
 
 def summary_section(

@@ -11,7 +11,7 @@ from experiments import scoring
 from experiments.datasets import SIMULATED
 from experiments.gains import gains
 from experiments.metrics_file import Rows, write_metrics
-from experiments.report import dataset_section, table, update_readme
+from experiments.report import dataset_section, plain, table, update_readme
 from experiments.scoring import Outcome
 from s1jax import files, metrics, plots
 from s1jax.networks.pretrained import FOLDER
@@ -135,9 +135,9 @@ def write_tables(
         notes = [f"Split: {_tested(one)}"]
         text.append(dataset_section(one.name, one.words, rows[one.name], notes))
         if gained := gains(one.outcomes):
-            text += [f"R2 gained on {one.name} [95 %, paired]\n", _markdown(gained)]
+            text += [f"R2 gained on {plain(one.name)} [95 %, paired]\n", _markdown(gained)]
         if any(any(day.values()) for days in one.days.values() for day in days):
-            text += [f"Seasons of {one.name}: errors in days\n", seasons(one)]
+            text += [f"Seasons of {plain(one.name)}: errors in days\n", seasons(one)]
     for path in filter(None, (out / "results.md", results)):
         files.write_text(path, "\n".join(text))
     if readme is not None:
@@ -166,10 +166,10 @@ def _main(
             sides = {row["against"] for row in rows[one.name]}
             side = _SHOWN[one.name] if _SHOWN[one.name] in sides else "labels"
             lines.append(
-                f"**{one.name}**: {_tested(one)}; R2 against {side} [95 % interval], mean over "
-                f"seeds {', '.join(map(str, one.seeds))}; MAE and coverage over the tasks. Before, "
-                "`shipped`, `cnp`, `tcn_s1`, `hybrid`, `switch` and `ensemble` have learnt from "
-                f"the truth of {_pretraining()['pixels']:,} simulated pixels."
+                f"**{plain(one.name)}**: {plain(_tested(one))}; R2 against {side} [95 % interval], "
+                f"mean over seeds {', '.join(map(str, one.seeds))}; MAE and coverage over the "
+                "tasks. Before, `shipped`, `cnp`, `tcn_s1`, `hybrid`, `switch` and `ensemble` "
+                f"have learnt from the truth of {_pretraining()['pixels']:,} simulated pixels."
             )
             lines.append(table(rows[one.name], against=side).strip())
     shown = [verdict for verdict in won if verdict.dataset in _SHOWN]
@@ -244,7 +244,7 @@ def claims(won: Sequence[Verdict]) -> str:
         less = "{:+.3f} [{:+.3f}, {:+.3f}]".format(v.gain, *v.interval)
         pair = [f"`{v.network}`", f"{v.r2:.2f}", f"`{v.other}`", f"{v.other_r2:.2f}"]
         word = f"({v.word})" if "indicative" in v.word else v.word
-        lines.append([v.dataset, v.task, v.against, *pair, less, v.places, word])
+        lines.append([plain(v.dataset), v.task, v.against, *pair, less, v.places, word])
     return _markdown(lines)
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 from experiments import datasets, run
 from experiments.config import parse
 from experiments.page import Picture, Section, html, write_report
+from experiments.report import dataset_section, plain
 
 ROWS, COLUMNS, DATES = 12, 60, 20
 
@@ -76,6 +77,17 @@ def test_a_title_is_text():
     for raw in ("<img src=x", "<b>", "<i>"):
         assert raw not in page
     assert 'alt="&#x27;&gt;"' in page
+
+
+def test_words_of_a_file_are_no_markup_of_a_results_page():
+    words = "a | b\n<!-- results:end --><img src=x>"
+    assert plain(words) == "a \\| b &lt;!-- results:end --&gt;&lt;img src=x&gt;"
+    row = {"method": "m", "task": "T1", "against": "labels", "r2": 0.5, "mae": 0.1}
+    row |= {"coverage90": 0.9, "px_per_s": 1.0, "ci95": {"r2": [0.4, 0.6]}}
+    text = dataset_section("x|<b>", words, [row], [words])
+    assert "<img" not in text
+    assert "<!--" not in text
+    assert "## x\\|&lt;b&gt;" in text
 
 
 def test_hidden_files_are_no_data_sets(tmp_path):
