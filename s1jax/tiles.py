@@ -299,7 +299,7 @@ def _product(predict, part, series, pixel, days, quality) -> tuple[xr.Dataset, i
 
 
 def _noise(estimate, pixels: int) -> Float[np.ndarray, "pixel"] | None:
-    """The noise of each pixel; None where the method has none, or 0 of all pixels: it models none."""
+    """The noise of each pixel; None where the method has none: a single 0 says as much."""
     noise = np.asarray(getattr(estimate, "noise", 0.0), np.float32)
     if noise.ndim == 0 and noise == 0:
         return None

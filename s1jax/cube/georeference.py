@@ -32,7 +32,7 @@ def georeferenced(ds: xr.Dataset) -> xr.Dataset:
             out = _said(out, name, attrs)
     if "t" in out.coords and out["t"].dtype.kind in "Mm":
         out = _said(out, "t", {"standard_name": "time", "axis": "T"})
-    if is_points(out) or not {"y", "x"} <= set(out.coords):
+    if not {"y", "x"} <= set(out.indexes) or is_points(out):
         return out
     system = crs(out)
     if system is None:
