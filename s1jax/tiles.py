@@ -206,7 +206,7 @@ def read(
     return part, series, pixel
 
 
-_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, zlib.error)
+_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, SystemError, MemoryError, zlib.error)
 """What a damaged file raises in HDF5, Zarr and their codecs."""
 
 

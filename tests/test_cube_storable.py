@@ -110,27 +110,26 @@ def test_names_of_attributes(tmp_path, where, suffix):
 
 
 _leaf = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.complex_numbers(),
-    st.dates(), st.datetimes(), st.timedeltas(), st.sampled_from([np.float32(1), np.int8(2), np.bool_(1)]),
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3),
+    st.binary(max_size=3), st.complex_numbers(), st.dates(), st.timedeltas(),
+    st.sampled_from([np.float32(1), np.int8(2), np.bool_(1)]),
 )  # fmt: skip
-_value = st.recursive(
-    _leaf, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_leaf, inner, max_size=3),
-    max_leaves=6,
+_value = st.one_of(
+    _leaf, st.lists(_leaf, max_size=3), st.dictionaries(st.text(max_size=3) | st.none(), _leaf),
+    st.lists(st.lists(st.integers(), max_size=2), max_size=2),
 )  # fmt: skip
 
 
 @BOTH
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(attrs=st.dictionaries(st.text(max_size=5) | st.integers(), _value, max_size=4))
+@given(attrs=st.dictionaries(st.text(max_size=4) | st.integers(), _value, max_size=8))
 def test_any_attributes_are_written(tmp_path, suffix, attrs):
-    ds = scene().isel(t=slice(0, 1))
-    ds.attrs.update(attrs)
-    ds["VH"].attrs.update(attrs)
-    kept = storable(ds, suffix)
-    xr.testing.assert_equal(_back(ds, tmp_path / f"cube{suffix}")[["VV", "VH"]], ds[["VV", "VH"]])
+    ds = xr.Dataset({"VH": (("t", "y"), np.ones((1, 2), np.float32), attrs)}, attrs=attrs)
+    xr.testing.assert_equal(_back(ds, tmp_path / f"cube{suffix}"), ds)
     # what is storable is left as it is
+    kept = storable(ds, suffix)
     again = storable(kept, suffix)
     assert again.attrs.get("s1jax_repairs") == kept.attrs.get("s1jax_repairs")
 

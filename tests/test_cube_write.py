@@ -37,12 +37,16 @@ def stored(request, tmp_path):
 
 def _opened(path, how):
     if how == "dask":
-        return cube.open_cube(path, chunks={"t": 2})
+        return cube.open_cube(path, chunks={"t": 7})
     if how == "xarray":
         return xr.open_dataset(path, engine=ENGINES[path.suffix], cache=False)
     if how == "computed on":
-        lazy = xr.open_dataset(path, engine=ENGINES[path.suffix], chunks={"t": 3})
-        joined = xr.concat([lazy * 2, lazy + 1], "t").isel(y=slice(1, None)).drop_encoding()
+        lazy = xr.open_dataset(path, engine=ENGINES[path.suffix], chunks={"t": 7})
+        joined = (
+            xr.concat([lazy * 2, lazy + 1], "t", data_vars="all")
+            .isel(y=slice(1, None))
+            .drop_encoding()
+        )
         joined["t"] = np.arange(joined.sizes["t"])
         return joined
     return cube.open_cube(path)
@@ -65,7 +69,7 @@ def test_the_source_is_never_written(stored, tmp_path, monkeypatch, how, name):
     elif name == "hard link" and stored.suffix == ".nc":
         target = tmp_path / "hard.nc"
         os.link(stored, target)
-    with pytest.raises(ValueError, match="got a path that is the source .*expected another path"):
+    with pytest.raises(ValueError, match=r"got a path that is the source .*expected another path"):
         cube.write(ds, target)
     assert _bytes(stored) == before
     assert sorted(p.name for p in stored.parent.iterdir()) == [stored.name]
@@ -96,7 +100,7 @@ def test_groups_of_the_store_of_the_source_are_not_written(tmp_path):
     before = _bytes(store)
     for ds in (lazy, beside):
         for target in (store, store / "a.zarr", store / "b" / "x.zarr"):
-            with pytest.raises(ValueError, match="source|groups"):
+            with pytest.raises(ValueError, match=r"source|groups"):
                 cube.write(ds, target)
     # nor is a store of several cubes replaced by one of them
     with pytest.raises(
@@ -115,7 +119,7 @@ def test_a_cube_in_memory_may_replace_its_source_where_that_is_asked_for(stored)
     cube.write(changed, stored, replace_source=True)
     np.testing.assert_array_equal(_load(stored).VV, changed.VV)
     with pytest.raises(ValueError, match="still to be read"):
-        cube.write(cube.open_cube(stored, chunks={"t": 2}), stored, replace_source=True)
+        cube.write(cube.open_cube(stored, chunks={"t": 7}), stored, replace_source=True)
     # what is made of numbers alone has no source
     cube.write(scene(), stored)
 
@@ -126,7 +130,7 @@ def test_sources_of_geotiffs_and_of_several_files(tmp_path):
     files = [tmp_path / "radar.nc", tmp_path / "labels.zarr"]
     cube.write(ds[["VV", "VH"]], files[0])
     cube.write(ds[["S2ndvi"]], files[1])
-    for chunks in (None, {"t": 1}):
+    for chunks in (None, {"t": 7}):
         both = cube.open_cube(files, chunks=chunks)
         assert recorded_sources(both) == {p.resolve() for p in files}
         assert lazy_sources(both) == (set() if chunks is None else {p.resolve() for p in files})
@@ -163,7 +167,7 @@ def test_only_a_store_of_a_cube_is_replaced(tmp_path):
             cube.write(scene(), path)
     cube.write(scene(), tmp_path / "map.zarr")
     (tmp_path / "map.zarr" / "notes.md").write_text("mine")
-    with pytest.raises(ValueError, match="notes.md"):
+    with pytest.raises(ValueError, match=r"notes\.md"):
         cube.write(scene(), tmp_path / "map.zarr")
     assert (home / "thesis" / "chapter.txt").read_text() == "years of work"
     (tmp_path / "empty.zarr").mkdir()

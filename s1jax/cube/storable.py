@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Collection, Mapping
-from datetime import date, timedelta
+from datetime import date
 from numbers import Integral
 from typing import Any
 
@@ -283,8 +283,6 @@ def _plain(value: Any):
         return sorted(map(_plain, value), key=str)
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, timedelta):
-        return pd.Timedelta(value).isoformat()
     if type(value).__name__ == "Affine":
         # its text rounds
         return ", ".join(repr(float(v)) for v in [*value][:6])
