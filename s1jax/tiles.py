@@ -220,11 +220,13 @@ def _loaded(ds: xr.Dataset, rows: slice, columns: slice) -> xr.Dataset:
             try:
                 variable.compute()
             except _UNREADABLE as own:
-                files = ", ".join(sorted(map(str, lazy_sources(variable)))) or "unknown file"
+                files = [str(file) for file in sorted(lazy_sources(variable))]
+                if any(file in str(own) for file in files):
+                    raise  # of a reader that names them
                 chunk = _first_unreadable(ds[name], rows, columns)
                 raise ValueError(
-                    f"{files}: variable {name}: cannot be read{chunk}, expected values; the file "
-                    f"is damaged ({type(own).__name__}: {own})"
+                    f"{', '.join(files) or 'file'}: variable {name}: cannot be read{chunk}, "
+                    f"expected values; the file is damaged ({type(own).__name__}: {own})"
                 ) from error
         raise
 

@@ -1,6 +1,5 @@
 """The door: any file the field keeps its cubes in, checked, repaired, and every repair said."""
 
-import itertools
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -20,7 +19,7 @@ from s1jax.cube.match import matched
 from s1jax.cube.notes import repairs, with_notes
 from s1jax.cube.periods import align_cube
 from s1jax.cube.planes import Chunks
-from s1jax.cube.read import Part, Source, files_of, parts
+from s1jax.cube.read import Part, Source, parts
 from s1jax.cube.sources import recorded
 
 log = logging.getLogger("s1jax")
@@ -97,18 +96,8 @@ def open_cube(
     for line in [*said, counts]:
         # Python shows warnings where nobody asked for a log: no repair goes unseen
         log.log(logging.WARNING if line in unasked else logging.INFO, "%s", line)
-    ds = recorded(with_notes(ds, said), _origin(path_or_glob, mask))
-    ds = ds.assign_attrs(s1jax_funnel=counts)
-    ds.attrs.pop("Conventions", None)  # of the file, not of what it has become
-    return ds
-
-
-def _origin(path_or_glob, mask) -> list:
-    """Files, and cubes, that a cube is made of."""
-    sources = [path_or_glob] if isinstance(path_or_glob, Source) else [*path_or_glob]
-    files = [files_of(s) if isinstance(s, str | Path) else [s] for s in sources]
-    also = [] if mask is None else [Path(mask)] if isinstance(mask, str | Path) else [mask]
-    return [*itertools.chain(*files), *also]
+    ds = with_notes(ds, said).assign_attrs(s1jax_funnel=counts)
+    return recorded(ds, path_or_glob, mask)
 
 
 def _checked(start, step, match, chunks):
