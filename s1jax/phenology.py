@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num
 
 
 class Seasons(NamedTuple):
@@ -48,8 +49,8 @@ class Mismatch(NamedTuple):
 
 
 def seasons(
-    day: Float[Array, "time"],
-    ndvi: Float[Array, "time"],
+    day: Num[Array | np.ndarray, "time"],
+    ndvi: Num[Array | np.ndarray, "time"],
     *,
     most: int = 8,
     share: float = 0.2,
@@ -69,20 +70,21 @@ def seasons(
     by `least_amplitude`. It is `whole` where both minima were seen: inside the series, or at its
     end with the curve level there, so that half of the time from the end of the series to the start
     passes within the lowest quarter of the rise to the start (a straight line spends a quarter). A
-    curve with a value that is not finite has no season.
+    curve with a value that is not finite has no season; nor has one whose days are only known when
+    a compiled program runs, and then are not finite or do not ascend.
 
     Args:
-      day: days since 1970-01-01, ascending; need not be regular.
-      ndvi: the curve on these days, 1.
+      day: days since 1970-01-01, ascending; need not be regular. NumPy's or JAX's.
+      ndvi: the curve on these days, 1; its precision is that of the result.
       most: slots for seasons; of more seasons the first are told. (time - 1) // 2 always suffice.
       share: of the way from a minimum to the peak, in (0, 1).
       least_amplitude: least rise from both minima, NDVI, > 0.
 
     Raises:
-      ValueError: fewer than three dates, or an option outside its range.
+      ValueError: fewer than three dates, days that are not finite or do not ascend, another number
+        of values than of days, or an option outside its range.
     """
-    if day.shape[0] < 3:
-        raise ValueError(f"day: got {day.shape[0]} dates, expected 3 or more")
+    _check_days(day, ndvi)
     if most < 1:
         raise ValueError(f"most: got {most}, expected 1 or more")
     if not 0.0 < share < 1.0:
@@ -90,8 +92,12 @@ def seasons(
     if not least_amplitude > 0.0:
         raise ValueError(f"least_amplitude: got {least_amplitude}, expected > 0")
     last = day.shape[0] - 1
-    told = jnp.isfinite(ndvi).all()
-    curve = jnp.where(told, ndvi, 0.0)
+    ndvi = jnp.asarray(ndvi)
+    # half precision does not tell the days of a year apart
+    ndvi = ndvi if ndvi.dtype in (jnp.float32, jnp.float64) else ndvi.astype(jnp.float32)
+    day = jnp.asarray(day, ndvi.dtype)
+    sound = jnp.isfinite(ndvi).all() & jnp.isfinite(day).all() & (jnp.diff(day) > 0.0).all()
+    curve = jnp.where(sound, ndvi, 0.0)
     at_season = _prominence(curve) >= least_amplitude
     (slot,) = jnp.nonzero(at_season, size=most, fill_value=last)
 
@@ -140,6 +146,25 @@ def mismatch(truth: Seasons, estimate: Seasons, *, within_days: float = 45.0) ->
         missed=truth.valid & ~matched,
         extra=estimate.valid & ~pair.any(axis=0),
     )
+
+
+def _check_days(day, ndvi) -> None:
+    """Nothing, where a curve on these days can have seasons; traced days are known by number."""
+    if np.ndim(day) != 1 or np.shape(day) != np.shape(ndvi):
+        got = f"shapes {np.shape(day)} and {np.shape(ndvi)}"
+        raise ValueError(f"day and ndvi: got {got}, expected one value a day")
+    if np.shape(day)[0] < 3:
+        raise ValueError(f"day: got {np.shape(day)[0]} dates, expected 3 or more")
+    if isinstance(day, jax.core.Tracer):
+        return
+    if not jnp.issubdtype(day.dtype, jnp.number):
+        raise ValueError(f"day: got {day.dtype}, expected numbers, days since 1970-01-01")
+    days = np.asarray(day, np.float64)
+    if not np.isfinite(days).all():
+        raise ValueError(f"day: got {days[~np.isfinite(days)][0]}, expected finite numbers")
+    if (np.diff(days) <= 0).any():
+        k = int(np.argmax(np.diff(days) <= 0))
+        raise ValueError(f"day: got {days[k + 1]:g} after {days[k]:g}, expected them to ascend")
 
 
 def _prominence(ndvi: Float[Array, "time"]) -> Float[Array, "time"]:

@@ -206,7 +206,7 @@ def read(
     return part, series, pixel
 
 
-_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, zlib.error)
+_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, SystemError, MemoryError, zlib.error)
 """What a damaged file raises in HDF5, Zarr and their codecs."""
 
 
@@ -220,11 +220,13 @@ def _loaded(ds: xr.Dataset, rows: slice, columns: slice) -> xr.Dataset:
             try:
                 variable.compute()
             except _UNREADABLE as own:
-                files = ", ".join(sorted(map(str, lazy_sources(variable)))) or "unknown file"
+                files = [str(file) for file in sorted(lazy_sources(variable))]
+                if any(file in str(own) for file in files):
+                    raise  # of a reader that names them
                 chunk = _first_unreadable(ds[name], rows, columns)
                 raise ValueError(
-                    f"{files}: variable {name}: cannot be read{chunk}, expected values; the file "
-                    f"is damaged ({type(own).__name__}: {own})"
+                    f"{', '.join(files) or 'file'}: variable {name}: cannot be read{chunk}, "
+                    f"expected values; the file is damaged ({type(own).__name__}: {own})"
                 ) from error
         raise
 
@@ -299,7 +301,7 @@ def _product(predict, part, series, pixel, days, quality) -> tuple[xr.Dataset, i
 
 
 def _noise(estimate, pixels: int) -> Float[np.ndarray, "pixel"] | None:
-    """The noise of each pixel; None where the method has none, or 0 of all pixels."""
+    """The noise of each pixel; None where the method has none: a single 0 says as much."""
     noise = np.asarray(getattr(estimate, "noise", 0.0), np.float32)
     if noise.ndim == 0 and noise == 0:
         return None

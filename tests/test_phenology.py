@@ -240,6 +240,70 @@ def test_vmap_is_a_loop():
             np.testing.assert_allclose(got[k], want, rtol=1e-6)
 
 
+@pytest.mark.parametrize("how", ["vmap", "jit", "jit of vmap", "scan"])
+def test_numpy_days_are_jax_days_under_every_transformation(how, x64):
+    day = _days(11)
+    curves = np.stack([_curve(seed) for seed in range(3)])
+    one = partial(phenology.seasons, day)
+    if how == "vmap":
+        got = jax.vmap(one)(curves)
+    elif how == "jit":
+        got = jax.tree.map(lambda *leaf: np.stack(leaf), *map(jax.jit(one), curves))
+    elif how == "scan":
+        got = jax.lax.scan(lambda carry, curve: (carry, one(curve)), 0, jnp.asarray(curves))[1]
+    else:
+        got = jax.jit(jax.vmap(phenology.seasons, (None, 0)))(day, curves)
+    dtype = np.float64 if x64 else np.float32
+    assert got.peak.dtype == got.amplitude.dtype == dtype
+    for k, curve in enumerate(curves):
+        want = _oracle(day, curve.astype(dtype))[:MOST]
+        valid = np.asarray(got.valid[k])
+        assert valid.sum() == len(want) > 0
+        found = np.stack([got.start[k], got.peak[k], got.end[k]], axis=-1)[valid]
+        np.testing.assert_allclose(found, want[:, :3], atol=1e-7 if x64 else 0.02)
+
+
+def test_whole_numbers_of_days_and_half_precision_curves():
+    day = np.arange(19_700, 19_700 + 12 * DATES, 12)
+    curve = _curve(4)
+    got = phenology.seasons(day, jnp.asarray(curve, jnp.bfloat16))
+    want = phenology.seasons(day.astype(float), np.asarray(jnp.asarray(curve, jnp.bfloat16), float))
+    np.testing.assert_allclose(got.peak, want.peak)
+    assert got.valid.any()
+
+
+@pytest.mark.parametrize(
+    ("day", "message"),
+    [
+        (np.zeros(0), "day: got 0 dates"),
+        (np.ones(1), "day: got 1 dates"),
+        (np.array([1.0, np.nan, 3.0, 4.0]), "day: got nan, expected finite"),
+        (np.array([1.0, 2.0, np.inf, 4.0]), "day: got inf, expected finite"),
+        (np.array([4.0, 3.0, 2.0, 1.0]), "day: got 3 after 4, expected them to ascend"),
+        (np.array([1.0, 2.0, 2.0, 3.0]), "day: got 2 after 2, expected them to ascend"),
+    ],
+)
+def test_days_that_no_curve_has_are_refused_as_it_is_traced(day, message):
+    curve = np.linspace(0.0, 1.0, len(day))
+    with pytest.raises(ValueError, match=message):
+        phenology.seasons(day, curve)
+    with pytest.raises(ValueError, match=message):
+        jax.jit(partial(phenology.seasons, day))(curve)
+    with pytest.raises(ValueError, match=message):
+        jax.vmap(partial(phenology.seasons, day))(curve[None])
+
+
+def test_days_known_only_when_the_program_runs_give_no_season():
+    day, curve = _days(2), _curve(2)
+    read = jax.jit(phenology.seasons)
+    assert read(day, curve).valid.any()
+    broken = day.copy()
+    broken[3] = np.nan
+    for days in (day[::-1].copy(), broken, np.zeros(DATES)):
+        for leaf in read(days, curve):
+            np.testing.assert_array_equal(leaf, np.zeros(MOST))
+
+
 def _seasons(peaks, slots=4):
     """Seasons of 100 days with these peaks, starting 40 days earlier."""
     valid = jnp.arange(slots) < len(peaks)

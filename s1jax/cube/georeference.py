@@ -20,6 +20,7 @@ def georeferenced(ds: xr.Dataset) -> xr.Dataset:
     The axes get `standard_name`, `units` and `axis` of the CRS (projected, geographic or rotated),
     the grid mapping the parameters of CF, `crs_wkt`, `spatial_ref` and, on a regular grid, GDAL's
     `GeoTransform`, which alone tells the size of a pixel where there is one row or one column.
+    Dates that count from a beginning of their own (attrs["time_axis"]) are no CF time.
     Places (one pixel a field) are no grid: their `lat` and `lon` say what they are. What the cube
     says itself of `units` is kept.
 
@@ -30,9 +31,10 @@ def georeferenced(ds: xr.Dataset) -> xr.Dataset:
     for name, attrs in _DEGREES.items():
         if name in out.variables:
             out = _said(out, name, attrs)
-    if "t" in out.coords and out["t"].dtype.kind in "Mm":
+    calendar = out.attrs.get("time_axis") != "relative"
+    if calendar and "t" in out.coords and out["t"].dtype.kind in "Mm":
         out = _said(out, "t", {"standard_name": "time", "axis": "T"})
-    if is_points(out) or not {"y", "x"} <= set(out.coords):
+    if not {"y", "x"} <= set(out.indexes) or is_points(out):
         return out
     system = crs(out)
     if system is None:

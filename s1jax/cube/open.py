@@ -1,6 +1,5 @@
 """The door: any file the field keeps its cubes in, checked, repaired, and every repair said."""
 
-import itertools
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -21,7 +20,7 @@ from s1jax.cube.notes import repairs, with_notes
 from s1jax.cube.numbered import checked_step, instant
 from s1jax.cube.periods import align_cube
 from s1jax.cube.planes import Chunks
-from s1jax.cube.read import Part, Source, files_of, parts, sources_of
+from s1jax.cube.read import Part, Source, parts, sources_of
 from s1jax.cube.sources import recorded
 
 log = logging.getLogger("s1jax")
@@ -106,17 +105,8 @@ def open_cube(
         # Python shows warnings where nobody asked for a log: no repair goes unseen
         loud = line in unasked or line.startswith(ALONE)
         log.log(logging.WARNING if loud else logging.INFO, "%s", line)
-    ds = recorded(with_notes(ds, said), _origin(sources, mask))
-    # the conventions are those of the file, not of what it has become
-    kept = {name: value for name, value in ds.attrs.items() if name != "Conventions"}
-    return ds.drop_attrs(deep=False).assign_attrs(kept, s1jax_funnel=counts)
-
-
-def _origin(sources: Sequence[Source], mask) -> list:
-    """Files, and cubes, that a cube is made of."""
-    files = [files_of(s) if isinstance(s, str | Path) else [s] for s in sources]
-    also = [] if mask is None else [Path(mask)] if isinstance(mask, str | Path) else [mask]
-    return [*itertools.chain(*files), *also]
+    ds = with_notes(ds, said).assign_attrs(s1jax_funnel=counts)
+    return recorded(ds, sources, mask)
 
 
 def _checked(start, step, match, chunks):

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import xarray as xr
 
+from s1jax.cube.georeference import CONVENTIONS
 from s1jax.cube.names import channels
 
 _PRIME, _GOLDEN = np.uint64(0x100000001B3), np.uint64(0x9E3779B97F4A7C15)
@@ -30,6 +31,7 @@ def provenance(
     of = str(attrs.get("title", "")).removeprefix(f"{title}: ")
     line = f"{now}: s1jax {_version()}, NDVI estimated by {method}"
     return {
+        "Conventions": CONVENTIONS,
         "title": f"{title}: {of}" if of and of != title else title,
         "date_created": now,
         "history": "\n".join(filter(None, [str(attrs.get("history", "")), line])),

@@ -1,10 +1,12 @@
 """Files that the values of a cube come from, so that nothing is written onto them."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import xarray as xr
+
+from s1jax.cube.read import Source, files_of
 
 _KEY = "s1jax_sources"
 """Encoding of a cube and of its coordinates: paths of the files that it was read from."""
@@ -12,28 +14,39 @@ _MARKS = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
 _PARTS = (
     "func", "args", "kwargs", "keywords", "value",  # tasks of dask, functools.partial
     "layers", "mapping", "task", "indices", "io_deps",  # layers of a graph of dask
-    "array", "_array", "datastore", "_manager", "_args", "_filename",  # lazy arrays of xarray
+    "_data", "array", "_array", "datastore", "_manager", "_args", "_filename",  # xarray
     "store", "root", "path", "_root", "file", "filename", "name", "base",  # zarr, h5py, NumPy
     "pyfunc", "__wrapped__", "__self__", "__closure__", "__defaults__", "cell_contents",
 )  # fmt: skip
 """Where an object that stands in a graph, or is read lazily, may keep the path of its file."""
 
 
-def recorded(ds: xr.Dataset, origin: Iterable[xr.Dataset | xr.DataArray | Path]) -> xr.Dataset:
+def recorded(
+    ds: xr.Dataset,
+    path_or_glob: Source | Sequence[Source],
+    mask: str | Path | xr.DataArray | None = None,
+) -> xr.Dataset:
     """The cube with a record of where it comes from: files, and what other cubes have recorded.
 
     The record lies in the encodings of the cube and of its coordinates, which most operations of
-    xarray keep: no file that is written of the cube holds it.
+    xarray keep: no file that is written of the cube holds it. `Conventions` were those of the file
+    that was read, and are left out.
+
+    Args:
+      ds: the cube of `open_cube`.
+      path_or_glob: what it was made of, as `open_cube` takes it.
+      mask: as `path_or_glob`.
     """
-    paths = set()
-    for one in origin:
-        if isinstance(one, Path):
-            paths.add(one.resolve())
+    out = ds.copy()
+    out.attrs.pop("Conventions", None)
+    paths = set() if not isinstance(mask, str | Path) else {Path(mask).expanduser().resolve()}
+    for one in [path_or_glob] if isinstance(path_or_glob, Source) else path_or_glob:
+        if isinstance(one, str | Path):
+            paths |= {file.resolve() for file in files_of(one)}
         else:
             paths |= lazy_sources(one) | recorded_sources(one)
     if not paths:
-        return ds
-    out = ds.copy()
+        return out
     record = tuple(sorted(map(str, paths)))
     out.encoding = {**ds.encoding, _KEY: record}
     for name in out.coords:

@@ -4,8 +4,8 @@ import json
 import logging
 import math
 from collections.abc import Collection, Mapping
-from datetime import date, timedelta
-from numbers import Integral, Real
+from datetime import date
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ _RESERVED = {
         "CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Dimid",
         "_Netcdf4Coordinates", "_nc3_strict", "_NCProperties",
     },
-    ".zarr": {"_ARRAY_DIMENSIONS"},
+    ".zarr": {"_ARRAY_DIMENSIONS", "_NCProperties"},
 }  # fmt: skip
 """Attributes that the format keeps for itself."""
 _PACKING = ("_FillValue", "missing_value", "scale_factor", "add_offset")
@@ -61,7 +61,12 @@ def storable(ds: xr.Dataset, suffix: str) -> xr.Dataset:
         made.attrs = attrs
         into = coords if name in ds.coords else data
         into[names[name]] = made
-    out = xr.Dataset(data, coords, _attributes(ds.attrs, suffix, "attribute", said))
+    attrs = dict(ds.attrs)
+    if "coordinates" in attrs:
+        # where xarray keeps the names of coordinates that are of no variable
+        said.append("attribute coordinates: written as 'coordinates_'")
+        attrs["coordinates_"] = attrs.pop("coordinates")
+    out = xr.Dataset(data, coords, _attributes(attrs, suffix, "attribute", said))
     for line in said:
         log.warning("%s", line)
     return with_notes(out, said) if said else out
@@ -118,10 +123,8 @@ def _objects(values: np.ndarray, name: str, what: str, said: list[str]) -> np.nd
             made = np.where(missing, np.nan, values).astype(np.float32)
         else:
             made = values.astype(bool)
-    elif some.size and all(isinstance(value, Real) for value in some):
-        whole = not missing.any() and all(
-            isinstance(value, Integral) and int(value) in _INT for value in some
-        )
+    elif some.size and all(map(_is_number, some)):
+        whole = not missing.any() and all(isinstance(value, Integral) for value in some)
         made = values.astype(np.int64) if whole else np.where(missing, np.nan, values).astype(float)
     else:
         made = np.full(values.shape, "", object)
@@ -191,10 +194,10 @@ def _stored(value: Any, suffix: str) -> tuple[bool, Any]:
         exact = _is_json(value)
         return exact, _plain(value) if exact else _text(value)
     if _is_number(value):
-        return True, value
+        return True, _plain_number(value)
     if type(value) in (list, tuple) and 0 < len(value) <= _MOST:
         if all(map(_is_number, value)):
-            return True, np.asarray(value)
+            return True, np.asarray([_plain_number(item) for item in value])
         if all(isinstance(item, str) and _sound(item) == item for item in value):
             return True, list(map(str, value))
     return False, _text(value)
@@ -222,13 +225,19 @@ def _own(item):
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, bool | np.bool_):
-        return False
+    """Whether both formats hold a number as it is."""
+    if isinstance(value, np.generic):
+        return value.dtype.kind in "iu" or (value.dtype.kind == "f" and value.itemsize in (4, 8))
     if isinstance(value, int):
-        return value in _INT
-    if isinstance(value, np.floating):
-        return value.dtype.itemsize in (4, 8)
-    return isinstance(value, float | np.integer)
+        return not isinstance(value, bool) and int(value) in _INT
+    return isinstance(value, float)
+
+
+def _plain_number(value):
+    """A number of an enumeration, say, as Python's or NumPy's own."""
+    if isinstance(value, np.generic):
+        return value
+    return int(value) if isinstance(value, int) else float(value)
 
 
 def _is_json(value: Any) -> bool:
@@ -259,10 +268,13 @@ def _plain(value: Any):
     if isinstance(value, xr.DataArray | xr.Variable | np.ndarray):
         value = np.asarray(value)
         return _plain((value.astype(str) if value.dtype.kind in "mM" else value).tolist())
-    if isinstance(value, np.generic) and value.dtype.kind not in "mMV":
-        return _plain(value.item())
-    if value is None or isinstance(value, str | bool | int | float):
+    if isinstance(value, np.generic):
+        # of dates and long doubles NumPy itself makes no text that is exact but this
+        return str(value) if value.dtype.char in "mMVgG" else _plain(value.item())
+    if value is None or isinstance(value, str | bool):
         return value
+    if isinstance(value, int | float):
+        return _plain_number(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     if isinstance(value, Mapping):
@@ -271,8 +283,6 @@ def _plain(value: Any):
         return sorted(map(_plain, value), key=str)
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, timedelta):
-        return pd.Timedelta(value).isoformat()
     if type(value).__name__ == "Affine":
         # its text rounds
         return ", ".join(repr(float(v)) for v in [*value][:6])
