@@ -88,6 +88,15 @@ def posterior(
         raise ValueError(f"days: got {bad}, expected finite days since 1970, below {_FURTHEST:.0e}")
     check(series, params.channel)
     check_hyper(params.hyper)
+    if not days.size:
+        # arrays without a column cannot be indexed: one day is estimated and left out
+        less = None if base is None else (base[0], base[0][:, :1])
+        one = posterior(
+            params, series, np.asarray(series.day)[:1], base=less, solver=solver,
+            inducing=inducing, chunk=chunk,
+        )  # fmt: skip
+        quality = one.quality & ~np.uint8(CLIPPED | IMPRECISE)
+        return Posterior(one.mean[:, :0], one.std[:, :0], one.noise, quality)
     dtype, channel = params.region_std.dtype, tuple(params.channel.tolist())
     day, pixels = np.asarray(series.day), len(series.value)
     before, after = np.zeros((day.size, len(channel)), dtype), np.zeros(days.size, dtype)
