@@ -224,3 +224,20 @@ def test_tables_are_as_netcdf_of_places(tmp_path):
     back = cube.open_cube(tmp_path / "places.nc")
     names = [*worlds.NAMES, "lat", "lon"]
     xr.testing.assert_equal(back[names], found[names])
+
+
+@pytest.mark.parametrize("ids", [["NA", "ZA"], ["NaN", "null"], ["None", "n/a"], ["-", "N/A"]])
+def test_ids_that_are_words_for_missing_are_names(ids, tmp_path):
+    lines = [
+        f"2024-01-{day:02d},{key},-{9 + k},-{15 + day + k},{'NA' if day == 7 else f'.{5 + k}'}"
+        for day in (1, 7, 13)
+        for k, key in enumerate(ids)
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(["date,location_id,VV,VH,NDVI", *lines]))
+    found = cube.open_cube(tmp_path / "a.csv")
+    assert found.location_id.values.tolist() == ids
+    # of numbers they are missing
+    assert found.S2ndvi.isnull().sum() == 2
+    (tmp_path / "a.csv").write_text("date,location_id,VV,VH,NDVI\n2024-01-01,,-9,-15,.5\n")
+    with pytest.raises(ValueError, match="location_id: got 1 rows without"):
+        cube.open_cube(tmp_path / "a.csv")

@@ -123,12 +123,18 @@ def read_header(path: Path) -> Header:
 
 def _masks(file):
     """Whether each band has a mask beside its nodata, and whether it is an alpha band."""
-    from rasterio.enums import ColorInterp, MaskFlags
+    from rasterio.enums import MaskFlags
 
     plain = ({MaskFlags.all_valid}, {MaskFlags.nodata})
-    alpha = tuple(band == ColorInterp.alpha for band in file.colorinterp)
-    masked = tuple(set(flags) not in plain for flags in file.mask_flag_enums)
+    alpha = _alpha(file)
+    masked = (any(alpha) or set(flags) not in plain for flags in file.mask_flag_enums)
     return tuple(m and not a for m, a in zip(masked, alpha, strict=True)), alpha
+
+
+def _alpha(file):
+    from rasterio.enums import ColorInterp
+
+    return tuple(band == ColorInterp.alpha for band in file.colorinterp)
 
 
 def read_bands(
@@ -149,8 +155,12 @@ def read_masked(
 ) -> np.ndarray:
     """Whether the file's own mask says that a value is missing, (band, y, x); as `read_bands`."""
     with _opened(path) as file:
-        there = file.read_masks([band + 1 for band in bands], window=_window(file, rows, columns))
-        return there == 0
+        window = _window(file, rows, columns)
+        missing = file.read_masks([band + 1 for band in bands], window=window) == 0
+        # of its own accord GDAL heeds the alpha of one band or three only
+        for band in np.flatnonzero(_alpha(file)):
+            missing |= file.read(int(band) + 1, window=window) == 0
+        return missing
 
 
 def _window(file, rows, columns):
