@@ -34,12 +34,12 @@ import numpy as np
 import tyro
 import xarray as xr
 
-from experiments import alignments, datasets, protocol, run, scoring
+from experiments import alignments, commands, datasets, protocol, run, scoring
 from experiments.bench import table
 from experiments.config import Config, complete
 from experiments.methods import methods
 from experiments.tables import clusters
-from s1jax import cube, simulate
+from s1jax import cube, files, simulate
 from s1jax.align import is_regular, period_edges
 from s1jax.networks import CnpConfig, Mlp3Config
 from s1jax.simulate import SceneConfig
@@ -101,6 +101,7 @@ def load(config: Alignments) -> protocol.Data:
         ds = cube.open_cube(cube.from_acquisitions(made, pixel_m=config.scene.pixel_m))
     else:
         ds = cube.open_cube(config.cube)
+    print(f"{config.cube or 'simulated'}: {cube.span(ds)}", flush=True)
     data, _ = run.to_data(cube.despeckle(orbits_apart(ds)))
     if is_regular(data.series.day):
         raise ValueError("cube: got regular dates, expected acquisitions on their own days")
@@ -211,7 +212,12 @@ def markdown(rows: Sequence[Mapping]) -> str:
 def main(config: Alignments) -> Path:
     """The folder with table.md and align.json (rows as in metrics.json); the table is printed."""
     out = config.out or Path("results") / time.strftime("align-%Y%m%dT%H%M%SZ", time.gmtime())
-    out.mkdir(parents=True, exist_ok=True)
+    with commands.writing(out):
+        _compare(config, out)
+    return out
+
+
+def _compare(config: Alignments, out: Path) -> None:
     data, outcomes = load(config), defaultdict(list)
     for seed in config.seeds:
         words, scored = compare(config, data, seed)
@@ -228,16 +234,16 @@ def main(config: Alignments) -> Path:
     seeds = f"seeds {config.seeds}, which test {count} clusters together"
     text = f"{where}; {words}; {seeds}\n\n{markdown(rows)}\n"
     print("", text, sep="\n")
-    (out / "table.md").write_text(text, encoding="utf-8")
+    files.write_text(out / "table.md", text)
     content = {"config": asdict(config), "environment": run.environment()}
     content |= {"split": words, "rows": rows}
     written = json.dumps(content, indent=1, allow_nan=False, default=str)
-    (out / "align.json").write_text(written + "\n", encoding="utf-8")
-    return out
+    files.write_text(out / "align.json", written + "\n")
 
 
 if __name__ == "__main__":
-    try:
-        print(f"{main(tyro.cli(Alignments, prog='experiments.align'))} written")
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(
+        commands.status(
+            lambda: print(f"{main(tyro.cli(Alignments, prog='experiments.align'))} written")
+        )
+    )

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import tyro
 
-from experiments import datasets, protocol
+from experiments import commands, datasets, protocol
 from experiments.compare import Compare
 from experiments.config import Config
 from experiments.datasets import SIMULATED, Dataset, real
@@ -148,6 +148,7 @@ def main(config: BandsConfig) -> str:
     known = (*SIMULATED, *real(config.data))
     if unknown := set(config.only) - set(known):
         raise ValueError(f"only: got {sorted(unknown)}, expected some of {known}")
+    commands.writable(config.page)
     many = defaultdict(list)
     for name in config.only or known:
         found = datasets.dataset(name, config.config, folder=config.data)
@@ -162,7 +163,4 @@ def main(config: BandsConfig) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        print(main(tyro.cli(BandsConfig, prog="experiments.bands")))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(commands.status(lambda: print(main(tyro.cli(BandsConfig, prog="experiments.bands")))))

@@ -54,14 +54,14 @@ class Dataset(NamedTuple):
 
 
 def real(folder: Path | None) -> tuple[str, ...]:
-    """Names of the data sets (.nc) of a folder, in order; of no folder none.
+    """Names of the data sets (.nc) of a folder, in order; of no folder none. Hidden files are none.
 
     Raises:
       ValueError: there are none in the folder, or one is named as a simulated one.
     """
     if folder is None:
         return ()
-    names = tuple(sorted(path.stem for path in folder.glob("*.nc")))
+    names = tuple(sorted(path.stem for path in folder.glob("*.nc") if path.name[0] != "."))
     if not names:
         raise ValueError(f"--data: got {folder}, expected a folder with data sets (.nc)")
     if taken := set(names) & set(SIMULATED):

@@ -17,9 +17,11 @@ from typing import Annotated
 
 import numpy as np
 import tyro
+import xarray as xr
 
+from experiments import commands
 from experiments.page import Picture, Section, Table, picture, write_report
-from s1jax import doctor, plots
+from s1jax import cube, doctor, files, plots
 from s1jax.cube.stored import read_dataset
 from s1jax.doctor.labels import OFFSET_CEILING, TOA_CEILING
 
@@ -61,21 +63,36 @@ def main(config: Doctor) -> doctor.Examination:
     started = time.perf_counter()
     if not config.cube:
         raise ValueError("cube: got no file, expected one, or one for each sensor")
+    utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    out = config.out or Path("results") / f"doctor-{commands.stem(config.cube[0])}-{utc}"
+    with commands.writing(out):
+        found = _examine(config, out)
+    print(f"\n{out} written in {time.perf_counter() - started:.0f} s")
+    return found
+
+
+def _examine(config: Doctor, out: Path) -> doctor.Examination:
     source = config.cube[0] if len(config.cube) == 1 else config.cube
     found = doctor.examine(
         source, start=config.start, step=config.step, mask=config.mask,
         split=None if config.split is None else read_split(config.split),
         today=config.today, pixels=config.pixels, rows=config.rows,
     )  # fmt: skip
-    utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    out = config.out or Path("results") / f"doctor-{found.name}-{utc}"
-    out.mkdir(parents=True, exist_ok=True)
-    print(*map(text, found.findings), sep="\n\n")
+    print(*[*_span(found), *map(text, found.findings)], sep="\n\n")
     content = json.dumps(summary(found), indent=1, allow_nan=False)
-    (out / "findings.json").write_text(content + "\n", encoding="utf-8")
+    files.write_text(out / "findings.json", content + "\n")
     write_report(out, f"Examination of {found.name}", sections(found))
-    print(f"\n{out} written in {time.perf_counter() - started:.0f} s")
     return found
+
+
+def _span(found: doctor.Examination) -> list[str]:
+    """First date, last date and step; nothing where there are none."""
+    if found.facts is None:
+        return []
+    relative = any(finding.name == "relative-axis" for finding in found.findings)
+    attrs = {"time_axis": "relative"} if relative else {}
+    dates = xr.Dataset(coords={"t": cube.from_days(found.facts.day)}, attrs=attrs)
+    return [f"{found.name}: {cube.span(dates)}"]
 
 
 def read_split(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -192,10 +209,12 @@ def figures(facts: doctor.Facts) -> list[Picture]:
     ]
 
 
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Exit status of an examination: 2 where there is a fault and `strict`."""
+    config = tyro.cli(Doctor, args=arguments, prog="experiments.doctor")
+    faults = [f for f in main(config).findings if f.level == "fault"]
+    return 2 if config.strict and faults else 0
+
+
 if __name__ == "__main__":
-    config = tyro.cli(Doctor, prog="experiments.doctor")
-    try:
-        examined = main(config)
-    except (ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
-    sys.exit(2 if config.strict and any(f.level == "fault" for f in examined.findings) else 0)
+    sys.exit(commands.status(run))

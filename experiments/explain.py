@@ -21,12 +21,12 @@ import numpy as np
 import tyro
 from jaxtyping import Bool
 
-from experiments import importance, protocol, run, scoring
+from experiments import commands, importance, protocol, run, scoring
 from experiments.bench import table
 from experiments.config import Config
 from experiments.methods import wider
 from experiments.splits import Split
-from s1jax import chunks, hiding, networks, plots
+from s1jax import chunks, files, hiding, networks, plots
 from s1jax.networks import CnpConfig
 from s1jax.simulate import SceneConfig
 from s1jax.types import Key, Params
@@ -139,10 +139,16 @@ def main(config: Explain) -> Path:
     _check(config)
     utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     out = config.out or Path("results") / f"explain-{utc}"
-    out.mkdir(parents=True, exist_ok=True)
+    with commands.writing(out):
+        _explain(config, out)
+    return out
+
+
+def _explain(config: Explain, out: Path) -> None:
     started, found = time.perf_counter(), []
-    for cube in dict.fromkeys((None, config.cube)):
-        bed, key_fit, key_permute = load(config, cube)
+    # what is wrong with the cube is said before anything is trained on the simulated scene
+    beds = [load(config, cube) for cube in dict.fromkeys((config.cube, None))]
+    for bed, key_fit, key_permute in reversed(beds):
         print(f"{bed.name}: {bed.words}", flush=True)
         ablation, learnt = ablate(key_fit, config, bed)
         permuted = permute(key_permute, config, bed, learnt)
@@ -150,14 +156,13 @@ def main(config: Explain) -> Path:
         found[-1]["importance"] = permuted
     text = markdown(config, found)
     print("", text, sep="\n")
-    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    files.write_text(out / "table.md", text + "\n")
     bars = [row | {"dataset": one["dataset"]} for one in found for row in one["importance"]]
-    (out / "importance.png").write_bytes(plots.png(plots.importance(bars)))
+    files.write_bytes(out / "importance.png", plots.png(plots.importance(bars)))
     content = {"config": dataclasses.asdict(config), "environment": run.environment()}
     content |= {"seconds": round(time.perf_counter() - started), "datasets": found}
     words = json.dumps(content, indent=1, allow_nan=False, default=str)
-    (out / "explain.json").write_text(words + "\n", encoding="utf-8")
-    return out
+    files.write_text(out / "explain.json", words + "\n")
 
 
 def _check(config: Explain) -> None:
@@ -294,7 +299,8 @@ def _cells(rows: Sequence[Mapping]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    try:
-        print(f"{main(tyro.cli(Explain, prog='experiments.explain'))} written")
-    except (ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(
+        commands.status(
+            lambda: print(f"{main(tyro.cli(Explain, prog='experiments.explain'))} written")
+        )
+    )

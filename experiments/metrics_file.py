@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s1jax import files
+
 Rows = Sequence[Mapping[str, Any]]
 """One row per method, task and what it was scored against; mean over seeds."""
 
@@ -33,7 +35,7 @@ def write_metrics(path: Path, dataset: str, split: str, seeds: Sequence[int], ro
     checked = [_row(row) for row in rows]
     seeds = [_number(seed, "seeds") for seed in seeds]
     content = {"dataset": dataset, "split": split, "seeds": seeds, "rows": checked}
-    Path(path).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    files.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Cost: 599,203 pixels x 62 dates, 3 outputs, on 2 cores at rest: 25 s to learn fr
 with --hyper auto), 29 s at the region's hyperparameters (20,750 px/s, 24 s of it the posterior), 67
 s in all with the compiling, 1.6 GiB; a fit of every pixel makes it about thirteen times as long.
 Expected: fused.zarr with S2ndvi, S2ndvi_FUSED, S2ndvi_STD, S2ndvi_SOURCE and S2ndvi_QUALITY on the
-grid of the cube; exit status 1 and the list of them where tiles failed.
+grid of the cube; exit status 1 where tiles failed (they are listed) or an estimate is not finite.
 """
 
 import resource
@@ -25,8 +25,9 @@ import tyro
 import xarray as xr
 from jaxtyping import Float
 
-from experiments import opening
+from experiments import commands, opening
 from experiments.opening import Align
+from experiments.protocol import UNLABELLED
 from experiments.sampling import FILTER, sampled
 from s1jax import cube, mogpr, tiles
 from s1jax.cube.notes import repairs
@@ -84,7 +85,14 @@ def main(job: Job) -> tiles.Filled:
       ValueError: a name, period or file that is not as expected; an output that exists.
     """
     _check(job)
+    with commands.writing_file(job.output):
+        commands.writable(job.save_hyper)
+        return _fill(job)
+
+
+def _fill(job: Job) -> tiles.Filled:
     ds = opened(job)
+    print(f"{job.input}: {cube.span(ds)}", flush=True)
     days = None if job.at == "input" else regular_days(ds["t"].values, job.at)
     params = learnt(job, ds)
     radar = source(params.channel).max() + 1
@@ -102,7 +110,12 @@ def main(job: Job) -> tiles.Filled:
     started = time.perf_counter()
     ds = ds.assign_attrs(s1jax_method=described(params))
     smooth = FILTER if (params.channel < NDVI).any() else ()
-    options = {"tile": job.tile, "days": days, "quality": True, "smooth": smooth}
+    learnt_here = job.hyper in ("auto", "region", "pixel")
+    options = {
+        "tile": job.tile, "days": days, "quality": True, "smooth": smooth,
+        "weights": None if learnt_here else job.hyper,
+        "trained_on": f"a sample of {job.input.name}" if learnt_here else None,
+    }  # fmt: skip
     done = tiles.fill(_predict, ds, job.output, **options)
     _report(job, done, time.perf_counter() - started)
     return done
@@ -188,6 +201,15 @@ def learnt(job: Job, ds: xr.Dataset) -> mogpr.MogprParams:
         return params
     started = time.perf_counter()
     train, val = sampled(ds, smooth=job.inputs == "auto" or job.inputs.startswith("smooth"))
+    for name, part in (("train", train), ("decide", val)):
+        if not (labelled := part.valid[..., NDVI]).any():
+            other = (val if part is train else train).valid[..., NDVI].any()
+            raise ValueError(
+                f"sample: got no NDVI in {len(labelled):,} pixels to {name}, expected some; learn "
+                "from a larger region with --save-hyper, or give its file as --hyper"
+                if other
+                else UNLABELLED
+            )
     config = mogpr.MogprConfig(
         latents=job.latents, hyper=job.hyper, mean=job.mean, inputs=job.inputs, sample=job.sample
     )
@@ -228,12 +250,13 @@ def _report(job: Job, done: tiles.Filled, seconds: float) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Exit status of the command: 1 where a tile failed."""
-    try:
-        return int(bool(main(tyro.cli(Job, args=arguments, prog="experiments.mogpr")).failed))
-    except (ValueError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    """Exit status of the command: 1 where a tile failed or an estimate is not finite."""
+
+    def _run() -> int:
+        done = main(tyro.cli(Job, args=arguments, prog="experiments.mogpr"))
+        return int(bool(done.failed or done.not_finite))
+
+    return commands.status(_run)
 
 
 if __name__ == "__main__":

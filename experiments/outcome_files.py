@@ -10,6 +10,7 @@ import numpy as np
 
 import s1jax
 from experiments.scoring import Outcome
+from s1jax import files
 from s1jax.metrics import Statistics
 
 Scored = dict[tuple[str, str], Outcome]
@@ -52,8 +53,7 @@ def _package() -> bytes:
 def write_about(folder: Path, words: str, split: str) -> None:
     """Write what a data set is and how it is split."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"words": words, "split": split}, indent=1)
-    (folder / ABOUT).write_text(text + "\n", encoding="utf-8")
+    files.write_json(folder / ABOUT, {"words": words, "split": split})
 
 
 def read_about(folder: Path) -> tuple[str, str]:
@@ -82,11 +82,7 @@ def write_outcomes(path: Path, scored: Scored, days: SeasonErrors, *, options: s
         for (task, against), outcome in scored.items()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(
-        json.dumps({"options": options, "rows": rows, "seasons": days}) + "\n", encoding="utf-8"
-    )
-    part.replace(path)
+    files.write_text(path, json.dumps({"options": options, "rows": rows, "seasons": days}) + "\n")
 
 
 def read_outcomes(path: Path, *, options: str) -> tuple[Scored, SeasonErrors]:

@@ -2,11 +2,15 @@
 
 import base64
 import html as _escape
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from s1jax import plots
+from s1jax import files, plots
+
+_FILE = re.compile(r"\w[\w.-]*", re.ASCII)
+"""Names of files that cannot lead to another folder."""
 
 
 class Table(NamedTuple):
@@ -61,13 +65,21 @@ def html(title: str, sections: Sequence[Section]) -> str:
 
 
 def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
-    """Writes report.html, and each of its pictures as figures/NAME.png, into a folder."""
+    """Writes report.html, and each of its pictures as figures/NAME.png, into a folder.
+
+    Raises:
+      ValueError: a picture's name is none for a file.
+    """
     folder = Path(folder)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for part in (part for section in sections for part in section.parts):
         if isinstance(part, Picture):
-            (folder / "figures" / f"{part.name}.png").write_bytes(part.png)
-    (folder / "report.html").write_text(html(title, sections), encoding="utf-8")
+            if not _FILE.fullmatch(part.name):
+                raise ValueError(
+                    f"figure: got name {part.name!r}, expected letters, digits, -, _ or ."
+                )
+            files.write_bytes(folder / "figures" / f"{part.name}.png", part.png)
+    files.write_text(folder / "report.html", html(title, sections))
 
 
 def _part(part: str | Table | Picture) -> str:

@@ -128,15 +128,16 @@ def _raster(values: np.ndarray, pixel: np.ndarray, ds: xr.Dataset) -> np.ndarray
     return grid.T.reshape(values.shape[1], ds.sizes["y"], ds.sizes["x"])
 
 
-def _curves(learnt: dict) -> list[Section]:
-    parts = []
+def _curves(learnt: dict, split: Split) -> list[Section]:
+    numbers, parts = {fold.name: k for k, fold in enumerate(split.folds)}, []
     for (method, fold), params in learnt.items():
         if getattr(params, "history", None) is not None:
             history = np.asarray(params.history)
             history = history[np.isfinite(history[:, 1])]
             name = method if fold == "all" else f"{method}, {fold} tested"
             figure = plots.loss_curves(history[:, 0], history[:, 1], title=name)
-            parts.append(picture(f"loss-{method}-{fold}", figure, f"{name}: loss by epoch"))
+            file = f"loss-{method}-fold-{numbers[fold]}"
+            parts.append(picture(file, figure, f"{name}: loss by epoch"))
     return [Section("Loss curves", parts)] if parts else []
 
 
@@ -180,6 +181,8 @@ def sections(
     """
     warnings = [w for w in split.split("; ") if "indicative" in w or "not independent" in w]
     facts = facts | {"source": ds.attrs.get("source", "not told")}
+    if shown.data.relative:
+        facts["time axis"] = "relative: dates in the figures count from a beginning of each pixel"
     for name in ("s1jax_funnel", "s1jax_repairs"):
         if ds.attrs.get(name):
             facts[name.removeprefix("s1jax_")] = ds.attrs[name]
@@ -188,6 +191,6 @@ def sections(
         *report.score_sections(rows),
         _maps(shown, rows, kept, ds),
         _series(shown, rows, kept),
-        *_curves(learnt),
+        *_curves(learnt, shown.split),
         _classic(shown, rows, kept),
     ]

@@ -10,6 +10,7 @@ package reads them.
 import logging
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +20,9 @@ import numpy as np
 import tyro
 from jaxtyping import Bool
 
+from experiments import commands
 from experiments.outcome_files import fingerprint
-from s1jax import cube, metrics, networks, simulate, train
+from s1jax import cube, files, metrics, networks, simulate, train
 from s1jax.chunks import map_pixels
 from s1jax.networks import CnpConfig, Dates
 from s1jax.networks.bands import labelling
@@ -136,7 +138,8 @@ def simulated(config: Pretrain, number: int) -> Dates:
     # every region is standardised by itself, as a user's is by `adapt`
     kept = Dates(*map(np.asarray, networks.standardise(found, networks.moments(found))))
     config.bank.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **kept._asdict())
+    with files.replacing(path) as part, part.open("wb") as file:
+        np.savez(file, **kept._asdict())
     return kept
 
 
@@ -189,6 +192,14 @@ def main(config: Pretrain) -> Path:
     """The folder with the weights."""
     if config.held <= _DECIDING:
         raise ValueError(f"held: got {config.held} regions, expected more than {_DECIDING}")
+    with ExitStack() as stack:
+        for folder in {config.out.resolve(), config.bank.resolve()}:
+            stack.enter_context(commands.writing(folder))
+        _pretrain(config)
+    return config.out
+
+
+def _pretrain(config: Pretrain) -> None:
     started = time.perf_counter()
     training = bank(config, range(config.regions))
     validation = bank(config, range(config.regions, config.regions + _DECIDING))
@@ -213,12 +224,12 @@ def main(config: Pretrain) -> Path:
         **scores,
     }
     write(config.out, config.cnp, params, told)
-    return config.out
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    try:
-        print(f"{main(tyro.cli(Pretrain, prog='experiments.pretrain'))} written")
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(
+        commands.status(
+            lambda: print(f"{main(tyro.cli(Pretrain, prog='experiments.pretrain'))} written")
+        )
+    )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from experiments import masks
 from experiments.scoring import Estimates, View
@@ -17,6 +17,15 @@ from s1jax import hiding
 from s1jax.types import NDVI, Estimate, Estimator, Key, Params, Series
 
 log = logging.getLogger("s1jax")
+
+FEWEST = 10
+"""Labels that training, validation and test pixels of a fold need, each."""
+UNLABELLED = (
+    "S2ndvi: got no value in any pixel, expected labels to learn from and to score; the weights "
+    "that s1jax ships, which know simulated rice alone, need none: "
+    "s1jax.networks.fill(s1jax.networks.adapt(s1jax.pretrained(), series), series, days)"
+)
+"""What to do with a cube without labels."""
 
 
 class Data(NamedTuple):
@@ -27,6 +36,8 @@ class Data(NamedTuple):
     block: Int[np.ndarray, "pixel"] | None
     district: np.ndarray | None
     """Name of each pixel's district."""
+    relative: bool = False
+    """Days count from a beginning that differs from pixel to pixel: there is no calendar."""
 
 
 class Method(NamedTuple):
@@ -60,15 +71,29 @@ def take(series: Series, pixels: np.ndarray, time: slice = slice(None)) -> Serie
     )
 
 
-def subsample(split: Split, limits: tuple[int | None, int | None, int | None], *, seed: int):
-    """The split with at most so many training, validation and test pixels, drawn at random."""
+def subsample(
+    split: Split,
+    limits: tuple[int | None, int | None, int | None],
+    *,
+    seed: int,
+    labels: Bool[np.ndarray, "pixel time"] | None = None,
+) -> Split:
+    """The split with at most so many training, validation and test pixels, drawn at random.
+
+    Where `labels` says which dates of a pixel have one, pixels without any are drawn last.
+    """
 
     def _fold(fold: Fold, k: int) -> Fold:
         rng = np.random.default_rng([seed, 1, k])
         chosen = []
-        for pixels, limit in zip(fold[:3], limits, strict=True):
+        times = (fold.training_time, fold.training_time, fold.test_time)
+        for pixels, limit, time_ in zip(fold[:3], limits, times, strict=True):
             n = pixels.size if limit is None else min(limit, pixels.size)
-            chosen.append(np.sort(rng.permutation(pixels.size)[:n]))
+            order = rng.permutation(pixels.size)
+            if labels is not None:
+                none = ~labels[pixels][:, time_].any(1)
+                order = order[np.argsort(none[order], kind="stable")]
+            chosen.append(np.sort(order[:n]))
         kept = [pixels[c] for pixels, c in zip(fold[:3], chosen, strict=True)]
         return fold._replace(
             training=kept[0],
@@ -85,9 +110,11 @@ def check(data: Data, split: Split) -> None:
     """Refuse a split that cannot be trained or scored.
 
     Raises:
-      ValueError: a part without pixels or without any valid label.
+      ValueError: no label anywhere, or a part with fewer than `FEWEST`.
     """
     valid = np.asarray(data.series.valid)[..., NDVI]
+    if not valid.any():
+        raise ValueError(UNLABELLED)
     for fold in split.folds:
         parts = (
             ("training", fold.training, fold.training_time),
@@ -96,11 +123,36 @@ def check(data: Data, split: Split) -> None:
         )
         for name, pixels, time_ in parts:
             labels = int(valid[pixels][:, time_].sum())
-            if labels == 0:
+            if labels < FEWEST:
+                of = "" if fold.name == "all" else f" of fold {fold.name}"
                 raise ValueError(
-                    f"{name} pixels of fold {fold.name}: got {pixels.size} with {labels} valid "
-                    "labels, expected some; use smaller blocks or a smaller buffer"
+                    f"{name} pixels{of}: got {pixels.size} with {labels} valid labels of "
+                    f"{int(valid.sum()):,} in the cube, expected {FEWEST} or more; use smaller "
+                    "blocks (--block-m), a smaller buffer (--buffer-m) or another --split"
                 )
+
+
+def lacking(data: Data, split: Split, task: str, gap: np.ndarray) -> str:
+    """Why a task can be neither learnt nor scored on a split; nothing where it can.
+
+    Args:
+      data: the data set.
+      split: which `check` takes.
+      task: its name.
+      gap: periods that it asks for.
+    """
+    valid = np.asarray(data.series.valid)[..., NDVI]
+    for fold in split.folds:
+        of = "" if fold.name == "all" else f" of fold {fold.name}"
+        if not view(data, split._replace(folds=(fold,)), task, gap).scored:
+            return f"got no hidden label to score in {fold.test.size} test pixels{of}"
+        if task != "T2e":
+            continue
+        for name, pixels in (("training", fold.training), ("validation", fold.validation)):
+            kept = int((valid & ~gap)[pixels][:, fold.training_time].sum())
+            if kept < FEWEST:
+                return f"got {kept} labels of {name} pixels{of} on other dates, expected {FEWEST}+"
+    return ""
 
 
 def view(data: Data, split: Split, task: str, gap: np.ndarray) -> View:
@@ -138,6 +190,7 @@ def view(data: Data, split: Split, task: str, gap: np.ndarray) -> View:
         direction=np.repeat(np.arange(len(split.folds)), [f.test.size for f in split.folds]),
         directions=tuple(fold.name for fold in split.folds),
         left_out=int((~usable).sum()),
+        relative=data.relative,
     )
 
 

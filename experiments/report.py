@@ -5,15 +5,17 @@ with --readme it writes README's results table and docs/overview.png beside it. 
 """
 
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
+from experiments import commands
 from experiments.metrics_file import Rows, read_metrics, write_metrics
 from experiments.page import Picture, Section, Table, html, picture, write_report
-from s1jax import plots
+from s1jax import files, plots
 from s1jax.plots.scores import distinct
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "dataset_section",
     "html",
     "picture",
+    "plain",
     "read_metrics",
     "score_sections",
     "summary_section",
@@ -99,15 +102,22 @@ def update_readme(path: Path, text: str, *, marker: str = "results") -> None:
     before, _, rest = old.partition(begin)
     after = rest.partition(end)[2]
     text = f"{before}{begin}\n{text.strip()}\n{end}{after}"
-    Path(path).write_text(text, encoding="utf-8")
+    files.write_text(path, text)
 
 
 def dataset_section(name: str, source: str, rows: Rows, notes: Sequence[str]) -> str:
     """Markdown section of one data set: its source, notes (split, counts, warnings) and tables."""
-    lines = [f"## {name}", "", f"Source: {source}", "", *(f"- {note}" for note in notes), ""]
+    notes = [f"- {plain(note)}" for note in notes]
+    lines = [f"## {plain(name)}", "", f"Source: {plain(source)}", "", *notes, ""]
     for against in _sides(rows):
         lines += [f"R2 against {against} [95 % interval]", "", table(rows, against=against)]
     return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """A name or words of a file as one line of Markdown: no markup, no column of a table."""
+    text = " ".join(text.split()).replace("|", "\\|")
+    return text.replace("<", "&lt;").replace(">", "&gt;")
 
 
 def summary_section(
@@ -173,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     figure = config.readme.parent / "docs" / "overview.png"
     update_readme(config.readme, text)
     figure.parent.mkdir(exist_ok=True)
-    figure.write_bytes(plots.png(plots.overview(rows), dpi=150))
+    files.write_bytes(figure, plots.png(plots.overview(rows), dpi=150))
     print(console_table(rows))
     print(f"wrote {config.readme} and {figure}")
 
@@ -266,4 +276,4 @@ _STRATA = {
 }
 
 if __name__ == "__main__":
-    main()
+    sys.exit(commands.status(main))

@@ -8,7 +8,6 @@ mlp10 .5, mogpr .7, boosting .8, cnp .9.
 """
 
 import dataclasses
-import json
 import logging
 import os
 import platform
@@ -18,7 +17,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,25 +25,29 @@ import jax
 import numpy as np
 import xarray as xr
 
-from experiments import pictures, protocol, scoring, splits
+from experiments import commands, pictures, protocol, scoring, splits
 from experiments.config import Config, parse
 from experiments.methods import methods
 from experiments.metrics_file import write_metrics
 from experiments.opening import Align, opened
 from experiments.page import write_report
 from experiments.report import console_table
-from s1jax import cube, networks, simulate, tiles
+from s1jax import cube, files, networks, simulate, tiles
+from s1jax.types import NDVI
 
 log = logging.getLogger("s1jax")
 
 SAVED = ("mlp3", "mlp10", "mlp_window", "tcn_s1", "birnn", "cnp")
 """Networks whose weights a run keeps."""
+FEWEST = 10
+"""Independent places below which a result is only indicative."""
 DRAWN_ONCE = 0
 """The simulated scene is one data set: its key does not change with the seeds of a run."""
 
 
 def load(config: Config) -> tuple[xr.Dataset, str]:
-    """The aligned cube of a configuration, speckle-filtered radar beside it, and its name."""
+    """The aligned cube of a configuration, speckle-filtered radar beside it, and its name; its
+    dates are printed."""
     if config.cube is None:
         if config.align != Align():
             raise ValueError(f"align: got {config.align} without a cube, expected acquisitions")
@@ -61,6 +64,7 @@ def load(config: Config) -> tuple[xr.Dataset, str]:
             mask=config.mask,
             align=config.align,
         )
+    print(f"{name}: {cube.span(ds)}", flush=True)
     return cube.despeckle(ds), name
 
 
@@ -71,7 +75,8 @@ def to_data(ds: xr.Dataset) -> tuple[protocol.Data, np.ndarray]:
     def _optional(name):
         return cube.at_pixels(ds, name, pixel) if name in ds.variables else None
 
-    data = protocol.Data(series, _optional("truth"), _optional("block"), _optional("district"))
+    names = ("truth", "block", "district")
+    data = protocol.Data(series, *map(_optional, names), relative=cube.is_relative(ds))
     return data, pixel
 
 
@@ -79,7 +84,8 @@ def split_of(config: Config, data: protocol.Data, seed: int) -> splits.Split:
     """The split of a configuration, with at most as many pixels as it allows.
 
     Raises:
-      ValueError: the cube has no places, or no districts where they are to be left out.
+      ValueError: the cube has no places, no label, or no districts where they are to be left out;
+        or a part of the split has too few labels.
     """
     place = data.series.place
     if place is None:
@@ -87,18 +93,22 @@ def split_of(config: Config, data: protocol.Data, seed: int) -> splits.Split:
             "place: got no coordinates in metres or degrees, expected x, y or lat, lon"
         )
     place = np.asarray(place, np.float64)
+    labels = np.asarray(data.series.valid)[..., NDVI]
+    if not labels.any():
+        raise ValueError(protocol.UNLABELLED)
+    count = labels.sum(1)
     metres = {"block_m": config.block_m, "buffer_m": config.buffer_m}
     if config.split == "district":
         if data.district is None:
             raise ValueError("district: got no such variable on (y,) or (y, x), expected one")
-        split = splits.district(place, data.district, seed=seed)
+        split = splits.district(place, data.district, seed=seed, labels=count)
     elif config.split == "season":
         day = np.asarray(data.series.day, np.float64)
-        split = splits.season(place, day, data.block, seed=seed, **metres)
+        split = splits.season(place, day, data.block, seed=seed, labels=labels, **metres)
     else:
-        split = splits.blocks(place, data.block, seed=seed, **metres)
+        split = splits.blocks(place, data.block, seed=seed, labels=count, **metres)
     limits = (config.training_pixels, config.validation_pixels, config.test_pixels)
-    split = protocol.subsample(split, limits, seed=seed)
+    split = protocol.subsample(split, limits, seed=seed, labels=labels)
     protocol.check(data, split)
     return split
 
@@ -110,11 +120,15 @@ def clusters(split: splits.Split) -> int:
 
 def describe(split: splits.Split) -> str:
     """The split in words, with what a reader must mind."""
-    count = clusters(split)
-    words = [*split.notes, f"{count} test clusters"]
-    if count < 10:
-        words.append("indicative: fewer than 10 clusters")
-    return "; ".join(words)
+    count, districts = clusters(split), len(split.folds)
+    if districts > 1:
+        # its cells are no places of their own: they share weather, calendar and orbit
+        words = [*split.notes, f"{districts} districts ({count} test clusters)"]
+        few = f"fewer than {FEWEST} districts" if districts < FEWEST else ""
+    else:
+        words = [*split.notes, f"{count} test clusters"]
+        few = f"fewer than {FEWEST} clusters" if count < FEWEST else ""
+    return "; ".join([*words, f"indicative: {few}"] if few else words)
 
 
 def environment() -> dict:
@@ -148,6 +162,11 @@ def row_line(row: dict) -> str:
     )
 
 
+def row_name(row: dict) -> str:
+    """Method, task and what it was scored against."""
+    return f"{row['method']} {row['task']} {row['against']}"
+
+
 HEAD = (
     f"{'method':<12}{'task':<5}{'against':<7}{'R2':>7} [95 % interval ]{'MAE':>7}{'bias':>7}"
     f"{'cover':>6}{'skill':>7}{'n':>10}{'px/s':>11}"
@@ -161,10 +180,13 @@ def run(config: Config) -> Path:
     """
     started = time.perf_counter()
     utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    stem = "demak_sim" if config.cube is None else Path(config.cube).name.split(".")[0]
+    stem = "demak_sim" if config.cube is None else commands.stem(config.cube)
     out = config.out or Path("results") / f"{stem}-{utc}"
-    out.mkdir(parents=True, exist_ok=True)
-    with _logging(out / "run.log"):
+    with ExitStack() as stack:
+        stack.enter_context(commands.writing(out))
+        if config.save_cube is not None:
+            stack.enter_context(commands.writing_file(config.save_cube))
+        stack.enter_context(_logging(out / "run.log"))
         _head_to_head(config, out)
     print(f"{out} written in {time.perf_counter() - started:.0f} s")
     return out
@@ -175,6 +197,7 @@ def _logging(path: Path) -> Iterator[None]:
     """All that s1jax says goes to the file, and nowhere else, for as long as the run lasts."""
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.handleError = _go_on  # else a full disk is a traceback on stderr and nothing more
     level, propagate = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -186,6 +209,11 @@ def _logging(path: Path) -> Iterator[None]:
         log.propagate = propagate
         log.removeHandler(handler)
         handler.close()
+
+
+def _go_on(record: logging.LogRecord) -> None:
+    """The error that is being handled goes on to the command."""
+    raise
 
 
 def _head_to_head(config: Config, out: Path) -> None:
@@ -207,16 +235,22 @@ def _head_to_head(config: Config, out: Path) -> None:
         fewest = min(split, fewest or split, key=clusters)
         print(f"seed {seed}: {describe(split)}; {pixels}\n{HEAD}", flush=True)
         key_fit, gaps, views = protocol.asked(data, split, config.tasks, seed)
+        gaps, views = _usable(data, split, gaps, views)
         if shown is None:
             shown = pictures.Shown(data, pixel, split, views)
             facts = {"pixels": pixels, "periods": len(data.series.day)}
             facts |= {f"left out of {t}": v.left_out for t, v in views.items() if v.left_out}
         learnt = {}
+        models = out / "models" / f"seed-{seed}"
+        # a name of the data is no path
+        folders = {fold.name: f"fold-{k}" for k, fold in enumerate(split.folds)}
+        models.mkdir(parents=True, exist_ok=True)
+        files.write_json(models / "folds.json", {f: name for name, f in folders.items()})
 
-        def _learnt(method, fold, params, learnt=learnt, seed=seed):
+        def _learnt(method, fold, params, learnt=learnt, models=models, folders=folders):
             learnt[method, fold.name] = params
             if method in SAVED:
-                folder = out / "models" / f"seed-{seed}" / method / fold.name
+                folder = models / method / folders[fold.name]
                 seen = protocol.take(data.series, fold.training, fold.training_time)
                 networks.save(folder, getattr(config, method), params, seen)
 
@@ -237,9 +271,17 @@ def _head_to_head(config: Config, out: Path) -> None:
                 kept[method, task] = pictures.lighter(estimates)
         if seed == config.seeds[0]:
             first = learnt
-    rows = scoring.rows(outcomes)
+    every = scoring.rows(outcomes)
+    broken = {row_name(row): scoring.not_finite(row) for row in every if scoring.not_finite(row)}
+    rows = [row for row in every if row_name(row) not in broken]
     words = f"{config.split}: {describe(fewest)}"
     _write(config, out, name, words, rows)
+    if broken:
+        lines = (f"{row} ({', '.join(scores)})" for row, scores in broken.items())
+        raise ValueError(
+            f"{out / 'metrics.json'}: got scores that are not finite, expected numbers; left out: "
+            f"{'; '.join(lines)}; no report and no map was made"
+        )
     print("\n" + console_table(rows))
     if config.report:
         print("drawing the report", flush=True)
@@ -249,11 +291,26 @@ def _head_to_head(config: Config, out: Path) -> None:
         _save_cube(config, ds, chosen, first, shown.split)
 
 
+def _usable(data, split, gaps, views):
+    """Gaps and views of the tasks that can be learnt and scored; the others are printed.
+
+    Raises:
+      ValueError: none can.
+    """
+    reasons = {task: protocol.lacking(data, split, task, gap) for task, gap in gaps.items()}
+    for task, reason in reasons.items():
+        if reason:
+            print(f"{task} is left out: {reason}", flush=True)
+    tasks = [task for task, reason in reasons.items() if not reason]
+    if not tasks:
+        raise ValueError("tasks: " + "; ".join(f"{t}: {reason}" for t, reason in reasons.items()))
+    return {task: gaps[task] for task in tasks}, {task: views[task] for task in tasks}
+
+
 def _write(config: Config, out: Path, name: str, split: str, rows: list[dict]) -> None:
     write_metrics(out / "metrics.json", name, split, config.seeds, rows)
-    for stem, content in (("config", dataclasses.asdict(config)), ("environment", environment())):
-        text = json.dumps(content, indent=1, default=str) + "\n"
-        (out / f"{stem}.json").write_text(text, encoding="utf-8")
+    files.write_json(out / "config.json", dataclasses.asdict(config))
+    files.write_json(out / "environment.json", environment())
 
 
 def _save_cube(config, ds, chosen, learnt, split) -> None:
@@ -270,16 +327,21 @@ def _save_cube(config, ds, chosen, learnt, split) -> None:
     def _predict(series, days):
         return estimator.predict(params, series, days)
 
-    done = tiles.fill(_predict, ds, config.save_cube, tile=tile)
+    trained_on = f"training pixels of {split.folds[0].name} of the cube itself"
+    done = tiles.fill(
+        _predict, ds, config.save_cube, tile=tile, method=config.save_method, trained_on=trained_on
+    )
     if done.failed:
-        lines = map(tiles.described, done.failed)
-        raise ValueError("\n".join([f"{config.save_cube}: got tiles that failed", *lines]))
+        lines = "; ".join(map(tiles.described, done.failed))
+        raise ValueError(f"{config.save_cube}: got tiles that failed, all others written: {lines}")
+    if done.not_finite:
+        raise ValueError(
+            f"{config.save_cube}: got {done.not_finite:,} of {done.pixels:,} pixels with an "
+            "estimate that is not finite, expected none; the others are written"
+        )
     taught = "" if len(split.folds) == 1 else f", taught without {split.folds[0].name}"
     print(f"{config.save_method} of every pixel{taught}: {config.save_cube}")
 
 
 if __name__ == "__main__":
-    try:
-        run(parse())
-    except (ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(commands.status(lambda: run(parse())))

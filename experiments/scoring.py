@@ -32,6 +32,8 @@ class View(NamedTuple):
     directions: tuple[str, ...]
     left_out: int
     """Pixels without a hidden or without a kept label."""
+    relative: bool = False
+    """Days are none of a calendar: there are no months."""
 
 
 class Estimates(NamedTuple):
@@ -58,15 +60,17 @@ class Outcome(NamedTuple):
 
 def _strata(view: View, target: np.ndarray) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
     """Name -> bin of each value and the bins' names."""
-    date = np.datetime64("1970-01-01", "D") + np.floor(np.asarray(view.day, np.float64)).astype(int)
-    month = date.astype("datetime64[M]").astype(int) % 12
     gap = np.searchsorted([end for end, _ in GAP_BINS], gap_days(view.day, view.kept))
     level = np.digitize(target, [low for low, _, _ in NDVI_RANGES[1:]])
     out = {
         "gap_days": (gap, tuple(name for _, name in GAP_BINS)),
-        "month": (np.broadcast_to(month, target.shape), tuple(f"{m:02d}" for m in range(1, 13))),
         "ndvi": (level, tuple(name for _, _, name in NDVI_RANGES)),
     }
+    if not view.relative:
+        day = np.floor(np.asarray(view.day, np.float64)).astype(int)
+        date = np.datetime64("1970-01-01", "D") + day
+        month = np.broadcast_to(date.astype("datetime64[M]").astype(int) % 12, target.shape)
+        out["month"] = (month, tuple(f"{m:02d}" for m in range(1, 13)))
     if len(view.directions) > 1:
         direction = np.broadcast_to(view.direction[:, None], target.shape)
         out["direction"] = (direction, view.directions)
@@ -144,7 +148,8 @@ def difference(
 
 def _interval(draws: np.ndarray) -> list[float]:
     # a draw whose labels are all alike has no R2
-    return [float(x) for x in np.nanquantile(draws, [0.025, 0.975])]
+    draws = draws[~np.isnan(draws)]
+    return [float(x) for x in np.quantile(draws, [0.025, 0.975])] if draws.size else [np.nan] * 2
 
 
 def _mean(values) -> float:
@@ -203,6 +208,22 @@ def row(
     }
 
 
+def not_finite(row: dict) -> list[str]:
+    """Names of the numbers of a row that are none; labels that are all alike have no R2."""
+
+    def _names(content, name):
+        parts = content.items() if isinstance(content, dict) else None
+        if parts is None and isinstance(content, list | tuple):
+            parts = ((None, one) for one in content)
+        if parts is not None:
+            for key, one in parts:
+                yield from _names(one, name if key is None else f"{name} {key}".strip())
+        elif isinstance(content, float) and not np.isfinite(content):
+            yield name
+
+    return list(dict.fromkeys(_names(row, "")))
+
+
 def rows(
     outcomes: dict[tuple[str, str, str], list[Outcome]],
     *,
@@ -214,7 +235,8 @@ def rows(
     """
 
     def _rmse(many):
-        return _mean(metrics.scores(metrics.pool(o.clusters))["rmse"] for o in many)
+        rmse = _mean(metrics.scores(metrics.pool(o.clusters))["rmse"] for o in many)
+        return rmse if np.isfinite(rmse) else np.inf
 
     out = []
     for method, task, against in outcomes if only is None else (only,):

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from experiments import protocol, run, scoring, steps
+from experiments import commands, protocol, run, scoring, steps
 from experiments.bench import table
 from experiments.outcome_files import Scored, fingerprint, read_outcomes, write_outcomes
 from experiments.steps import Case, Options
-from s1jax import metrics, plots
+from s1jax import files, metrics, plots
 from s1jax.simulate import SceneConfig
 
 TASKS = ("T1", "T2b")
@@ -181,15 +181,21 @@ def main(config: Why) -> Path:
     cases = [case for name in config.only for case in TABLES[name](config.options)]
     if "alone" in config.only:
         cases.append(steps.ladder(config.options)[1])
+    with commands.writing(config.out):
+        _write(config, cases)
+    return config.out
+
+
+def _write(config: Why, cases: Sequence[Case]) -> None:
     started = time.perf_counter()
     compute(config, cases)
     tables = {name: rows_of(name, config) for name in TABLES if name in config.only}
     text = "\n\n".join(markdown(name, rows) for name, rows in tables.items())
     print("", text, f"{time.perf_counter() - started:.0f} s", sep="\n")
-    (config.out / "table.md").write_text(text + "\n", encoding="utf-8")
+    files.write_text(config.out / "table.md", text + "\n")
     content = {"config": asdict(config), "environment": run.environment(), "tables": tables}
     written = json.dumps(content, indent=1, allow_nan=False, default=str)
-    (config.out / "why.json").write_text(written + "\n", encoding="utf-8")
+    files.write_text(config.out / "why.json", written + "\n")
     if {"ladder", "alone"} <= set(tables):
         figure = plots.steps(
             [
@@ -201,8 +207,7 @@ def main(config: Why) -> Path:
                 for row in tables["alone"]
             ],
         )
-        (config.out / "why.png").write_bytes(plots.png(figure, dpi=150))
-    return config.out
+        files.write_bytes(config.out / "why.png", plots.png(figure, dpi=150))
 
 
 def _path(config: Why, case: Case, seed: int) -> Path:
@@ -225,7 +230,6 @@ def _without_bias(many: list[scoring.Outcome]) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        print(f"{main(tyro.cli(Why, prog='experiments.why'))} written")
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(
+        commands.status(lambda: print(f"{main(tyro.cli(Why, prog='experiments.why'))} written"))
+    )

@@ -27,7 +27,7 @@ ds = cube.align_cube(cube.open_cube(cube.from_scene(simulate.scene(jax.random.ke
 print(ds.attrs["s1jax_funnel"])
 
 # %% [markdown]
-# ## A split that leaks nothing
+# ## A split by places
 # Whole blocks are left out, and training pixels keep a distance from them.
 
 # %%

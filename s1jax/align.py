@@ -13,6 +13,10 @@ Statistic = Literal["mean", "median", "max", "mean_db"]
 
 YEAR = 365.25
 """Mean length of the Julian year, days."""
+LONGEST = 36_525
+"""Days that a grid of periods may span: 100 years; a start or a step is wrong where it is more."""
+MOST = 20_000
+"""Periods that a grid may have."""
 _REGULAR = 1.4
 """Longest over shortest gap still called regular: dekads (11 / 8 days) pass, a missed one not."""
 
@@ -30,10 +34,11 @@ def period_edges(
       step: length of a period, days.
 
     Raises:
-      ValueError: `step` is not positive, there is no day, or none from `start` on.
+      ValueError: `step` is not positive, there is no day, or none from `start` on; the periods span
+        more than 100 years (`LONGEST`), or are more than 20,000 (`MOST`).
     """
-    if not step > 0:
-        raise ValueError(f"step: got {step} days, expected > 0")
+    if not 0 < step <= LONGEST:
+        raise ValueError(f"step: got {step} days, expected > 0 and at most {LONGEST:,} (100 years)")
     if day.size == 0:
         raise ValueError("day: got no day, expected at least one")
     begin = float(np.floor(day.min())) if start is None else float(start)
@@ -41,7 +46,13 @@ def period_edges(
         raise ValueError(
             f"day: got none after start ({day.max()} < {begin}), expected at least one"
         )
-    periods = int(np.floor((day.max() - begin) / step)) + 1
+    # told before memory is asked for them
+    length, count = float(day.max()) - begin, np.floor((float(day.max()) - begin) / step) + 1
+    if not (length <= LONGEST and count <= MOST):
+        got = f"{count:,.0f} periods of {step:g} days over {length:,.0f} days"
+        expected = f"at most {MOST:,} periods over {LONGEST:,} days (100 years)"
+        raise ValueError(f"start, step: got {got}, expected {expected}")
+    periods = int(count)
     return begin + step * np.arange(periods + 1, dtype=day.dtype)
 
 

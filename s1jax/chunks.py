@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from s1jax.forked import refuse_forked
 from s1jax.progress import bar
 
 
@@ -39,7 +40,9 @@ def map_pixels(
 
     Raises:
       ValueError: no pixel, or leaves that disagree in their number of pixels.
+      RuntimeError: in a process that was forked after its parent used JAX.
     """
+    refuse_forked()
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(arrays)}
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(f"pixels on the first axis: got sizes {sorted(sizes)}, expected one, > 0")

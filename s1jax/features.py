@@ -1,4 +1,4 @@
-"""What a single-date network sees: a date and its neighbours, and indices from linear power.
+"""What a method sees: which values can be, a date and its neighbours, indices from linear power.
 
 Every function is written for one pixel or row; what has `*n` in its shape takes many.
 """
@@ -7,10 +7,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from s1jax.indices import from_db, rvi, to_db
-from s1jax.types import Series
+from s1jax.types import NDVI, Days, Series
+
+_Array = Array | np.ndarray
+RADAR_DB = (-80.0, 40.0)
+"""Backscatter outside is no measurement, dB."""
+NDVI_RANGE = (-1.5, 1.5)
+"""NDVI outside is no measurement, 1; noise may carry a true one past 1."""
+_PIXELS = 4096
+"""Pixels looked at together."""
 
 DOCUMENT_3 = ("vv", "vh", "rvi")
 """Features of the single-date baseline."""
@@ -112,6 +121,76 @@ def table(
     if unknown:
         raise ValueError(f"features: got unknown {unknown}, expected names among {sorted(columns)}")
     return jnp.stack([columns[name] for name in names], axis=-1)
+
+
+def plausible(
+    value: Float[_Array, "*pixel time channel"],
+) -> Bool[_Array, "*pixel time channel"]:
+    """True where backscatter (all channels but the last) and NDVI are numbers that can be."""
+    shape = (1,) * (value.ndim - 1) + value.shape[-1:]
+    low, high = (np.full(shape, bound, value.dtype) for bound in RADAR_DB)
+    low[..., NDVI], high[..., NDVI] = NDVI_RANGE
+    # NaN compares False
+    return (value >= low) & (value <= high)
+
+
+def without_implausible(series: Series) -> tuple[Series, Bool[np.ndarray, "pixel"]]:
+    """The series where a value that is not `plausible` is not valid, and the pixels that have such.
+
+    A radar value is valid where its filtered ones, if the series has them, are plausible too. The
+    series is copied only where something is left out of it.
+    """
+    value, valid = np.asarray(series.value), np.asarray(series.valid)
+    looks = [np.asarray(look) for look in (series.smooth, series.wide) if look is not None]
+    kept, some = valid, np.zeros(len(value), bool)
+    for start in range(0, len(value), _PIXELS):
+        part = slice(start, start + _PIXELS)
+        sound = plausible(value[part])
+        for look in looks:
+            low, high = (look.dtype.type(bound) for bound in RADAR_DB)
+            sound[..., :NDVI] &= (look[part] >= low) & (look[part] <= high)
+        lost = valid[part] & ~sound
+        if lost.any():
+            kept = valid.copy() if kept is valid else kept
+            kept[part] &= sound
+            some[part] = lost.any(axis=(1, 2))
+    return (series if kept is valid else series._replace(valid=kept)), some
+
+
+def check_days(series: Series, days: Days | None = None) -> None:
+    """Refuse a series whose days are not its dates in order, and days that are no numbers.
+
+    Raises:
+      ValueError: value and valid that are not (pixel, date, channel) both, no date, another number
+        of days than dates, a day that is not finite or not later than the one before; one of `days`
+        that is not finite.
+    """
+    day, shape = np.asarray(series.day), series.value.shape
+    if len(shape) != 3 or series.valid.shape != shape:
+        got = f"shapes {shape} and {series.valid.shape}"
+        raise ValueError(f"series.value, series.valid: got {got}, expected (pixel, date, channel)")
+    dates = shape[1]
+    if day.shape != (dates,) or dates == 0:
+        raise ValueError(
+            f"series.day: got shape {day.shape}, expected one day for each of {dates} dates, 1+"
+        )
+    _check_finite("series.day", day)
+    back = np.flatnonzero(np.diff(day) <= 0)
+    if back.size:
+        one, after = (float(day[back[0] + k]) for k in (0, 1))
+        raise ValueError(
+            f"series.day: got {after:.10g} after {one:.10g} at place {back[0] + 1}, expected each "
+            "day later than the one before"
+        )
+    if days is not None:
+        _check_finite("days", np.asarray(days))
+
+
+def _check_finite(name, day):
+    wrong = np.flatnonzero(~np.isfinite(day))
+    if wrong.size:
+        got = f"{day[wrong[0]]} at place {wrong[0]}"
+        raise ValueError(f"{name}: got {got}, expected finite numbers, days since 1970-01-01")
 
 
 def single_orbit(

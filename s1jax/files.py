@@ -27,10 +27,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield part
         _to_disk(part)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk names no file
         part.unlink(missing_ok=True)
         raise
     _to_disk(path.parent)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write or replace a file by `replacing`."""
+    with replacing(path) as part:
+        part.write_bytes(content)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -45,16 +53,20 @@ def write_json(path: str | Path, content) -> None:
 
 
 @contextmanager
-def locked(folder: str | Path) -> Iterator[None]:
+def locked(folder: str | Path, *, name: str = LOCK) -> Iterator[None]:
     """Hold a folder for this process; the block is the only one that writes into it.
 
     A file in the folder names host, process and start of the process. The lock of a process of this
     host that has ended is taken over.
 
+    Args:
+      folder: it exists.
+      name: of the lock, where one file of the folder is held and not the folder.
+
     Raises:
       ValueError: another process holds the folder; the message names its host and number.
     """
-    path = Path(folder) / LOCK
+    path = Path(folder) / name
     ours = {"host": socket.gethostname(), "process": os.getpid(), "started": _started(os.getpid())}
     while True:
         try:
@@ -67,9 +79,9 @@ def locked(folder: str | Path) -> Iterator[None]:
             with suppress(FileNotFoundError):
                 os.rename(path, stale)
                 stale.unlink()
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(ours, file)
     try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(ours, file)
         yield
     finally:
         path.unlink(missing_ok=True)

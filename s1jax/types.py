@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, UInt8
 from jaxtyping import Key as _TypedKey
 
 VV, VH, NDVI = 0, 1, -1
@@ -47,6 +47,8 @@ class Estimate(NamedTuple):
     """Standard deviation of the latent NDVI, 1; positive; never a variance."""
     noise: Float[Array, "#pixel"] | Float[Array, ""]
     """Standard deviation of an observation about the latent NDVI, 1; one for all or one a pixel."""
+    quality: UInt8[Array | np.ndarray, "#pixel"] | None = None
+    """Sum of flags of each pixel, as `mogpr.Posterior.quality`; None of a method without flags."""
 
 
 class Estimator(NamedTuple):

@@ -133,7 +133,7 @@ def test_a_claim_needs_clusters_and_an_interval():
     assert cells[5] == "`mogpr`"
     assert cells[7].startswith("-0.070 [")
     assert cells[8:] == ["12", "won"]
-    # named beforehand: a network that the test pixels like better is not claimed
+    # the claim is of one network: another that the test pixels like better is not claimed
     (line,) = [x for x in _claims(_compared(ERRORS | {"cnp": 0.01})).splitlines() if "T2b" in x]
     assert "| `ensemble` |" in line
     assert "-0.070 [" in line
@@ -152,6 +152,32 @@ def test_claims_are_counted():
         "1 comparisons on 1 simulated data sets: 1 won, 0 open, 0 lost.\n"
         "1 comparisons on 1 real data sets: 1 won (1 indicative), 0 open, 0 lost.\n"
     )
+
+
+def test_the_published_kind_of_network_is_one_of_the_others():
+    one = _compared(ERRORS | {"birnn": 0.05})
+    (with_it,) = tables.verdicts([one])
+    (without,) = tables.verdicts([one], tables.CLASSICAL)
+    assert (with_it.other, with_it.word) == ("birnn", "lost")
+    assert (without.other, without.word) == ("mogpr", "won")
+    assert tables.both_counted([with_it], [without]) == (
+        "With `birnn` among the others:\n\n"
+        "1 comparisons on 1 simulated data sets: 0 won, 0 open, 1 lost.\n\n"
+        "Without it:\n\n1 comparisons on 1 simulated data sets: 1 won, 0 open, 0 lost.\n"
+    )
+
+
+def test_two_districts_are_two_places_however_many_cells():
+    one = _compared(ERRORS, clusters=36)
+    many = {
+        key: [o._replace(strata={"direction": dict.fromkeys(("north", "south"))}) for o in of]
+        for key, of in one.outcomes.items()
+    }
+    (verdict,) = tables.verdicts([one._replace(outcomes=many)])
+    assert (verdict.places, verdict.word) == ("2 districts (36 cells)", "won: indicative")
+    assert tables.places(one.outcomes["cnp", "T2b", "labels"]) == (36, "36")
+    words = tables._tested(one._replace(outcomes=many))
+    assert words.endswith("; 2 districts (36 cells) over the seeds, indicative")
 
 
 def test_gains_are_paired_and_by_task():
@@ -202,6 +228,10 @@ def test_tables_are_written(tmp_path):
     assert (tmp_path / "docs" / "overview.png").stat().st_size > 1000
     whole = results.read_text(encoding="utf-8")
     assert "| `cnp` | 9.0 | – | 50% |" in whole
+    for page in (text, whole):
+        assert "With `birnn` among the others:" in page
+        assert "120,000" in page
+        assert "named beforehand" not in page
     content = json.loads((tmp_path / "out" / "sim_blocks" / "metrics.json").read_text())
     assert content["seeds"] == [0, 1]
     assert {row["method"] for row in content["rows"]} == set(ERRORS)

@@ -122,7 +122,7 @@ def test_bad_windows_are_refused():
     ds = _acquisitions()
     with pytest.raises(ValueError, match="within: got -2 days"):
         cube.align_cube(ds, within=-2)
-    with pytest.raises(ValueError, match="window: got 0 days"):
+    with pytest.raises(ValueError, match="window: got 0, expected days > 0"):
         cube.align_cube(ds, window=0)
     with pytest.raises(ValueError, match="within: got -1 days"):
         cube.pair_cube(ds, within=-1)

@@ -108,7 +108,10 @@ def test_a_file_for_each_sensor(tmp_path):
     found = _examined([radar, labels])
     assert (found.name, names(found)) == ("radar", set())
     np.testing.assert_array_equal(found.facts.ndvi, _examined(ds).facts.ndvi)
-    assert names(_examined([radar])) == {"unreadable"}
+    alone = _examined([radar])
+    assert (names(alone), alone.facts) == (set(), None)
+    assert "radar-alone" in names(alone, "note")
+    assert names(_examined([labels])) == {"unreadable"}
     ds[["S2ndvi"]].isel(x=slice(1, None)).to_netcdf(tmp_path / "less.nc", engine="h5netcdf")
     (two,) = [f for f in _examined([radar, tmp_path / "less.nc"]).findings if f.level == "fault"]
     assert (two.name, "open_cube(..., match=)" in two.remedy) == ("unreadable", True)

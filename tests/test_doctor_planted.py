@@ -132,7 +132,7 @@ PLANTED = {
     ),
     "refused": lambda ds: changed(
         ds.assign({n: ds[n].assign_attrs(units="1") for n in ("VV", "VH")}),
-        VV=lambda v: np.where(np.arange(v.size).reshape(v.shape) % 160, power(v), -1e-4),
+        VV=lambda v: np.where(np.arange(v.size).reshape(v.shape) % 60, power(v), -1e-4),
         VH=power,
     ),
     "end-day-lost": _with_bounds,
@@ -141,7 +141,10 @@ PLANTED = {
     "cloud-unmasked": lambda ds: changed(ds, S2ndvi=unmasked),
     "orbits-mixed": lambda ds: changed(ds, VV=_alternating, VH=_alternating),
     "orbits-mixed/acquisitions": _acquisitions,
-    "no-labels": lambda ds: changed(ds, S2ndvi=lambda v: np.full_like(v, np.nan)),
+    "no-labels": lambda ds: changed(
+        ds.assign(mask=(("y", "x"), np.arange(480).reshape(20, 24) % 24 > 2)),
+        S2ndvi=lambda v: _planes(v, np.s_[:, :, 3:], np.nan),
+    ),
     "no-radar": lambda ds: changed(ds, VV=lambda v: np.full_like(v, np.nan)),
 }
 

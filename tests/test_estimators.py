@@ -101,6 +101,28 @@ def test_days_before_between_and_after_can_be_asked_for(fitted):
     )
 
 
+def test_what_cannot_be_is_as_if_it_were_missing(fitted):
+    name, estimator, params = fitted
+    series = _series(2)
+    value, masked = np.array(series.value), np.array(series.valid)
+    value[3, ::4, NDVI], value[4, 1::4, 0], masked[3, ::4, NDVI], masked[4, 1::4, 0] = 9, 1e6, 0, 0
+    bad = series._replace(value=value, valid=np.array(series.valid))
+    found, expected = (
+        estimator.predict(params, s, s.day) for s in (bad, series._replace(valid=masked))
+    )
+    for leaf, other in zip(found[:2], expected[:2], strict=True):
+        np.testing.assert_array_equal(np.asarray(leaf), np.asarray(other), name)
+
+
+def test_days_that_are_none_are_refused(fitted):
+    _, estimator, params = fitted
+    series = _series(2)
+    with pytest.raises(ValueError, match=r"days?: got .*nan|days: .*finite"):
+        estimator.predict(params, series, np.float32([19700, np.nan]))
+    with pytest.raises(ValueError, match=r"series.day: got "):
+        estimator.predict(params, series._replace(day=series.day[::-1]), series.day)
+
+
 def test_fit_is_deterministic(fitted):
     name, estimator, params = fitted
     again = estimator.fit(jax.random.key(0), _series(0), _series(1))

@@ -135,9 +135,20 @@ def command(monkeypatch, tmp_path):
 
 def test_exit_codes(command, faulty, tmp_path, capsys):
     assert command(faulty) == 0
-    assert capsys.readouterr().out.startswith("FAULT offset-kept:")
+    span, first = capsys.readouterr().out.split("\n\n")[:2]
+    assert re.fullmatch(
+        r"faulty: \d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d, \d+ dates, .* days apart", span
+    )
+    assert first.startswith("FAULT offset-kept:")
     assert command(faulty, "--strict") == 2
     cube.write(plain(), tmp_path / "clean.nc")
     assert command(tmp_path / "clean.nc", "--strict") == 0
-    assert "got no such file" in command(tmp_path / "none.nc")
-    assert "expected both or neither" in command(faulty, "--step", "12")
+    capsys.readouterr()
+    for arguments, words in (
+        ((tmp_path / "none.nc",), "got no such file"),
+        ((faulty, "--step", "12"), "expected both or neither"),
+    ):
+        assert command(*arguments) == 1
+        line = capsys.readouterr().err
+        assert line.startswith("error: ")
+        assert words in line

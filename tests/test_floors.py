@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOOR = {
-    "types": 0, "progress": 0, "files": 0,
+    "types": 0, "progress": 0, "files": 0, "forked": 0,
     "indices": 1, "metrics": 1, "chunks": 1, "hiding": 1, "nets": 1, "phenology": 1,
     "align": 2, "speckle": 2,
     "features": 3, "simulate": 3, "train": 3, "gp": 3, "baselines": 4, "networks": 4, "mogpr": 4,
@@ -18,7 +18,7 @@ ROOM = {
     "xarray": {"cube", "doctor", "tiles", "fusets"}, "rasterio": {"cube"},
     "geopandas": {"cube"}, "zarr": {"cube", "tiles"}, "dask": {"tiles"}, "matplotlib": {"plots"},
     "sklearn": {"baselines"}, "whittaker_eilers": {"baselines"}, "orbax": {"train"},
-    "flax": {"nets"}, "tinygp": {"gp"}, "optax": {"train"},
+    "flax": {"nets"}, "tinygp": {"gp"}, "optax": {"train"}, "openeo": {"fusets"},
 }  # fmt: skip
 SOURCES = sorted((ROOT / "s1jax").rglob("*.py"))
 ALL = SOURCES + sorted((ROOT / "experiments").rglob("*.py"))

@@ -168,7 +168,7 @@ def test_compat_on_datasets():
     ds["S2ndvi"].values[:, 0, 0] = np.nan
     ds = ds.assign_coords(t=ds["t"] + np.timedelta64(7, "h"))[["S2ndvi", "VH"]]
     out = mogpr(ds, compat="fusets", include_uncertainties=True)
-    assert np.isnan(out.drop_vars("QUALITY").to_array()[..., 0]).all()
+    assert np.isnan(out.to_array()[..., 0]).all()
     day = np.floor(ds["t"].values.astype("datetime64[D]").astype(float))
     mean, std, *_ = mogpr_1D(
         [ds[n].values[:, 0, 1] for n in ds], [day] * 2, 0, day, compat="fusets"

@@ -19,7 +19,12 @@ from s1jax.fusets.mogpr import MOGPRTransformer, mogpr, mogpr_1D
 from s1jax.fusets.periods import dates
 from s1jax.mogpr import IMPLAUSIBLE, NO_DATA, REGION_SCALE
 
-ALL = {"include_uncertainties": True, "include_raw_inputs": True, "hyper": HYPER}
+ALL = {
+    "include_uncertainties": True,
+    "include_raw_inputs": True,
+    "include_quality": True,
+    "hyper": HYPER,
+}
 
 
 @pytest.mark.parametrize(
@@ -215,7 +220,7 @@ def test_absurd_pixels_are_finite_or_flagged(rows, data):
     other = np.roll(value, data.draw(st.integers(1, 7)), axis=1)
     arrays = {"a": (("field", "t"), value), "b": (("field", "t"), other)}
     ds = xr.Dataset(arrays, {"t": t.astype("datetime64[ns]")})
-    out = mogpr(ds, include_uncertainties=True, latents=1, optimize=False)
+    out = mogpr(ds, include_uncertainties=True, include_quality=True, latents=1, optimize=False)
     for name, given_ in (("a", value), ("b", other)):
         seen = (np.isfinite(given_) & (np.abs(given_) < 1e30) & (given_ != -9999)).any(axis=1)
         fused, std = out[f"{name}_FUSED"].values, out[f"{name}_STD"].values

@@ -208,7 +208,7 @@ def test_band_covers_what_it_says(float64):
 def test_failed_factorisation_stays_visible():
     hyper, series = problem(np.random.default_rng(0), latents=1, seen=1.0)
     hyper = hyper._replace(
-        lengthscale=np.full(1, 1e6), noise=np.full(3, 1e-12), kappa=hyper.kappa * 0
+        lengthscale=np.full(1, 1e6), noise=np.full(3, 1e-20), kappa=hyper.kappa * 0
     )
 
     @jax.jit

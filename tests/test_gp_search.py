@@ -75,11 +75,3 @@ def test_bounds_are_those_of_the_hyperparameters(side):
     expected = ((6.1, -6.0, np.exp(-12), 0.0101), (2000.0, 6.0, np.exp(3), 20.01))[side]
     for leaf, value in zip(hyper, expected, strict=True):
         np.testing.assert_allclose(leaf, value, rtol=1e-5)
-
-
-def test_noise_below_the_precision_is_warned_of(caplog):
-    fine = gp.Hyper(*(jnp.ones(shape, jnp.float32) for shape in ((1,), (1, 2), (1, 2), (2,))))
-    for noise, warned in (([0.5, 0.01], False), ([0.5, 0.001], True)):
-        caplog.clear()
-        gp.warn_of_rounding(fine._replace(noise=jnp.array(noise, jnp.float32)))
-        assert ("below 1e-02: in float32" in caplog.text) == warned

@@ -56,7 +56,37 @@ def test_fills_an_unseen_region_without_any_training():
     assert 0.75 < inside.mean() < 0.98
 
 
-@pytest.mark.filterwarnings("default")  # orbax and its dependencies warn of their own future
+def test_radar_alone_is_enough_and_more_orbits_are_told_what_to_do(caplog):
+    series, _ = world(0, 12)
+    bare = series._replace(valid=series.valid & np.array([True, True, False]))
+    blank = bare._replace(value=np.where(bare.valid, bare.value, np.float32(np.nan)))
+    params = networks.adapt(s1jax.pretrained(), blank)
+    told = networks.fill(params, blank, blank.day)
+    chex.assert_tree_all_finite(told)
+    assert params.level is networks.PRIOR
+    # the last pixel has no radar either
+    assert told.quality.tolist() == [0] * 11 + [networks.NO_DATA]
+    assert np.median(told.std[:-1]) < np.median(told.std[-1])
+    far = networks.fill(params, blank, blank.day[-1:] + np.float32(365.0))
+    assert (far.std >= 0.9 * 0.25).all()
+    for learns in (
+        lambda: networks.fine_tune(jax.random.key(0), params, bare, bare),
+        lambda: networks.mlp(networks.MlpConfig()).fit(jax.random.key(0), bare, bare),
+    ):
+        with pytest.raises(ValueError, match=r"without labels, networks.adapt and networks.fill"):
+            learns()
+    orbits = [0, 1, 0, 1, 0, 1, 0, 1, 2]
+    four = series._replace(value=series.value[..., orbits], valid=series.valid[..., orbits])
+    message = "channels: got 9, expected 3 or 5: .*; cube.align_cube joins further orbits"
+    for asks in (
+        lambda: networks.adapt(params, four),
+        lambda: networks.fill(params, four, four.day),
+        lambda: networks.sequence(CNP).fit(jax.random.key(0), four, four),
+    ):
+        with pytest.raises(ValueError, match=message):
+            asks()
+
+
 def test_what_was_adapted_is_kept_and_loads_with_nothing_else(tmp_path):
     series, _ = world(0, 30)
     start = networks.SequenceParams(networks.initial(jax.random.key(0), CNP), None, networks.PLAIN)

@@ -203,7 +203,7 @@ def test_split_without_labels_is_told():
     valid = data.series.valid.copy()
     valid[FOLD.test, :, -1] = False
     empty = data._replace(series=data.series._replace(valid=valid))
-    with pytest.raises(ValueError, match=r"test pixels of fold all: got 20 with 0 valid labels"):
+    with pytest.raises(ValueError, match=r"test pixels: got 20 with 0 valid labels of 774"):
         protocol.check(empty, SPLIT)
 
 

@@ -82,7 +82,7 @@ def test_writes_what_the_protocol_says(written):
     named = {"overview", "coverage", "gap_days-truth", "month-truth", "ndvi-truth"}
     named |= {f"intervals-{task}" for task in TASKS}
     named |= {f"classic-{name}-T1-truth" for name in ("mlp3", "mlp10", "boosting", "mogpr")}
-    named |= {"loss-mlp3-all", "loss-mlp10-all", "maps-mogpr-T2e", "series-mogpr-T2c"}
+    named |= {"loss-mlp3-fold-0", "loss-mlp10-fold-0", "maps-mogpr-T2e", "series-mogpr-T2c"}
     assert named <= drawn
 
 
@@ -105,7 +105,7 @@ def test_map_holds_estimate_std_and_source_where_the_mask_is(written):
 def test_learnt_networks_load_with_nothing_else(written):
     out, _ = written
     for name in ("mlp3", "mlp10"):
-        assert callable(networks.load(out / "models" / "seed-0" / name / "all"))
+        assert callable(networks.load(out / "models" / "seed-0" / name / "fold-0"))
 
 
 @pytest.mark.filterwarnings("default")
@@ -199,6 +199,8 @@ def test_a_map_of_a_method_that_sees_neighbours_is_one_tile(spatial, tile, monke
 
     def _fill(predict, ds, path, **options):
         asked.update(options)
+        assert asked.pop("method") == "cropsar"
+        assert "training pixels" in asked.pop("trained_on")
         return tiles.Filled(1, 0, (), 0.0, 0.0, 0.0)
 
     monkeypatch.setattr(tiles, "fill", _fill)
@@ -210,6 +212,9 @@ def test_a_map_of_a_method_that_sees_neighbours_is_one_tile(spatial, tile, monke
     assert asked == {"tile": tile}
     with pytest.raises(ValueError, match="save_method: got 'cropsar', which these data left out"):
         _save_cube(config, ds, [], {}, split)
+    monkeypatch.setattr(tiles, "fill", lambda *_, **__: tiles.Filled(9, 2, (), 0.0, 0.0, 0.0))
+    with pytest.raises(ValueError, match="got 2 of 9 pixels with an estimate that is not finite"):
+        _save_cube(config, ds, [method], {("cropsar", "all"): None}, split)
 
 
 def test_an_alignment_without_acquisitions_is_told(tmp_path):

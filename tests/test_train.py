@@ -155,9 +155,29 @@ def test_without_rows_it_says_so():
 
 
 @pytest.mark.filterwarnings("default")
+def test_checkpoints_that_are_damaged_are_told(tmp_path):
+    config = dataclasses.replace(CONFIG, save_every=4, epochs=8, patience=100)
+    folder = tmp_path / "b"
+    _fit_until(config, folder, epochs=4)
+    spoilt = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 200]
+    for path in spoilt:
+        path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
+    with pytest.raises(ValueError, match=r"got a checkpoint of epoch 3 .*to train anew") as caught:
+        _fit(config, folder=folder)
+    assert str(folder) in str(caught.value)
+
+
 def test_save_and_restore(tmp_path):
     tree = {"a": jnp.arange(3.0), "b": (jnp.ones((2, 2)),)}
     train.save(tmp_path / "w", tree)
     chex.assert_trees_all_equal(
         train.restore(tmp_path / "w", jax.tree.map(jnp.zeros_like, tree)), tree
     )
+    train.save(tmp_path / "w", tree)
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+    with pytest.raises(ValueError, match=r"w.arrays.npz: .*got none of 'c'"):
+        train.restore(tmp_path / "w", tree | {"c": jnp.zeros(1)})
+    with pytest.raises(ValueError, match=r"b.0: got shape \(2, 2\), expected \(3,\)"):
+        train.restore(tmp_path / "w", tree | {"b": (jnp.zeros(3),)})
+    with pytest.raises(ValueError, match=r"other: got no arrays.npz"):
+        train.restore(tmp_path / "other", tree)

@@ -9,11 +9,13 @@ Cost: minutes each on 2 cores; see --help for what makes it less.
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import tyro
 
-from experiments.bench import choices, mogpr, train, variants
+from experiments import commands
+from experiments.bench import choices, mogpr, table, train, variants
 
 COMMANDS = {
     "mogpr": (mogpr.MogprBench, mogpr.bench),
@@ -31,12 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> Path:
         args=arguments,
         prog="experiments.bench",
     )
-    (run,) = (run for options, run in COMMANDS.values() if type(config) is options)
-    return run(config)
+    ((name, run),) = ((n, run) for n, (options, run) in COMMANDS.items() if type(config) is options)
+    out = table.folder(config, name)
+    with commands.writing(out):
+        return run(replace(config, out=out))
 
 
 if __name__ == "__main__":
-    try:
-        print(f"{main()} written")
-    except (ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(commands.status(lambda: print(f"{main()} written")))

@@ -11,14 +11,13 @@ from pathlib import Path
 from experiments import run
 from experiments.bench import timing
 from experiments.bench.bed import Bed, BedConfig
+from s1jax import files
 
 
 def folder(config: BedConfig, name: str) -> Path:
-    """Where the results go; made."""
+    """Where the results go."""
     utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    out = config.out or Path("results") / f"bench-{name}-{utc}"
-    out.mkdir(parents=True, exist_ok=True)
-    return out
+    return config.out or Path("results") / f"bench-{name}-{utc}"
 
 
 def header(bed: Bed) -> list[str]:
@@ -52,7 +51,8 @@ def write(
       ValueError: a number that is not one.
     """
     print("", *text, sep="\n")
-    (out / "table.md").write_text("\n\n".join([*head, *text]) + "\n", encoding="utf-8")
+    out.mkdir(parents=True, exist_ok=True)
+    files.write_text(out / "table.md", "\n\n".join([*head, *text]) + "\n")
     for row in rows:
         for name, value in row.items():
             for leaf in value.values() if isinstance(value, Mapping) else (value,):
@@ -61,7 +61,7 @@ def write(
     content = {"dataset": bed.name, "split": bed.split, "header": list(head)}
     content |= {"config": dataclasses.asdict(config), "rows": list(rows), **more}
     text = json.dumps(content, indent=1, allow_nan=False, default=str)
-    (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    files.write_text(out / "metrics.json", text + "\n")
 
 
 def markdown(rows: Iterable[Mapping], columns: Mapping[str, str]) -> str:

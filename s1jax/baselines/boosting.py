@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from s1jax.baselines.days import on_days
-from s1jax.baselines.residual import estimate, labels, rms, training_labels
+from s1jax.baselines.residual import estimate, labels, of_sound, rms, training_labels
 from s1jax.baselines.rows import conditional_rows, window_rows
 from s1jax.hiding import hide, mixture, without
 from s1jax.progress import bar
@@ -99,7 +99,7 @@ def boosting(config: BoostingConfig = BoostingConfig()) -> Estimator:
             label="boosting",
         )
 
-    return Estimator(_fit, _predict)
+    return of_sound(_fit, _predict)
 
 
 def _labelled(key, series, config):

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from s1jax.align import fold
 from s1jax.baselines.days import on_days
-from s1jax.baselines.residual import estimate, labels, rms, training_labels
+from s1jax.baselines.residual import estimate, labels, of_sound, rms, training_labels
 from s1jax.types import Estimate, Estimator, Key, Series
 
 
@@ -55,7 +55,7 @@ def climatology() -> Estimator:
             label="climatology",
         )
 
-    return Estimator(_fit, _predict)
+    return of_sound(_fit, _predict)
 
 
 def _curve(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from whittaker_eilers import WhittakerSmoother
 
 from s1jax.baselines.days import on_days
-from s1jax.baselines.residual import estimate, labels, rms, training_labels
+from s1jax.baselines.residual import estimate, labels, of_sound, rms, training_labels
 from s1jax.features import fill
 from s1jax.hiding import hide
 from s1jax.progress import bar
@@ -74,7 +74,7 @@ def linear() -> Estimator:
             label="linear",
         )
 
-    return Estimator(_fit, _predict)
+    return of_sound(_fit, _predict)
 
 
 def whittaker(config: WhittakerConfig = WhittakerConfig()) -> Estimator:
@@ -124,7 +124,7 @@ def whittaker(config: WhittakerConfig = WhittakerConfig()) -> Estimator:
             label="whittaker",
         )
 
-    return Estimator(_fit, _predict)
+    return of_sound(_fit, _predict)
 
 
 def _lines(series: Series, mean: float) -> Float[np.ndarray, "pixel time"]:

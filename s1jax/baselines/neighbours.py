@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from s1jax.align import fold
 from s1jax.baselines.days import on_days
-from s1jax.baselines.residual import estimate, labels, rms, training_labels
+from s1jax.baselines.residual import estimate, labels, of_sound, rms, training_labels
 from s1jax.progress import bar
 from s1jax.types import Estimate, Estimator, Key, Series
 
@@ -75,7 +75,7 @@ def knn_space(config: KnnSpaceConfig = KnnSpaceConfig()) -> Estimator:
 
         return estimate(_curve, series, params.std, label="knn_space")
 
-    return Estimator(_fit, _predict)
+    return of_sound(_fit, _predict)
 
 
 def _nearest(tree: cKDTree, place: Float[np.ndarray, "pixel 2"], neighbours: int) -> np.ndarray:

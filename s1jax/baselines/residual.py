@@ -6,10 +6,30 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from s1jax.chunks import map_pixels
-from s1jax.types import NDVI, Estimate, Series
+from s1jax.features import check_days, without_implausible
+from s1jax.types import NDVI, Days, Estimate, Estimator, Key, Params, Series
 
 _SMALLEST = 1e-3
 """Smallest std a yardstick states, 1: NDVI from 12-bit reflectances is no finer."""
+
+
+def of_sound(
+    fit: Callable[[Key, Series, Series], Params],
+    predict: Callable[[Params, Series, Days], Estimate],
+) -> Estimator:
+    """The Estimator of two functions, which see no value that cannot be (`features.plausible`).
+
+    Both raise ValueError for days that are not finite or, of a series, not in order.
+    """
+
+    def _sound(series, days=None):
+        check_days(series, days)
+        return without_implausible(series)[0]
+
+    return Estimator(
+        lambda key, train, val: fit(key, _sound(train), _sound(val)),
+        lambda params, series, days: predict(params, _sound(series, days), days),
+    )
 
 
 def labels(series: Series) -> Float[np.ndarray, "pixel time"]:

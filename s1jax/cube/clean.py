@@ -7,19 +7,25 @@ from s1jax.cube.facts import (
     BRIGHT,
     FAINT,
     Facts,
+    decibels,
     declared_fills,
     facts_of,
     of_both,
     signed,
     undeclared_integer,
+    valid_range,
     without_fills,
+    without_range,
 )
-from s1jax.cube.names import present, sentinel1
+from s1jax.cube.names import ALONE, present, sentinel1
 from s1jax.cube.notes import DECLARED, fill_line
 
 DB = frozenset({"db", "decibel", "decibels"})
 LINEAR = frozenset({"linear", "1", "power", "linear power", "m2/m2", "m2 m-2", "m^2/m^2"})
 """What backscatter in dB, and in linear power, may be declared as, in any case of letters."""
+NONE = frozenset({"1", "ndvi", "unitless", "dimensionless", "none", "-", "index", "ratio"})
+PERCENT = frozenset({"%", "percent"})
+"""What NDVI, which has no unit, and NDVI times 100, may be declared as."""
 _OTHER = {"dB": "linear power", "linear": "dB"}
 _RANGE = {"dB": (-60.0, 60.0), "linear": (-np.inf, 1 / FAINT)}
 """No backscatter is beyond: thermal noise is near -40 dB, ships and cities below +45 dB."""
@@ -33,26 +39,33 @@ def clean(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     """The cube with NaN where missing, VV and VH in dB, S2ndvi in [-1, 1]; and what was said.
 
     Missing become: +-inf; values of a declared nodata; a plane (one variable on one date) that is
-    one constant over all its pixels; and pixels exactly 0 in all bands at once, where there are two
-    bands or more. NDVI in whole numbers without a scale is divided by 10,000.
+    one constant over all its pixels; pixels exactly 0 in all bands at once, where there are two
+    bands or more, or in VV and VH of one orbit; values outside of a declared valid range; and
+    powers not above 0, of which 1 % may be. NDVI in whole numbers without a scale is divided by
+    10,000, NDVI declared in percent by 100. S2ndvi may be missing everywhere.
 
     A cube in chunks stays so: one pass over it collects counts and extremes of every date, and the
     repairs are made when a chunk is asked for.
 
     Raises:
       ValueError: units contradict the values or differ between dates, values that are neither dB
-        within +-60 nor linear power, NDVI outside [-1, 1], whole numbers of unknown scale, or a
-        variable without values.
+        within +-60 nor linear power, NDVI or truth outside [-1, 1], whole numbers of unknown scale,
+        a unit that NDVI cannot have, a declared fill or valid range that is none, radar without
+        values, or NDVI without values but constant ones.
     """
     names = present(ds)
     fills = {name: declared_fills(ds[name]) for name in names}
     whole = {name for name in names if undeclared_integer(ds[name])}
     assumed = {name: _WHOLE.get(name, ()) if name in whole else () for name in names}
     values, facts = facts_of(ds, {name: fills[name] + assumed[name] for name in names})
-    said = _said_fills(facts, fills, ds["t"].values)
+    said = _said_fills(ds, facts, fills)
     for name in names:
-        if not facts[name].count.any():
+        of = facts[name]
+        if not of.count.any() and (name != "S2ndvi" or of.constant.any()):
             raise ValueError(f"{name}: got no value (all NaN, fill or constant), expected some")
+    if "S2ndvi" in names and not facts["S2ndvi"].count.any():
+        said.append(f"{ALONE} S2ndvi is missing everywhere")
+    _truth(ds)
     units, changed = _units(ds, facts, said), {}
     for name in names:
         value = values.pop(name)
@@ -60,23 +73,37 @@ def clean(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
         if facts[name].constant.any():
             value = value.where(~constant)
         if name == "S2ndvi":
-            value, unit = _ndvi(value, facts[name], name in whole, said), "1"
+            value, unit = _ndvi(ds[name], value, facts[name], name in whole, said), "1"
         else:
             value, unit = value if units[name] == "dB" else _decibels(value), "dB"
         changed[name] = ds[name].copy(data=value.transpose(*ds[name].dims).data)
-        changed[name].attrs = without_fills(ds[name].attrs) | {"units": unit}
+        changed[name].attrs = without_range(without_fills(ds[name].attrs)) | {"units": unit}
         changed[name].encoding = {}
     return ds.assign(changed), said
 
 
-def _said_fills(facts, fills, t):
-    said = []
+def _truth(ds):
+    """Nothing, where the true NDVI that a cube brings along, if any, can be one."""
+    if "truth" not in ds.data_vars:
+        return
+    ends = xr.Dataset({"low": ds["truth"].min(), "high": ds["truth"].max()}).compute()
+    low, high = float(ends["low"]), float(ends["high"])
+    if low < -1 - 1e-5 or high > 1 + 1e-5:
+        raise ValueError(f"truth: got [{low:g}, {high:g}], expected true NDVI in [-1, 1]")
+
+
+def _said_fills(ds, facts, fills):
+    said, t = [], ds["t"].values
     for name, of in facts.items():
         if of.infinite:
             said.append(f"{name}: {of.infinite:,} values of +-inf are missing")
         for fill, count in of.filled.items():
             if count:
                 said.append(fill_line(name, count, fill, declared=fill in fills[name]))
+        if of.outside:
+            low, high = valid_range(ds[name])
+            out = f"{of.outside:,} values outside of the valid range [{low:.3g}, {high:.3g}]"
+            said.append(f"{DECLARED}{name}: {out} are missing")
         if of.constant.any():
             days = ", ".join(np.datetime_as_string(t[of.constant], unit="D"))
             said.append(f"{name}: {of.constant.sum()} constant plane(s) are missing: {days}")
@@ -85,11 +112,18 @@ def _said_fills(facts, fills, t):
     dead = next(iter(facts.values())).dead[~constant].sum()
     if dead:
         said.append(f"{dead:,} pixels x days are exactly 0 in all bands: missing")
+    for name in sentinel1(ds)[::2]:
+        if dark := facts[name].dark.sum():
+            pair = f"{name}, {name.replace('VV', 'VH')}"
+            said.append(f"{pair}: {dark:,} pixels x days are exactly 0 in both: missing")
     return said
 
 
 def _units(ds, facts, said):
-    """dB or linear of VV, VH: what is declared, else the sign of most values."""
+    """dB or linear of VV, VH: what is declared, else the sign of most values.
+
+    Of power up to 1 % may be negative, where a noise was taken off.
+    """
     names = sentinel1(ds)
     unit = {name: _declared(ds[name]) for name in names}
     unknown = [name for name in names if unit[name] is None]
@@ -108,7 +142,9 @@ def _units(ds, facts, said):
         if unit[name] == "dB" and of.positive.sum() > 0.5 * of.count.sum():
             raise ValueError(f"{name}: got {found}, expected dB as declared")
         negative = part[name]
-        if (unit[name] == "linear" and negative > 0) or (name in guess and 0.01 < negative <= 0.5):
+        # most being negative, an undeclared unit is dB
+        most = 1.0 if unit[name] == "linear" else 0.5
+        if unit[name] != "dB" and 0.01 < negative <= most:
             got, declared = f"{found}, {negative:.1%} negative", unit[name] or "none declared"
             raise ValueError(f"{name}: got {got}, expected linear power >= 0 (units: {declared})")
     for name in names:
@@ -133,9 +169,13 @@ def _one_unit(name, of, unit, t):
     Raises:
       ValueError: some are not.
     """
-    t, count, negative, small, bright = _enough(of, t)
-    both, decibels = of_both(negative, small, count), signed(negative, count)
-    other = ~both & (~decibels if unit == "dB" else decibels)
+    t, count, negative, deep, small, bright = _enough(of, t)
+    both = of_both(negative, small, count)
+    in_power = ~signed(negative, count) if unit == "dB" else ~decibels(negative, deep, count)
+    if unit == "linear":
+        # a subtracted noise leaves values hardly below 0 among powers below 1
+        both &= ~in_power
+    other = ~both & (in_power if unit == "dB" else ~in_power)
     for odd, what in ((both, "dB and values in [0, 1)"), (other, _OTHER[unit])):
         if odd.any():
             days = ", ".join(np.datetime_as_string(t[odd][:6], unit="D"))
@@ -154,7 +194,7 @@ def _one_unit(name, of, unit, t):
 def _enough(of, t):
     """Dates, counts and parts of them, of dates with enough values; those of the others as one."""
     rich = of.count >= LEAST
-    parts = (of.count, of.negative, of.small, of.bright)
+    parts = (of.count, of.negative, of.deep, of.small, of.bright)
     if of.count[~rich].sum() < LEAST:
         return t[rich], *(part[rich] for part in parts)
     return np.append(t[rich], t[~rich][0]), *(np.append(p[rich], p[~rich].sum()) for p in parts)
@@ -176,8 +216,17 @@ def _decibels(power):
     return (10 * np.log10(power.where(positive, np.float32(1)))).where(positive)
 
 
-def _ndvi(value: xr.DataArray, of: Facts, whole: bool, said: list[str]):
+def _ndvi(variable, value: xr.DataArray, of: Facts, whole: bool, said: list[str]):
     low, high = of.low, of.high
+    units = str(variable.attrs.get("units") or "").strip()
+    if units and units.lower() not in NONE | PERCENT:
+        raise ValueError(f"S2ndvi: units: got {units!r}, expected '1', or 'percent'")
+    if units.lower() in PERCENT and of.count.any():
+        if max(-low, high) <= 2 or max(-low, high) > 100:
+            got = f"[{low:g}, {high:g}] declared as {units!r}"
+            raise ValueError(f"S2ndvi: got {got}, expected NDVI x 100, in [-100, 100]")
+        said.append(f"{DECLARED}S2ndvi: percent divided by 100")
+        return value / np.float32(100)
     if whole and high > 2:
         if high <= 1000 or max(-low, high) > 10_000:
             got = f"whole numbers in [{low:g}, {high:g}]"
@@ -185,13 +234,22 @@ def _ndvi(value: xr.DataArray, of: Facts, whole: bool, said: list[str]):
             raise ValueError(f"S2ndvi: got {got}, expected {expected}")
         said.append("S2ndvi: whole numbers without a scale: divided by 10,000")
         return value / np.float32(10_000)
+    if variable.dtype.kind in "iu" and of.count.any():
+        got = f"whole numbers in [{low:g}, {high:g}]"
+        raise ValueError(f"S2ndvi: got {got}, expected NDVI in [-1, 1], or scale_factor")
     if low < -1 - 1e-5 or high > 1 + 1e-5:
-        hint = ""
-        if -99 < low < -2 and high < 30:
-            hint = "; it looks like dB: are bands taken by position in another order?"
-        elif high > 2:
-            hint = "; is it scaled by 1e4 (set scale_factor)?"
-        elif low <= -99:
-            hint = "; is the lowest an undeclared nodata value?"
-        raise ValueError(f"S2ndvi: got [{low:g}, {high:g}], expected [-1, 1]{hint}")
+        raise ValueError(f"S2ndvi: got [{low:g}, {high:g}], expected [-1, 1]{_hint(low, high)}")
     return value
+
+
+def _hint(low, high):
+    """What values that are no NDVI may be."""
+    if -99 < low < -2 and high < 30:
+        return "; it looks like dB: are bands taken by position in another order?"
+    if 2 < high <= 100:
+        return "; is it in percent (set units = 'percent')?"
+    if 100 < high <= 255:
+        return "; is it in bytes (set scale_factor, and add_offset)?"
+    if high > 255:
+        return "; is it scaled by 1e4 (set scale_factor)?"
+    return "; is the lowest an undeclared nodata value?" if low <= -99 else ""

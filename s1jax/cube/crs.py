@@ -1,9 +1,13 @@
 """Where a pixel is: the coordinate reference system of a cube, and metres east and north."""
 
+import re
+
 import numpy as np
 import pyproj
 import xarray as xr
 from jaxtyping import Float
+
+from s1jax.cube.border import brief
 
 _WKT = ("crs_wkt", "spatial_ref")
 
@@ -17,14 +21,38 @@ def grid_mapping(ds: xr.Dataset) -> str | None:
 
 
 def crs(ds: xr.Dataset) -> pyproj.CRS | None:
-    """The reference system from the grid mapping variable, else from attrs["crs"], else None."""
+    """The reference system from the grid mapping variable, else from attrs["crs"], else None.
+
+    Raises:
+      ValueError: what is declared is no reference system.
+    """
     name = grid_mapping(ds)
     if name is not None:
         attrs = ds[name].attrs
-        return pyproj.CRS.from_user_input(
-            next(attrs[key] for key in (*_WKT, "epsg_code") if key in attrs)
-        )
-    return pyproj.CRS.from_user_input(ds.attrs["crs"]) if "crs" in ds.attrs else None
+        key = next(key for key in (*_WKT, "epsg_code") if key in attrs)
+        return crs_of(attrs[key], f"{name}: {key}")
+    declared = ds.attrs.get("crs")
+    return None if declared is None else crs_of(declared, "attribute crs")
+
+
+def crs_of(declared: object, where: str) -> pyproj.CRS:
+    """The reference system of well-known text, an EPSG code, or an object of another library.
+
+    Raises:
+      ValueError: it is none; the message begins with `where`.
+    """
+    if isinstance(declared, np.generic):
+        declared = declared.item()
+    if isinstance(declared, float) and declared.is_integer():
+        declared = int(declared)
+    if isinstance(declared, str):
+        # as of old versions of PROJ, which meant the same
+        declared = re.sub(r"^\+init=(?=epsg:\d+$)", "", declared.strip(), flags=re.IGNORECASE)
+    try:
+        return pyproj.CRS.from_user_input(declared)
+    except (pyproj.exceptions.ProjError, TypeError, ValueError, AttributeError) as error:
+        got = brief(repr(declared))
+        raise ValueError(f"{where}: got {got}, expected well-known text or EPSG:NNNN") from error
 
 
 def with_grid_mapping(ds: xr.Dataset) -> xr.Dataset:
@@ -74,8 +102,11 @@ def place(ds: xr.Dataset) -> Float[np.ndarray, "y x 2"] | None:
     if degrees is None:
         return None
     lon, lat = degrees
+    # 179 and -179 degrees are neighbours
+    east, north = (np.nanmean(f(np.deg2rad(lon))) for f in (np.cos, np.sin))
+    middle = np.rad2deg(np.arctan2(north, east))
     local = pyproj.CRS.from_proj4(
-        f"+proj=aeqd +lat_0={np.nanmean(lat)} +lon_0={np.nanmean(lon)} +datum=WGS84 +units=m"
+        f"+proj=aeqd +lat_0={np.nanmean(lat)} +lon_0={middle} +datum=WGS84 +units=m"
     )
     project = pyproj.Transformer.from_crs("EPSG:4326", local, always_xy=True)
     return np.stack(project.transform(lon, lat), axis=-1)

@@ -1,11 +1,14 @@
 """Places in tables: one row a place and date, VV and VH in one file and NDVI in another."""
 
+import csv
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from s1jax.cube.border import bytes_of, reading, require_room
 from s1jax.cube.names import in_order, unit_of, variable_of
 from s1jax.cube.notes import ASKED
 from s1jax.cube.numbered import dates_of
@@ -13,6 +16,11 @@ from s1jax.cube.numbered import dates_of
 SUFFIX = ".csv"
 _TIME = ("index", "date", "time", "t")
 _IDENTITY = ("location_id", "sample_id", "id")
+_MISSING = [
+    "", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "#N/A N/A", "NaN", "nan", "-NaN", "-nan", "NULL",
+    "null", "None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
+]  # fmt: skip
+"""How a missing number, date or label is written; of an id only the empty one is missing."""
 _DEGREES = {"latitude": "lat", "longitude": "lon", "lat": "lat", "lon": "lon"}
 
 
@@ -38,6 +46,8 @@ def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[str]]:
     places = pd.concat([table[key] for table in tables.values()]).drop_duplicates(key)
     index = _index(places, key)
     t = pd.DatetimeIndex(sorted(set().union(*(table["t"] for table in tables.values()))))
+    variables = sum(len(in_order(table.columns)) for table in tables.values())
+    require_room(_list(files), bytes_of((variables, len(t), len(index)), 4))
     values = {}
     for path, table in tables.items():
         row, column = index.get_indexer(_index(table, key)), t.get_indexer(table["t"])
@@ -49,7 +59,8 @@ def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[str]]:
             if name in values:
                 raise ValueError(f"{name}: got it in two of {_list(files)}, expected it in one")
             value = np.full((len(t), len(index), 1), np.nan, np.float32)
-            value[column, row, 0] = table[name]
+            with np.errstate(over="ignore"):  # beyond float32 it is infinite, which is missing
+                value[column, row, 0] = table[name]
             values[name] = (("t", "y", "x"), value, units[name])
     on_y = {
         name: ("y", found)
@@ -65,13 +76,22 @@ def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[str]]:
 def _table(path):
     """Columns t, place, lat, lon, label, VV, VH, S2ndvi, whichever there are; and attributes of
     the variables."""
-    try:
-        columns = pd.read_csv(path, nrows=0).columns
-        # as written: whether they are numbers shows in all tables together
-        text = {column: str for column in columns if column.lower() in _IDENTITY}
-        table = pd.read_csv(path, dtype=text)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read, expected CSV ({error})") from error
+    header = _header(path)
+    # ids as written: NA is Namibia, and whether they are numbers shows in all tables together
+    text = [column for column in header if column.lower() in _IDENTITY]
+    missing = {column: [""] if column in text else _MISSING for column in header}
+    with reading(path, "CSV"):
+        table = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(text, str),
+            keep_default_na=False,
+            na_values=missing,
+            index_col=False,
+            low_memory=False,
+            encoding="utf-8-sig",
+        )
+    if not len(table):
+        raise ValueError(f"{path}: got no rows, expected one for each place and date")
     names, given = {}, [str(column) for column in table.columns]
     lower = {column.lower(): column for column in reversed(given)}
     for wanted, aliases in {"t": _TIME, "place": _IDENTITY}.items():
@@ -93,6 +113,31 @@ def _table(path):
     if lost := int(table["t"].isna().sum()):
         raise ValueError(f"{path}: Index: got {lost} rows without, expected a date in each")
     return table.assign(t=dates_of(table["t"].to_numpy(), f"{path}: Index")), units
+
+
+def _header(path):
+    """Names of the columns, each there once; every row has as many fields.
+
+    Raises:
+      ValueError: no CSV, a name twice, or a row that is shorter or longer.
+    """
+    with reading(path, "CSV", csv.Error), path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        header = next((row for row in rows if row), [])
+        odd = next(
+            ((rows.line_num, len(row)) for row in rows if len(row) not in (0, len(header))), None
+        )
+    if not header:
+        raise ValueError(f"{path}: cannot be read, expected CSV (got an empty file)")
+    if len(header) == 1 and (mark := re.search("[;\t|]", header[0])):
+        raise ValueError(f"{path}: got columns between {mark[0]!r}, expected commas")
+    if twice := sorted({column for column in header if header.count(column) > 1}):
+        raise ValueError(f"{path}: got columns {twice} twice, expected each once")
+    if odd:
+        line, count = odd
+        got = f"{count} fields in line {line}"
+        raise ValueError(f"{path}: got {got}, expected {len(header)} as in its first line")
+    return header
 
 
 def _key(tables):

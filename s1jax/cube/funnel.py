@@ -14,7 +14,8 @@ def funnel(ds: xr.Dataset) -> str:
     """
     wanted = np.ones((ds.sizes["y"], ds.sizes["x"]), bool)
     inside = ds["mask"].transpose("y", "x").values if "mask" in ds.variables else wanted
-    bare = ds[channels(ds)].drop_vars([*ds.coords])
+    bare = ds[channels(ds)]
+    bare = bare.drop_vars([*bare.coords])
     radar = [bare[name].notnull() for name in sentinel1(ds)]
     s1 = radar[0] & radar[1]
     for vv, vh in zip(radar[2::2], radar[3::2], strict=True):

@@ -15,7 +15,8 @@ from s1jax.cube.numbered import with_all
 def joined(cubes: Sequence[xr.Dataset]) -> tuple[xr.Dataset, list[str]]:
     """All cubes' variables on the union of their dates, NaN where one has none; what was said.
 
-    Rows and columns in the order of the first cube. Dates that one cube has twice (two tracks) stay
+    Rows and columns in the order of the first cube, at the places of the one that has them in more
+    digits than float32. Dates that one cube has twice (two tracks) stay
     twice, and another's plane of that date stands beside the first. What several cubes have beside
     their channels is the first's.
 
@@ -31,6 +32,8 @@ def joined(cubes: Sequence[xr.Dataset]) -> tuple[xr.Dataset, list[str]]:
     for ds in cubes[1:]:
         _fits(ds, cubes[0])
     assumed = _one_crs(cubes)
+    placed = [name for name in ("y", "x") if all(name in ds.coords for ds in cubes)]
+    axes = {name: _exact([ds[name].variable for ds in cubes]) for name in placed}
     keys = [_keys(ds["t"].values) for ds in cubes]
     every, places = np.unique(np.concatenate(keys, axis=1), axis=1, return_inverse=True)
     places = np.split(places.ravel(), np.cumsum([key.shape[1] for key in keys])[:-1])
@@ -46,7 +49,14 @@ def joined(cubes: Sequence[xr.Dataset]) -> tuple[xr.Dataset, list[str]]:
         said += told
     parts = ", ".join(f"{'/'.join(present(ds))} on {ds.sizes['t']}" for ds in cubes)
     said.append(f"{ASKED}joined on {every.shape[1]} dates: {parts}")
-    return out.assign_coords(t=every[0].astype("datetime64[ns]")), said
+    out = out.assign_coords(t=every[0].astype("datetime64[ns]"), **axes)
+    # the sensors' chunks may differ
+    return out.unify_chunks() if any(v.chunks for v in out.variables.values()) else out, said
+
+
+def _exact(axes):
+    """The first of equal axes that has more digits than float32, else the first."""
+    return next((axis for axis in axes if not grid.rounded(axis.values)), axes[0])
 
 
 def _fits(ds, first):

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Collection
 
+import numpy as np
 import xarray as xr
 
+from s1jax.cube.axes import checked_axes
 from s1jax.cube.notes import NAMED
 
 VARIABLES = {
@@ -16,6 +18,9 @@ VARIABLES = {
 
 A radar name may have _2 to _9 behind it, the number of an orbit, and _db, which declares its
 unit, in either order."""
+
+RADAR = ("VV", "VH")
+"""What every cube has; without S2ndvi it is one of radar alone."""
 
 DIMENSIONS = {
     "t": ("time", "date", "index"),
@@ -30,6 +35,9 @@ BANDS = ("bands", "band")
 _RADAR = re.compile(
     r"(?P<name>.*?)(_(?P<orbit>[2-9]))?(?P<db>_db)?(_(?P<behind>[2-9]))?", re.DOTALL
 )
+
+ALONE = f"{NAMED}radar alone:"
+"""Begins the line about a cube without NDVI, which is worth a warning though no value changes."""
 
 LOOKS = ("smooth", "wide")
 """Suffixes of the speckle-filtered variables that stand beside a radar variable."""
@@ -81,7 +89,7 @@ def present(ds: xr.Dataset) -> list[str]:
 
 
 def standard_names(
-    ds: xr.Dataset, *, needed: Collection[str] = tuple(VARIABLES)
+    ds: xr.Dataset, *, needed: Collection[str] = RADAR
 ) -> tuple[xr.Dataset, list[str]]:
     """The cube with dims (t, y, x) and variables VV, VH, S2ndvi by those names, and what was said.
 
@@ -90,11 +98,13 @@ def standard_names(
       needed: variables that must be there; the others may.
 
     Raises:
-      ValueError: a dimension or a variable is missing, twice there, or has other dimensions.
+      ValueError: a dimension or a variable is missing, twice there, or has other dimensions; values
+        are no numbers, or coordinates no places (`axes.checked_axes`).
     """
-    ds, said = _bands_apart(ds)
+    ds, said = _bands_apart(_variables_apart(ds))
     for name, found in _dimensions(ds).items():
         if name not in found and len(found) == 1:
+            ds = _room_for(ds, name)
             ds = ds.rename({found[0]: name})
             system = ""
             if found[0].lower() in ("lat", "latitude") and "crs" not in ds.attrs:
@@ -102,6 +112,8 @@ def standard_names(
             said.append(f"{NAMED}dimension {found[0]} is taken as {name}{system}")
         elif name not in found:
             raise ValueError(f"dimension {name}: got {sorted(map(str, ds.dims))}, expected t, y, x")
+        if ds.sizes[name] == 0:
+            raise ValueError(f"dimension {name}: got a length of 0, expected 1 at least")
     stray = [name for name in BANDS if name in ds.coords and ds[name].ndim == 0]
     if stray:
         ds = ds.drop_vars(stray)
@@ -118,7 +130,34 @@ def standard_names(
         pair = name.replace("VV_", "VH_") if name.startswith("VV_") else name.replace("VH_", "VV_")
         if name[:3] in ("VV_", "VH_") and pair not in ds.data_vars:
             raise ValueError(f"{name}: got no {pair}, expected both polarisations of an orbit")
+    for name, dims in (("truth", {"t", "y", "x"}), ("s1_track", {"t"})):
+        if name in ds.variables and set(ds[name].dims) != dims:
+            raise ValueError(f"{name}: got dims {ds[name].dims}, expected {sorted(dims)}")
+    for name in {*present(ds), "truth"} & {*ds.variables}:
+        _numbers(ds[name])
+    checked_axes(ds)
     return ds.transpose("t", "y", "x", ...), said
+
+
+def with_labels(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+    """The cube with an S2ndvi that is missing everywhere where it is of radar alone; what was said.
+
+    Raises:
+      ValueError: VV or VH is not there, or NDVI seems to be, under a name that is not known.
+    """
+    got = sorted(map(str, ds.data_vars))
+    for name in RADAR:
+        if name not in ds.data_vars:
+            raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
+    if "S2ndvi" in ds.data_vars:
+        return ds, []
+    if like := [name for name in got if "ndvi" in name.lower()]:
+        expected = "S2ndvi or NDVI by that name, or none for a cube of radar alone"
+        raise ValueError(f"variable S2ndvi: got {', '.join(like)}, expected {expected}")
+    nothing = xr.full_like(ds["VV"], np.nan, dtype=np.float32)
+    nothing.attrs, nothing.encoding = {"units": "1"}, {}
+    others = ", ".join(name for name in got if name not in sentinel1(ds)) or "nothing else"
+    return ds.assign(S2ndvi=nothing), [f"{ALONE} no variable S2ndvi beside it, but {others}"]
 
 
 def stored_chunks(ds: xr.Dataset, chunks: dict) -> dict:
@@ -141,18 +180,61 @@ def _variable(ds, name, needed):
     """`name` under that name, whichever of its aliases it came as."""
     found = [str(key) for key in ds.data_vars if variable_of(str(key)) == name]
     said = []
-    if name not in found and len(found) == 1:
+    if len(found) > 1:
+        raise ValueError(f"variable {name}: got {found}, expected exactly one of that name")
+    if name not in found and found:
         ds = ds.rename({found[0]: name})
         said.append(f"{NAMED}variable {found[0]} is taken as {name}")
         if unit_of(found[0]) and not ds[name].attrs.get("units"):
             ds = ds.assign({name: ds[name].assign_attrs(units=unit_of(found[0]))})
             said[-1] += ", in dB"
-    elif name not in found and (found or name in needed):
-        got = found or sorted(map(str, ds.data_vars))
+    elif name not in found and name in needed:
+        got = sorted(map(str, ds.data_vars))
         raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
-    if name in ds.data_vars and set(ds[name].dims) != {"t", "y", "x"}:
+    if name not in ds.data_vars:
+        return ds, said
+    single = [d for d in ds[name].dims if d not in ("t", "y", "x") and ds.sizes[d] == 1]
+    if single:
+        ds = ds.assign({name: ds[name].isel(dict.fromkeys(single, 0), drop=True)})
+        dims = ", ".join(map(str, single))
+        said.append(f"{NAMED}{name}: dimension {dims} of length 1 is left out")
+    if set(ds[name].dims) != {"t", "y", "x"}:
         raise ValueError(f"{name}: got dims {ds[name].dims}, expected ('t', 'y', 'x')")
     return ds, said
+
+
+def _variables_apart(ds):
+    """The cube with VV, VH, S2ndvi among its variables and not its coordinates, and repairs of
+    earlier readers, if any, as text."""
+    names = [name for name in ds.coords if variable_of(str(name)) and name not in ds.dims]
+    notes = ds.attrs.get("s1jax_repairs")
+    if notes is not None and not isinstance(notes, str):
+        lines = map(str, notes if isinstance(notes, list | tuple) else [notes])
+        ds = ds.assign_attrs(s1jax_repairs="\n".join(lines))
+    return ds.reset_coords(names)
+
+
+def _room_for(ds, name):
+    """The cube without a variable of one value that has the name a dimension is to have."""
+    if name not in ds.variables:
+        return ds
+    if ds[name].ndim:
+        got = f"a variable of that name on {ds[name].dims}"
+        raise ValueError(f"dimension {name}: got {got}, expected the dimension alone")
+    return ds.drop_vars(name)
+
+
+def _numbers(variable):
+    """Nothing, where values are real numbers.
+
+    Raises:
+      ValueError: they are text, truth values, dates, lengths of time, complex or objects.
+    """
+    if variable.dtype.kind not in "iuf":
+        hint = " (power of complex values: abs(z)**2)" if variable.dtype.kind == "c" else ""
+        raise ValueError(
+            f"{variable.name}: got values of {variable.dtype}, expected numbers, as float32{hint}"
+        )
 
 
 def _bands_apart(ds):

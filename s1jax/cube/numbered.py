@@ -1,11 +1,13 @@
 """Dates of planes: their own, in text or as numbers, or those of numbered periods."""
 
+import datetime
 import re
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from s1jax.align import LONGEST
 from s1jax.cube.notes import ASKED, NAMED
 
 DAY = np.timedelta64(86_400_000_000_000, "ns")
@@ -13,6 +15,68 @@ DAY = np.timedelta64(86_400_000_000_000, "ns")
 
 DATE = r"(?P<year>(?:19|20)\d\d)[-_.]?(?P<month>\d\d)[-_.]?(?P<day>\d\d)"
 """A date in the name of a band or file: 2023-11-07, 20231107 or with other marks between."""
+
+RELATIVE = "relative"
+"""attrs["time_axis"] of a cube whose `t` counts from a beginning that differs between pixels."""
+
+_ORIGIN = np.datetime64("2000-01-01", "ns")
+"""Day 0 of a relative axis that comes as lengths of time."""
+_ISO = re.compile(
+    r"\d{4}-\d\d-\d\d([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?( ?[Zz]| ?[+-]\d\d(:?\d\d)?)?)?"
+)
+_PLAIN = re.compile(r"\d{8}([T ]\d{4,6}([.]\d+)?Z?)?|\d{4}-\d\d")
+"""What else dates of planes may be spelt as: 20231107, and 2023-11 for a month."""
+_GREGORIAN = ("standard", "gregorian", "proleptic_gregorian")
+_NANOSECONDS = np.array(["1678-01-01", "2262-01-01"], "datetime64[s]")
+"""Dates that datetime64[ns] can hold, roughly."""
+
+
+def instant(name: str, given: object) -> np.datetime64:
+    """datetime64[ns] of one date: ISO 8601 text YYYY-MM-DD, with a time or without, or a date.
+
+    Text in any other order, a year alone and numbers are no dates: 01-11-2023 is one day here and
+    another there. Times with a zone are put into UTC.
+
+    Args:
+      name: of the option, for messages.
+      given: text, datetime64, Timestamp, datetime or date.
+
+    Raises:
+      ValueError: it is none of these, or not in the calendar.
+    """
+    wrong = f"{name}: got {given!r}, expected a date as 2023-11-01 (YYYY-MM-DD)"
+    dated = isinstance(given, np.datetime64 | datetime.date)
+    if not dated and not (isinstance(given, str) and _ISO.fullmatch(given.strip())):
+        raise ValueError(wrong)
+    try:
+        date = pd.Timestamp(given)
+    except ValueError as error:
+        raise ValueError(f"{wrong} ({error})") from error
+    if date is pd.NaT:
+        raise ValueError(wrong)
+    date = date if date.tz is None else date.tz_convert(None)
+    return date.to_datetime64().astype("datetime64[ns]")
+
+
+def checked_step(step: float | int | None, name: str = "step") -> None:
+    """Nothing, where a length in days is None or one that periods can have.
+
+    Raises:
+      ValueError: it is not above 0, not finite, or more than 100 years.
+    """
+    if step is not None and not 0 < step <= LONGEST:
+        expected = f"days > 0 and at most {LONGEST:,} (100 years)"
+        raise ValueError(f"{name}: got {step}, expected {expected}")
+
+
+def is_relative(ds: xr.Dataset) -> bool:
+    """Whether `t` of the cube counts days from a beginning that differs from pixel to pixel.
+
+    So it is where attrs["time_axis"] of the cube or of its `t` is "relative" (`open_cube` puts it
+    there): gaps between the dates mean what they say, the calendar says nothing.
+    """
+    own = ds["t"].attrs if "t" in ds.coords else {}
+    return RELATIVE in (str(of.get("time_axis", "")).lower() for of in (ds.attrs, own))
 
 
 def with_dates(
@@ -25,6 +89,10 @@ def with_dates(
     without a coordinate, or with their position from 0, are numbered by position. Numbered planes
     get the centre of period p, start + step (p - 1/2).
 
+    An axis is relative, and attrs["time_axis"] says so, where the file declares it (`is_relative`),
+    where a variable `start_date` gives pixels beginnings of their own, or where `t` comes as
+    lengths of time, which are put behind 2000-01-01.
+
     Args:
       ds: cube with the dimension `t`.
       start: beginning of period 1; needed where there are no dates.
@@ -32,19 +100,17 @@ def with_dates(
       where: name of the input, for messages.
 
     Raises:
-      ValueError: no dates and no `start` and `step`, text that is no date, numbers that are
-        neither periods nor positions, or of which more than half are left out.
+      ValueError: no dates and no `start` and `step`, text that is no date, another calendar,
+        numbers that are neither periods nor positions, or of which more than half are left out.
     """
+    ds, said = _relative(_since(ds, where))
     t = ds["t"].values if "t" in ds.coords else np.arange(1, ds.sizes["t"] + 1)
     if np.issubdtype(t.dtype, np.datetime64):
-        return ds.assign_coords(t=("t", t.astype("datetime64[ns]"), _attrs(ds))), [], False
+        return ds.assign_coords(t=("t", _nanoseconds(t, where), _attrs(ds))), said, False
     if t.dtype.kind in "USOT" or _spelt(t):
-        return (
-            ds.assign_coords(t=dates_of(t, f"{where}: t")),
-            [f"{NAMED}t ({t.dtype}) read as dates"],
-            False,
-        )
-    number, said, how = np.arange(1, t.size + 1), [], "its planes are periods by position"
+        read = f"{NAMED}t ({t.dtype}) read as dates"
+        return ds.assign_coords(t=dates_of(t, f"{where}: t")), [*said, read], False
+    number, how = np.arange(1, t.size + 1), "its planes are periods by position"
     if t.dtype.kind in "iu" and t.min(initial=1) >= 1 and (np.diff(t) > 0).all():
         (number, absent), how = all_periods(t, f"{where}: t"), "its planes are numbered periods"
         if absent.size:
@@ -97,15 +163,21 @@ def dates_of(t: np.ndarray, name: str) -> np.ndarray:
     Raises:
       ValueError: text that is no date.
     """
+    t = np.char.decode(t) if t.dtype.kind == "S" else t
+    other = {str(of) for date in t if (of := getattr(date, "calendar", None)) is not None}
+    if other - {*_GREGORIAN}:
+        got = f"dates of the calendar {', '.join(sorted(other))}"
+        raise ValueError(
+            f"{name}: got {got}, expected a Gregorian one: ds.convert_calendar('standard')"
+        )
     text = pd.Index(t).astype(str)
-    try:
-        dates = pd.to_datetime(text, format="ISO8601")
-    except ValueError as error:
-        bad = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True).isna()
-        got = f"{str((t[bad] if bad.any() else t)[0])!r} ({t.dtype})"
-        raise ValueError(f"{name}: got {got}, expected dates as 2023-11-07") from error
-    dates = dates if dates.tz is None else dates.tz_convert(None)
-    return dates.to_numpy().astype("datetime64[ns]")
+    dates = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+    spelt = [bool(_ISO.fullmatch(one) or _PLAIN.fullmatch(one)) for one in text]
+    bad = (dates.isna() & ~pd.isna(t)) | (~np.array(spelt, bool) & ~dates.isna())
+    if bad.any():
+        got = f"{str(t[bad][0])!r} ({t.dtype})"
+        raise ValueError(f"{name}: got {got}, expected dates as 2023-11-07")
+    return _nanoseconds(dates.tz_convert(None).to_numpy(), name)
 
 
 def centres(
@@ -119,6 +191,10 @@ def centres(
     if start is None or step is None:
         got = f"start={start}, step={step}"
         raise ValueError(f"{where}: no date in the files; got {got}, expected a date and days")
+    last = float(number.max(initial=1)) * float(step)
+    if last > LONGEST:
+        got = f"{int(number.max())} periods of {step:g} days"
+        raise ValueError(f"{where}: t: got {got}, expected at most {LONGEST:,} days (100 years)")
     offset = (number.astype(float) - 0.5) * float(step) * DAY.astype(float)
     return start.astype("datetime64[ns]") + np.round(offset).astype("timedelta64[ns]")
 
@@ -133,6 +209,52 @@ def with_all(ds: xr.Dataset, expected: np.ndarray | pd.Index) -> xr.Dataset:
     }
     ds = ds.reindex(t=expected, fill_value={**fill, **dict.fromkeys(whole, 0)})
     return ds.assign_coords({name: ds[name].astype(dtype) for name, dtype in whole.items()})
+
+
+def _since(ds, where):
+    """The cube with numbers that its own attribute `units` calls days since a date as dates."""
+    units = str(_attrs(ds).get("units", ""))
+    if " since " not in units or ds["t"].dtype.kind not in "iuf":
+        return ds
+    try:
+        return ds.assign_coords(t=xr.decode_cf(ds[["t"]])["t"].variable)
+    except (ValueError, ImportError, OverflowError) as error:
+        calendar = _attrs(ds).get("calendar", "standard")
+        got = f"{units!r} of the calendar {calendar}"
+        raise ValueError(f"{where}: t: units: got {got}, expected dates ({error})") from error
+
+
+def _relative(ds):
+    """The cube with attrs["time_axis"] where its axis is relative, and what was said."""
+    if "t" not in ds.coords:
+        return ds, []
+    why = "so the input declares" if is_relative(ds) else ""
+    if ds["t"].dtype.kind == "m":
+        ds = ds.assign_coords(t=("t", _ORIGIN + ds["t"].values.astype("timedelta64[ns]")))
+        why = "it came as lengths of time, put behind 2000-01-01"
+    elif "start_date" in ds.variables:
+        start = ds["start_date"]
+        own = start.dtype.kind == "M" and start.ndim > 0 and set(start.dims) <= {"y", "x"}
+        if own and np.unique(start.values[~np.isnat(start.values)]).size > 1:
+            why = "start_date differs from pixel to pixel"
+    if not why or ds.attrs.get("time_axis") == RELATIVE:
+        return ds, []
+    line = f"{NAMED}t is a relative axis, of which no calendar is read: {why}"
+    return ds.assign_attrs(time_axis=RELATIVE), [line]
+
+
+def _nanoseconds(t, where):
+    """datetime64[ns] of datetimes.
+
+    Raises:
+      ValueError: a date is beyond what 64 bits hold, and would become another.
+    """
+    second = t.astype("datetime64[s]")
+    beyond = ~np.isnat(t) & ((second < _NANOSECONDS[0]) | (second >= _NANOSECONDS[1]))
+    if beyond.any():
+        got = f"{t[beyond][0]} ({beyond.sum()} such dates)"
+        raise ValueError(f"{where}: t: got {got}, expected dates from 1678 to 2261")
+    return t.astype("datetime64[ns]")
 
 
 def _attrs(ds):

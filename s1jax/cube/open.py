@@ -6,20 +6,21 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from s1jax.cube.clean import clean
 from s1jax.cube.crs import with_grid_mapping
-from s1jax.cube.dates import tidy_dates
+from s1jax.cube.dates import checked_dates, tidy_dates
 from s1jax.cube.funnel import funnel
 from s1jax.cube.join import joined
 from s1jax.cube.mask import with_mask
 from s1jax.cube.match import matched
+from s1jax.cube.names import ALONE, with_labels
 from s1jax.cube.notes import repairs, with_notes
+from s1jax.cube.numbered import checked_step, instant
 from s1jax.cube.periods import align_cube
 from s1jax.cube.planes import Chunks
-from s1jax.cube.read import Part, Source, parts
+from s1jax.cube.read import Part, Source, parts, sources_of
 from s1jax.cube.sources import recorded
 
 log = logging.getLogger("s1jax")
@@ -37,6 +38,10 @@ def open_cube(
 ) -> xr.Dataset:
     """Cube (t, y, x) of VV, VH in dB and S2ndvi, float32, missing values NaN, t ascending.
 
+    A cube of radar alone gets an S2ndvi that is missing everywhere, and a warning: the shipped
+    weights need no label. attrs["time_axis"] is "relative" where `t` counts from a beginning that
+    differs from pixel to pixel (`cube.is_relative`): no calendar is read into such dates.
+
     t is the centre of a composite's period, or the day of an acquisition; sensors that come with
     dates of their own are on the union of them. Rows go up or down, and the CRS stays, as in the
     input. Every line of what was done is logged, repairs as warnings, and kept in
@@ -53,8 +58,8 @@ def open_cube(
         VV_2023-11-07 (VV_dB_2_2023-11-07: in dB, of a second orbit); a CSV, or a folder of two, of
         places; a Dataset, or a DataArray with the dimension `bands`. Or a list of those: the files
         of a folder, or one for each sensor.
-      start: beginning of period 1, a date; with `step` it dates numbered planes (period p is
-        centred on start + step (p - 1/2)) and puts dated planes into such periods.
+      start: beginning of period 1, a date as YYYY-MM-DD; with `step` it dates numbered planes
+        (period p is centred on start + step (p - 1/2)) and puts dated planes into such periods.
       step: length of a period, days.
       mask: vector file in any CRS, raster, or file or DataArray with a `mask` on the cube's grid.
       match: "s1" or "s2": sensors on two grids are reprojected onto that one's (`matched`); they
@@ -69,7 +74,8 @@ def open_cube(
       ImportError: a GeoTIFF, a mask file or `match` needs the extra `geo`, `chunks` `dask`.
     """
     begin = _checked(start, step, match, chunks)
-    found = parts(path_or_glob, start=begin, step=step, chunks=chunks)
+    sources = sources_of(path_or_glob)
+    found = parts(sources, start=begin, step=step, chunks=chunks)
     said = [line for part in found for line in part.said]
     found = [_tidy(part, alone=len(found) == 1) for part in found]
     said += [line for part in found for line in part.said]
@@ -77,7 +83,9 @@ def open_cube(
     if match is not None:
         cubes, told = matched(cubes, match)
     ds, together = joined(cubes)
-    said += told + together
+    ds, alone = with_labels(ds)
+    said += told + together + alone
+    checked_dates(ds)
     if not all(part.numbered for part in found):
         if len(found) > 1:
             ds, dated = tidy_dates(ds)
@@ -95,27 +103,22 @@ def open_cube(
     counts = funnel(ds)
     for line in [*said, counts]:
         # Python shows warnings where nobody asked for a log: no repair goes unseen
-        log.log(logging.WARNING if line in unasked else logging.INFO, "%s", line)
+        loud = line in unasked or line.startswith(ALONE)
+        log.log(logging.WARNING if loud else logging.INFO, "%s", line)
     ds = with_notes(ds, said).assign_attrs(s1jax_funnel=counts)
-    return recorded(ds, path_or_glob, mask)
+    return recorded(ds, sources, mask)
 
 
 def _checked(start, step, match, chunks):
     """Beginning of period 1; the other options are looked at."""
     if (start is None) != (step is None):
         raise ValueError(f"start and step: got {start=}, {step=}, expected both or neither")
-    if step is not None and not step > 0:
-        raise ValueError(f"step: got {step}, expected days > 0")
+    checked_step(step)
     if match not in (None, "s1", "s2"):
         raise ValueError(f"match: got {match!r}, expected 's1', 's2' or None")
     if chunks is not None and find_spec("dask") is None:
         raise ImportError("chunks needs the extra `dask`: pip install 's1jax[dask]'")
-    if start is None:
-        return None
-    try:
-        return pd.Timestamp(start).to_datetime64().astype("datetime64[ns]")
-    except ValueError as error:
-        raise ValueError(f"start: got {start!r}, expected a date such as 2023-11-01") from error
+    return None if start is None else instant("start", start)
 
 
 def _tidy(part: Part, *, alone: bool) -> Part:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from s1jax.cube.geotiff import read_header
-from s1jax.cube.names import VARIABLES, in_order, variable_of
+from s1jax.cube.names import RADAR, VARIABLES, in_order, variable_of
 from s1jax.cube.notes import NAMED
 from s1jax.cube.numbered import DATE, all_periods, spelt_out
 from s1jax.cube.planes import Chunks, cube_of, plane_of
@@ -74,6 +74,10 @@ def read_periods(files: list[Path], chunks: Chunks = None) -> tuple[xr.Dataset, 
     heads = {path: read_header(path) for path in files}
     bands = {path: _bands(head, path) for path, head in heads.items()}
     names = in_order(set().union(*bands.values()))
+    for path, head in heads.items():
+        if "S2ndvi" in names and not any(head.descriptions) and len(bands[path]) < len(VARIABLES):
+            got = f"{len(bands[path])} bands without description"
+            raise ValueError(f"{path}: got {got}, expected 3: VV, VH, NDVI, as in other files")
     planes = {name: [None] * t.size for name in names}
     for path, k in zip(files, np.searchsorted(t, times), strict=True):
         for name, band in bands[path].items():
@@ -84,18 +88,22 @@ def read_periods(files: list[Path], chunks: Chunks = None) -> tuple[xr.Dataset, 
 
 
 def _bands(head, path):
-    """Place of VV, VH, S2ndvi [, VV_2, ...] among the bands, by description, else by position."""
+    """Place of VV, VH [, S2ndvi, VV_2, ...] among the bands, by description, else by position."""
     texts = head.descriptions
     if not any(texts):
-        if len(texts) != len(VARIABLES):
-            got = f"{len(texts)} bands without description"
-            raise ValueError(f"{path}: got {got}, expected 3: VV, VH, NDVI")
-        return {name: band for band, name in enumerate(VARIABLES)}
+        values = [band for band, alpha in enumerate(head.alpha) if not alpha]
+        if len(values) not in (len(RADAR), len(VARIABLES)):
+            got = f"{len(values)} bands without description"
+            raise ValueError(f"{path}: got {got}, expected 3: VV, VH, NDVI, or VV, VH alone")
+        return dict(zip(VARIABLES, values, strict=False))
     found = [(variable_of(text or ""), band) for band, text in enumerate(texts)]
     place = {name: band for name, band in found if name}
     if len(place) < sum(name is not None for name, _ in found):
         raise ValueError(f"{path}: got bands {texts}, expected each of VV, VH, NDVI once")
-    missing = [name for name in VARIABLES if name not in place]
+    missing = [name for name in RADAR if name not in place]
+    if "S2ndvi" not in place and any("ndvi" in (text or "").lower() for text in texts):
+        # a name like it, not a file of radar alone
+        missing.append("S2ndvi")
     if missing:
         raise ValueError(f"{path}: got bands {texts}, expected {missing} among them")
     return place
@@ -107,12 +115,13 @@ def _said(heads, bands, names):
     bare = sum(not any(head.descriptions) for head in heads.values())
     if bare:
         some = "" if bare == len(heads) else f" in {bare} of {len(heads)} files"
-        said.append(f"bands without description{some}: taken as VV, VH, NDVI by position")
+        order = "VV, VH, NDVI" if "S2ndvi" in names else "VV, VH"
+        said.append(f"bands without description{some}: taken as {order} by position")
     aside = {
         str(text)
         for path, head in heads.items()
         for band, text in enumerate(head.descriptions)
-        if band not in bands[path].values()
+        if band not in bands[path].values() and not head.alpha[band]
     }
     if aside:
         said.append(f"{NAMED}other bands are left aside: {sorted(aside)[:6]}")

@@ -6,7 +6,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
@@ -15,6 +14,8 @@ from s1jax.chunks import map_pixels
 from s1jax.cube.dates import from_days, to_days
 from s1jax.cube.names import channels, sentinel1
 from s1jax.cube.notes import ASKED, with_notes
+from s1jax.cube.numbered import checked_step, instant
+from s1jax.cube.orbits import Orbits, orbits_of, together, track_of
 
 log = logging.getLogger("s1jax")
 STEP = 12.0
@@ -35,19 +36,21 @@ def align_cube(
     within: float | int | None = None,
     radar: str = "mean_db",
     ndvi: str = "median",
+    orbits: int | None = 2,
 ) -> xr.Dataset:
     """The cube on one regular grid of days, with the true mean day of each sensor.
 
     A cube on regular dates with one Sentinel-1 orbit keeps them, and each of its values is its own
     statistic, unless `start`, `window`, `within` or another `step` than its own is given. Any other
     becomes composites of `step` days: mean VV and VH in linear power for each orbit (VV, VH for the
-    first non-zero track, VV_2, VH_2 for the second, ...), median NDVI, t the centre of the period.
+    first non-zero track, VV_2, VH_2 for the second), median NDVI, t the centre of the period. More
+    orbits than `orbits` are put together by direction in linear power (`orbits.orbits_of`).
     Days of the mean observation over all pixels are in the coordinates `s1_day` and `s2_day` (t).
     What was done is logged, and kept in attrs["s1jax_repairs"]. The whole cube is read into memory.
 
     Args:
       ds: cube of `open_cube`.
-      start: beginning of the first period; that of the cube's first day where None.
+      start: beginning of the first period, YYYY-MM-DD; that of the cube's first day where None.
       step: length of a period, days; where None that of regular dates, else 12.
       window: days around the centre of a period, half of them to either side, that its composite is
         made of: longer than `step` and windows overlap. The period itself where None.
@@ -56,24 +59,30 @@ def align_cube(
         Passes at any distance where None.
       radar: statistic of VV and VH: "mean_db", the mean of linear powers, or "median".
       ndvi: statistic of NDVI: "median", "mean" or "max".
+      orbits: most pairs VV, VH that are left; all where None, which no shipped weights take beyond
+        two.
 
     Raises:
-      ValueError: `step` or `window` is not positive, `within` negative, there is no such statistic,
-        or dates with radar are of no track beside those of one.
+      ValueError: `start` is no date, `step` or `window` is not positive or more than 100 years, the
+        periods are more than 20,000, `within` is negative, there is no such statistic, or dates
+        with radar are of no track beside those of one.
     """
-    if window is not None and not window > 0:
-        raise ValueError(f"window: got {window} days, expected > 0")
+    checked_step(step)
+    checked_step(window, "window")
     for name, got, expected in (("radar", radar, RADAR), ("ndvi", ndvi, NDVI)):
         if got not in expected:
             raise ValueError(f"{name}: got {got!r}, expected one of {expected}")
     day = to_days(ds["t"].values)
-    tracks = _tracks(ds)
-    own = (start, window, within) == (None, None, None) and len(tracks) == 1
+    several = orbits_of(ds, orbits)
+    ds = together(ds, several)
+    one = len(several.tracks) < 2 and all(len(group) == 1 for group in several.tracks)
+    own = (start, window, within) == (None, None, None) and one
     if own and _spaced(day, step) and is_regular(day) and _same_dates(ds):
         log.info("aligned: its own %d dates are regular and of one orbit", day.size)
+        ds = _noted(ds, several.lines) if several.lines else ds
         return ds if "s1_day" in ds.coords else _with_own_days(ds)
     step = STEP if step is None else step
-    begin = None if start is None else float(to_days(pd.DatetimeIndex([start]).values)[0])
+    begin = None if start is None else float(to_days(np.array([instant("start", start)]))[0])
     edges = period_edges(day, start=begin, step=step)
     centre = (edges[:-1] + edges[1:]) / 2
     if window is None:
@@ -81,24 +90,26 @@ def align_cube(
     else:
         between = partial(_windows, day, centre, window / 2)
     if within is None:
-        out = _composites(ds, tracks, centre, between, radar, ndvi)
+        out = _composites(ds, several, centre, between, radar, ndvi)
     else:
-        labels = _composites(ds, [], centre, between, radar, ndvi)
+        labels = _composites(ds, None, centre, between, radar, ndvi)
         at = to_days(labels["s2_day"].fillna(labels["t"]).values)
-        near = radar_near(ds, at, within=within, radar=radar).assign_coords(t=labels["t"].values)
+        near = radar_near(ds, at, within=within, radar=radar, orbits=orbits)
+        near = near.assign_coords(t=labels["t"].values)
         out = near.assign(S2ndvi=labels["S2ndvi"]).assign_coords(s2_day=labels["s2_day"])
     begin = np.datetime_as_string(from_days(edges[:1]))[0][:10]
     wide = "" if window is None else f", each of {window:g} days around its centre"
     if within is not None:
         wide += f", Sentinel-1 within {within:g} days of its NDVI"
-    periods = f"{centre.size} periods of {step:g} days from {begin}{wide}, {len(tracks)} orbit(s)"
+    count = len(several.tracks) or len(several.pairs)
+    periods = f"{centre.size} periods of {step:g} days from {begin}{wide}, {count} orbit(s)"
     early = int((day < edges[0]).sum())
     before = f"; {early} before it left out" if early else ""
     said = f"{ASKED}aligned: {day.size - early} dates put into {periods}{before}"
-    return _noted(out, [said, *_left_behind(ds, out)])
+    return _noted(out, [*several.lines, said, *_left_behind(ds, out)])
 
 
-def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
+def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0, orbits: int | None = 2) -> xr.Dataset:
     """The cube on the days of Sentinel-2, with what Sentinel-1 saw within so many days of each.
 
     VV and VH are the mean in linear power for each orbit, as of `align_cube`, of the passes no more
@@ -109,20 +120,23 @@ def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0) -> xr.Dataset:
     Args:
       ds: cube of `open_cube`, of acquisitions.
       within: most days between the two sensors.
+      orbits: most pairs VV, VH that are left, as of `align_cube`.
 
     Raises:
       ValueError: `within` is negative, or no date has NDVI.
     """
+    several = orbits_of(ds, orbits)
     day, seen = to_days(ds["t"].values), _any(ds, "S2ndvi")
     if not seen.any():
         raise ValueError("S2ndvi: got no date with a value, expected days to pair with")
-    out = radar_near(ds, day[seen], within=within)
+    out = radar_near(ds, day[seen], within=within, orbits=orbits)
     own = ds["S2ndvi"].transpose("t", "y", "x")
     out["S2ndvi"] = (("t", "y", "x"), own.values[seen], own.attrs)
     out = out.assign_coords(s2_day=("t", out["t"].values))
     passes = day[np.logical_or.reduce([_any(ds, name) for name in sentinel1(ds)])]
     far = (np.abs(passes[:, None] - day[seen]).min(axis=1) > within).sum()
     said = [
+        *several.lines,
         f"{ASKED}paired: {seen.sum()} days of Sentinel-2 with Sentinel-1 within {within:g} days; "
         f"{far} of {passes.size} radar days are near none",
         *_left_behind(ds, out),
@@ -136,6 +150,7 @@ def radar_near(
     *,
     within: float | int,
     radar: str = "mean_db",
+    orbits: int | None = 2,
 ) -> xr.Dataset:
     """The cube on the given days, with what Sentinel-1 saw within so many days of each.
 
@@ -146,6 +161,7 @@ def radar_near(
       days: days since 1970-01-01, ascending.
       within: most days from each of them.
       radar: statistic of VV and VH, as of `align_cube`.
+      orbits: most pairs VV, VH that are left, as of `align_cube`.
 
     Raises:
       ValueError: `within` is negative.
@@ -153,14 +169,18 @@ def radar_near(
     if not within >= 0:
         raise ValueError(f"within: got {within} days, expected >= 0")
     between = partial(_windows, to_days(ds["t"].values), days, within)
-    return _composites(ds, _tracks(ds), days, between, radar, None)
+    several = orbits_of(ds, orbits)
+    return _composites(together(ds, several), several, days, between, radar, None)
 
 
-def _composites(ds, tracks, centre, between, radar, ndvi):
-    """The cube on the days `centre`, made by `between`; `ndvi` None: without S2ndvi."""
+def _composites(ds, several: Orbits | None, centre, between, radar, ndvi):
+    """The cube on the days `centre`, made by `between`; without radar where `several` is None, and
+    without S2ndvi where `ndvi` is."""
     made, days = {}, {"s1_day": [], "s2_day": []}
-    for orbit, track in enumerate(tracks, start=1):
-        rows = np.ones(ds.sizes["t"], bool) if track is None else _track(ds) == track
+    every = np.ones(ds.sizes["t"], bool)
+    groups = [] if several is None else several.tracks or [()]
+    for orbit, group in enumerate(groups, start=1):
+        rows = np.isin(track_of(ds), group) if group else every
         for name in sentinel1(ds):
             base, _, own = name.partition("_")
             suffix = own or ("" if orbit == 1 else str(orbit))
@@ -169,7 +189,6 @@ def _composites(ds, tracks, centre, between, radar, ndvi):
             made[key] = value
             days["s1_day"].append(mean_day)
     if ndvi is not None:
-        every = np.ones(ds.sizes["t"], bool)
         made["S2ndvi"], mean_day = _of_variable(ds["S2ndvi"], every, between, ndvi)
         days["s2_day"].append(mean_day)
     out = ds.drop_dims("t").assign_coords(t=from_days(centre))
@@ -205,32 +224,9 @@ def _any(ds, name):
 
 
 def _same_dates(ds):
-    """Whether most dates with NDVI have Sentinel-1 too, as composites do."""
+    """Whether most dates with NDVI, if any, have Sentinel-1 too, as composites do."""
     seen = [_any(ds, name) for name in ("VV", "S2ndvi")]
-    return (seen[0] & seen[1]).sum() > 0.5 * seen[1].sum()
-
-
-def _track(ds):
-    """Number of the track on each date; 0 without Sentinel-1."""
-    track = ds["s1_track"].values
-    if track.dtype.kind not in "iuf":
-        raise ValueError(f"s1_track: got {track.dtype}, expected numbers, 0 where there is no S1")
-    return np.nan_to_num(track.astype(float)).astype(int)
-
-
-def _tracks(ds):
-    """The Sentinel-1 tracks, ascending; [None] where no dates are to be told apart."""
-    if "s1_track" not in ds.variables or len(sentinel1(ds)) > 2:
-        return [None]
-    track = _track(ds)
-    tracks = sorted(set(track.tolist()) - {0})
-    rest = ds.isel(t=track == 0)
-    lost = np.logical_or.reduce([_any(rest, name) for name in sentinel1(ds)])
-    if tracks and lost.any():
-        days = ", ".join(np.datetime_as_string(rest["t"].values[lost][:6], unit="D"))
-        got = f"0 on {lost.sum()} dates with VV or VH ({days})"
-        raise ValueError(f"s1_track: got {got}, expected the number of their track")
-    return tracks or [None]
+    return not seen[1].any() or (seen[0] & seen[1]).sum() > 0.5 * seen[1].sum()
 
 
 @partial(jax.jit, static_argnames="statistic")

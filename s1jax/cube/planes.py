@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from s1jax.cube.geotiff import Header, axes, read_bands, same_grid
+from s1jax.cube.border import bytes_of, require_room
+from s1jax.cube.geotiff import Header, axes, read_bands, read_masked, same_grid
 from s1jax.cube.names import unit_of
-from s1jax.cube.notes import fill_line
+from s1jax.cube.notes import DECLARED, fill_line
 from s1jax.progress import bar
 
 Chunks = int | str | dict | None
@@ -34,13 +35,16 @@ class Plane(NamedTuple):
     """What is missing though the file does not say so."""
     units: frozenset[str] = frozenset()
     """What the file, and the name of the band, say of them."""
+    masked: bool = False
+    """Whether a mask of the file says which values are missing."""
 
 
 def plane_of(path: Path, band: int, head: Header, name: str = "") -> Plane:
     """The plane as its file declares it; `name`: as the band is called there."""
     fill = () if head.nodata[band] is None else (head.nodata[band],)
     units = frozenset({head.units[band], unit_of(name) if name else None} - {None, ""})
-    return Plane(path, band, head.scale[band], head.offset[band], fill, units=units)
+    masked = head.masked[band]
+    return Plane(path, band, head.scale[band], head.offset[band], fill, units=units, masked=masked)
 
 
 def cube_of(
@@ -59,18 +63,22 @@ def cube_of(
         all dates.
 
     Raises:
-      ValueError: unreadable file, or grids or units that differ.
+      ValueError: unreadable file, grids or units that differ, or more than fits into memory.
     """
     paths = [*heads]
     for path in paths[1:]:
         same_grid(heads[paths[0]], heads[path], paths[0], path)
     first = heads[paths[0]]
     dtype = np.result_type(*(d for head in heads.values() for d in head.dtype))
+    _fits(planes, paths[0], first.shape, dtype, chunks)
     raw = _loaded(planes, first.shape, dtype) if chunks is None else None
     variables, counts = {}, {}
     for name, of in planes.items():
+        masked = _masked(of, first.shape, chunks)
         stored = _lazy(of, first.shape, dtype, chunks) if raw is None else raw.pop(name)
-        value, filled = _decoded(stored, of, dtype)
+        value, filled = _decoded(stored, of, dtype, masked)
+        if masked is not None:
+            counts[f"{name} masked"] = masked.sum()
         units = sorted(set().union(*(plane.units for plane in of if plane is not None)))
         if len({unit.lower() for unit in units}) > 1:
             raise ValueError(f"{name}: units: got {units}, expected one")
@@ -89,7 +97,21 @@ def cube_of(
     return xr.Dataset(variables, coords, {"crs": first.crs} if first.crs else {}), said
 
 
-def _loaded(planes, shape, dtype):
+def _fits(planes, path, shape, dtype, chunks):
+    """Nothing, where the values fit into memory, or one strip of them where they are in chunks.
+
+    Raises:
+      ValueError: they do not.
+    """
+    count = sum(map(len, planes.values()))
+    size = max(np.dtype(dtype).itemsize, 4)
+    if chunks is None:
+        needed = bytes_of((count, *shape), size)
+        require_room(path, needed, "; chunks= reads it in parts")
+    require_room(path, bytes_of((sum(shape) + min(shape[0], _ROWS) * shape[1],), 8))
+
+
+def _loaded(planes, shape, dtype, read=read_bands):
     """Stored values of all planes in memory, each file opened once."""
     raw = {name: np.zeros((len(of), *shape), dtype) for name, of in planes.items()}
     wanted = defaultdict(list)
@@ -98,13 +120,13 @@ def _loaded(planes, shape, dtype):
             if plane is not None:
                 wanted[plane.path].append((name, k, plane.band))
     for path, places in bar([*wanted.items()], "GeoTIFF", "file"):
-        bands = read_bands(path, [band for _, _, band in places])
+        bands = read(path, [band for _, _, band in places])
         for (name, k, _), values in zip(places, bands, strict=True):
             raw[name][k] = values
     return {name: xr.DataArray(values, dims=("t", "y", "x")) for name, values in raw.items()}
 
 
-def _lazy(planes, shape, dtype, chunks):
+def _lazy(planes, shape, dtype, chunks, read=read_bands):
     """Stored values, read where and when they are needed: chunks of numbers become chunks read."""
     files = {plane.path for plane in planes if plane is not None}
     rows = {"t": len(planes), "y": _ROWS} if len(files) == 1 else {"t": 1, "y": shape[0]}
@@ -121,18 +143,30 @@ def _lazy(planes, shape, dtype, chunks):
         block = np.zeros((t.size, y.size, x.size), dtype)
         for path in dict.fromkeys(planes[k].path for k in t if planes[k] is not None):
             at = [i for i, k in enumerate(t) if planes[k] is not None and planes[k].path == path]
-            block[at] = read_bands(path, [planes[t[i]].band for i in at], rows, columns)
+            block[at] = read(path, [planes[t[i]].band for i in at], rows, columns)
         return block
 
     return xr.apply_ufunc(_read, *index, dask="parallelized", output_dtypes=[dtype])
 
 
-def _decoded(stored, planes, dtype):
-    """Values, float32, NaN where missing; and the number of each fill among those stored."""
+def _masked(planes, shape, chunks):
+    """Where masks of the files say that values are missing; None where no file has a mask."""
+    own = [plane if plane is not None and plane.masked else None for plane in planes]
+    if not any(own):
+        return None
+    if chunks is not None:
+        return _lazy(own, shape, np.dtype(bool), chunks, read_masked)
+    return _loaded({"mask": own}, shape, np.dtype(bool), read_masked)["mask"]
+
+
+def _decoded(stored, planes, dtype, masked):
+    """Values, float32, NaN where missing or `masked`; and how often each fill is stored."""
     there = xr.DataArray([plane is not None for plane in planes], dims="t")
     known = [plane or Plane(Path(), 0, 1.0, 0.0, ()) for plane in planes]
     exact = dtype if dtype.kind == "f" else np.dtype(np.float64)
     missing, filled = ~there, {}
+    if masked is not None:
+        missing = missing | masked
     for fill in _fills(planes):
         has = xr.DataArray([fill in (*p.nodata, *p.assumed) for p in known], dims="t")
         with np.errstate(over="ignore"):  # a fill beyond float32 is stored as infinite
@@ -158,6 +192,8 @@ def _fills(planes):
 
 
 def _lines(name, planes, counts):
+    if count := counts.get(f"{name} masked"):
+        yield f"{DECLARED}{name}: {count:,} values that a mask of the files covers are missing"
     declared = {fill for plane in planes if plane for fill in plane.nodata}
     for fill in _fills(planes):
         if count := counts[f"{name} {fill!r}"]:

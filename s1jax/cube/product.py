@@ -17,6 +17,7 @@ QUALITY = {
     "hyperparameters_of_region": 4,
     "implausible_values_left_out": 8,
     "clipped_to_range": 32,
+    "std_beyond_precision": 64,
     "not_estimated": NOT_ESTIMATED,
 }
 """Flags of S2ndvi_QUALITY, summed: those of `mogpr.Posterior`, and where nothing was estimated."""

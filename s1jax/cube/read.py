@@ -1,7 +1,8 @@
 """Inputs as they are, before anything is repaired: files of any door, tables, Datasets."""
 
 import glob
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,10 +10,13 @@ import numpy as np
 import xarray as xr
 
 from s1jax.cube import csv_pair, geotiff, period_files, sits, stack
-from s1jax.cube.names import BANDS, VARIABLES, present, standard_names
+from s1jax.cube.border import brief, reading
+from s1jax.cube.grid import settled
+from s1jax.cube.names import BANDS, RADAR, present, standard_names
 from s1jax.cube.notes import NAMED
 from s1jax.cube.numbered import with_dates
 from s1jax.cube.planes import Chunks
+from s1jax.cube.sealed import local
 from s1jax.cube.stored import decoded, is_zarr, read_dataset
 
 Source = str | Path | xr.Dataset | xr.DataArray
@@ -35,11 +39,14 @@ def files_of(path_or_glob: str | Path) -> list[Path]:
     Of a folder: its GeoTIFFs named period_NN, else all of them, else its CSVs.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is none, it may not be read, or it is on no disk of this machine.
     """
-    path = Path(path_or_glob).expanduser()
-    if path.is_dir() and not is_zarr(path) and path.suffix != ".zarr":
-        inside = sorted(path.iterdir())
+    path = local(path_or_glob)
+    with reading(path, "NetCDF, Zarr, GeoTIFFs or CSVs"):
+        folder, there = path.is_dir(), path.exists()
+    if folder and not is_zarr(path):
+        with reading(path, "a folder of files"):
+            inside = sorted(path.iterdir())
         # a .vrt is made of files that lie beside it: it is read where it is named
         images = [p for p in inside if p.suffix.lower() in geotiff.SUFFIXES[:2]]
         # a mask may lie beside the periods
@@ -49,10 +56,31 @@ def files_of(path_or_glob: str | Path) -> list[Path]:
             got = "a folder without .tif or .csv files"
             raise ValueError(f"{path}: got {got}, expected period_NN.tif, or files of sits")
         return periods or images or tables
-    files = [path] if path.exists() else [Path(p) for p in sorted(glob.glob(str(path)))]
+    with reading(path, "NetCDF, Zarr, GeoTIFFs or CSVs", re.error):
+        files = [path] if there else [Path(p) for p in sorted(glob.glob(str(path)))]
     if not files:
-        raise ValueError(f"{path}: got no such file, expected NetCDF, Zarr, GeoTIFFs or CSVs")
-    return files
+        got, expected = "no such file", "NetCDF, Zarr, GeoTIFFs or CSVs"
+        raise ValueError(f"{brief(path)}: got {got}, expected {expected}")
+    return [local(file) for file in files]
+
+
+def sources_of(source: object) -> list[Source]:
+    """What a cube comes as: one source, or one for each sensor.
+
+    Raises:
+      ValueError: none, or something else.
+    """
+    if isinstance(source, Source):
+        return [source]
+    expected = "a path, Dataset or DataArray, or one for each sensor"
+    if not isinstance(source, Iterable) or isinstance(source, Mapping | bytes | np.ndarray):
+        raise ValueError(f"inputs: got {type(source).__name__}, expected {expected}")
+    sources = [*source]
+    if not sources:
+        raise ValueError("inputs: got none, expected a file or Dataset, or one for each sensor")
+    if odd := sorted({type(s).__name__ for s in sources if not isinstance(s, Source)}):
+        raise ValueError(f"inputs: got {', '.join(odd)} among them, expected {expected}")
+    return sources
 
 
 def parts(
@@ -75,10 +103,7 @@ def parts(
     Raises:
       ValueError: unreadable input, missing variable or dimension, or no date.
     """
-    alone = isinstance(source, Source)
-    sources = [source] if alone else [*source]
-    if not sources:
-        raise ValueError("inputs: got none, expected a file or Dataset, or one for each sensor")
+    sources = sources_of(source)
     kinds = {Path(s).suffix.lower() if isinstance(s, str | Path) else "" for s in sources}
     if kinds == {csv_pair.SUFFIX} or kinds <= {*geotiff.SUFFIXES}:
         files = [path for s in sources for path in files_of(s)]
@@ -87,15 +112,19 @@ def parts(
         read_as = [raw for s in sources for raw in _raw(s, chunks)]
     found = []
     for raw in read_as:
-        needed = tuple(VARIABLES) if len(read_as) == 1 else ()
+        needed = RADAR if len(read_as) == 1 else ()
         ds, named = standard_names(raw.ds, needed=needed)
+        ds, placed = settled(ds, raw.where)
         ds, told, numbered = with_dates(ds, start, step, raw.where)
-        if chunks is not None and not ds.chunks:
+        if any(variable.chunks for variable in ds.variables.values()):
+            # variables may be stored in chunks of different sizes
+            ds = ds.unify_chunks()
+        elif chunks is not None:
             sizes = chunks if isinstance(chunks, dict) else dict.fromkeys(("t", "y", "x"), chunks)
             ds = ds.chunk({dim: size for dim, size in sizes.items() if dim in ds.dims})
-        found.append(Part(ds, [*raw.said, *named, *told], numbered))
+        found.append(Part(ds, [*raw.said, *named, *placed, *told], numbered))
     got = sorted(str(name) for part in found for name in present(part.ds))
-    for name in VARIABLES:
+    for name in RADAR:
         if name not in got:
             raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
     return found

@@ -62,7 +62,8 @@ def read_stack(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[str]
     """
     head = read_header(path)
     layers = {band: layer_of(text) for band, text in enumerate(head.descriptions)}
-    other = [head.descriptions[band] for band, layer in layers.items() if layer is None]
+    bare = [band for band, layer in layers.items() if layer is None and not head.alpha[band]]
+    other = [head.descriptions[band] for band in bare]
     layers = {band: layer for band, layer in layers.items() if layer}
     dated = {layer.date is not None for layer in layers.values()}
     if len(dated) > 1:

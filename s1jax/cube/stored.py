@@ -1,46 +1,85 @@
 """NetCDF and Zarr: a Dataset as it is stored, in memory or in chunks."""
 
+import json
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from s1jax.cube.border import FAULTS, reading, require_room, unreadable
 from s1jax.cube.facts import declared_fills, equal, without_fills
 from s1jax.cube.names import stored_chunks
 from s1jax.cube.notes import DECLARED, fill_line
 from s1jax.cube.planes import Chunks
+from s1jax.cube.sealed import Stored, begins, local, sealed_hdf5, sealed_zarr, whole_blosc
+
+_MOST_CHUNKS = 10_000_000
+"""Chunks of one variable: their names alone fill the memory of a machine."""
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def is_zarr(path: Path) -> bool:
     """Whether a path is a Zarr store, of either format."""
     marks = ("zarr.json", ".zgroup", ".zmetadata")
-    return path.is_dir() and (path.suffix == ".zarr" or any((path / m).exists() for m in marks))
+    with reading(path, "a file or folder"):
+        marked = path.suffix == ".zarr" or any((path / m).exists() for m in marks)
+        return path.is_dir() and marked
+
+
+def _consolidated(path):
+    """Whether one file of a store repeats the metadata of all; JSON, as `sealed_zarr` found."""
+    group = path / "zarr.json"
+    if not group.exists():
+        return (path / ".zmetadata").exists()
+    return json.loads(group.read_text(encoding="utf-8")).get("consolidated_metadata") is not None
 
 
 def read_dataset(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[str]]:
     """The Dataset of a NetCDF or Zarr store, and how many values its declared fills took.
 
-    In memory where `chunks` is None; else the file stays open, and one pass over it counts the
-    fills.
+    In memory where `chunks` is None; else the file stays open, one pass over it counts the fills,
+    and a chunk that turns out damaged when it is read is a ValueError that names it too.
 
     Raises:
-      ValueError: the file cannot be read.
+      ValueError: the file cannot be read, points at another file, or declares more than fits into
+        memory; of damaged values it names the variable and the chunk.
     """
-    zarr = is_zarr(path)
-    try:
-        options = {"engine": "zarr", "consolidated": None} if zarr else {"engine": _engine(path)}
-        ds = _opened(path, options, chunks)
+    path = local(path)
+    file = _file(path)
+    _fits(file, chunks)
+    ds = _opened(file, {"decode_coords": "all"}, chunks)
+    with reading(path, file.kind):
         fills = {
             name: ds[name].encoding["_FillValue"]
             for name in ds.data_vars
             if ds[name].dtype.kind == "f"
             and not np.isnan(ds[name].encoding.get("_FillValue", np.nan))
         }
-        said = _counted(path, options, fills, chunks) if fills else []
-    except (OSError, KeyError, TypeError) as error:
-        kind = "Zarr store" if zarr else "NetCDF file"
-        raise ValueError(f"{path}: cannot be read, expected a {kind} ({error})") from error
-    return ds, said
+    return ds, _counted(file, fills, chunks) if fills else []
+
+
+class _File(NamedTuple):
+    """A file that reaches nothing but itself, and how it is opened."""
+
+    path: Path
+    kind: str
+    arrays: dict[str, Stored]
+    """What its header declares; of classic NetCDF nothing."""
+    options: dict[str, object]
+
+
+def _file(path):
+    if is_zarr(path):
+        arrays = {array.name: array for array in sealed_zarr(path)}
+        options = {"engine": "zarr", "consolidated": _consolidated(path)}
+        return _File(path, "a Zarr store", arrays, options)
+    engine = _engine(path)
+    sealed = sealed_hdf5(path) if engine == "h5netcdf" else []
+    return _File(path, "a NetCDF file", {a.name: a for a in sealed}, {"engine": engine})
 
 
 def decoded(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
@@ -54,6 +93,8 @@ def decoded(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     """
     out, said, counts = {}, [], {}
     for name, variable in ds.data_vars.items():
+        if variable.dtype.kind not in "iuf":
+            continue  # refused by its name where a number is needed
         scale, offset = (
             _number(variable, k, of) for k, of in (("scale_factor", 1), ("add_offset", 0))
         )
@@ -84,22 +125,146 @@ def _number(variable, key, default):
     return float(found[0])
 
 
-def _opened(path, options, chunks):
-    options = {**options, "decode_coords": "all"}
+def _fits(file, chunks):
+    """Nothing, where what a header declares can be held.
+
+    Raises:
+      ValueError: more than the memory, or more chunks than anybody can list.
+    """
     if chunks is None:
-        with xr.open_dataset(path, **options) as stored:
+        needed = sum(array.bytes for array in file.arrays.values())
+        require_room(file.path, needed, "; chunks= reads it in parts")
+    for array in file.arrays.values():
+        # an axis is read whole, and what is compressed together
+        line = array.bytes if len(array.shape) < 2 else 0
+        require_room(f"{file.path}: {array.name}", max(array.chunk_bytes, line))
+        sizes = zip(array.shape, array.chunk, strict=True) if array.chunk else ()
+        count = np.prod([-(-n // max(c, 1)) for n, c in sizes], dtype=float)
+        if count > _MOST_CHUNKS:
+            got, expected = f"{count:,.3g} chunks of {array.chunk}", f"at most {_MOST_CHUNKS:,}"
+            raise ValueError(f"{file.path}: {array.name}: got {got}, expected {expected}")
+
+
+def _opened(file, options, chunks):
+    if chunks is not None:
+        return _in_chunks(file, options, chunks)
+    with _open(file, options) as stored:
+        try:
+            for name, variable in stored.variables.items():
+                _whole(file, name, variable, {})
             return stored.load()
-    if isinstance(chunks, dict):
-        with xr.open_dataset(path, **options) as stored:
+        except FAULTS as error:
+            raise _damaged(file, stored, {}, error) from error
+
+
+def _open(file, options):
+    """The Dataset, of which only the axes are in memory."""
+    options = file.options | options
+    for array in file.arrays.values():
+        if len(array.shape) < 2:
+            for k in range(-(-array.shape[0] // array.chunk[0]) if array.chunk else 0):
+                whole_blosc(file.path, array, (k,))
+    try:
+        return xr.open_dataset(file.path, **options)
+    except FAULTS as error:
+        plain = {**options, "decode_cf": False, "create_default_indexes": False}
+        # an axis may be what is damaged: without its values the file opens
+        with reading(file.path, file.kind), xr.open_dataset(file.path, **plain) as stored:
+            why = _damaged(file, stored, {}, error)
+        raise why from error
+
+
+def _in_chunks(file, options, chunks):
+    """The Dataset, its variables in chunks that say what is damaged when they are read."""
+    stored = _open(file, {**options, "cache": False})
+    with reading(file.path, file.kind):
+        if isinstance(chunks, dict):
             chunks = stored_chunks(stored, chunks)
-    return xr.open_dataset(path, chunks=chunks, **options)
+        planned = xr.open_dataset(file.path, chunks=chunks, **file.options, **options)
+        with planned:
+            sizes = {name: variable.chunks for name, variable in planned.variables.items()}
+    lazy = {}
+    for name, variable in stored.variables.items():
+        if sizes[name] and variable.ndim and name not in stored.indexes:
+            value = _lazy(file, stored, name, sizes[name])
+            lazy[name] = xr.Variable(variable.dims, value, variable.attrs, variable.encoding)
+    coords = {name: lazy.pop(name) for name in stored.coords if name in lazy}
+    return stored.assign(lazy).assign_coords(coords)
 
 
-def _counted(path, options, fills, chunks):
+def _lazy(file, stored, name, sizes):
+    """Values of a variable in chunks; numbers of rows and columns become the values there."""
+    variable = stored.variables[name]
+    index = [
+        xr.DataArray(np.arange(n), dims=dim).chunk({dim: size})
+        for (dim, n), size in zip(variable.sizes.items(), sizes, strict=True)
+    ]
+
+    def _read(*places):
+        ends = ((np.ravel(i)[0], np.ravel(i)[-1] + 1) for i in places)
+        window = {d: slice(int(a), int(b)) for d, (a, b) in zip(variable.dims, ends, strict=True)}
+        try:
+            _whole(file, name, variable, window)
+            return variable.isel(window).values
+        except FAULTS as error:
+            raise _damaged(file, stored[[name]], window, error) from error
+
+    made = xr.apply_ufunc(_read, *index, dask="parallelized", output_dtypes=[variable.dtype])
+    return made.data
+
+
+def _whole(file, name, variable, window):
+    """Nothing, where no chunk inside a window was cut, of formats that do not see it themselves.
+
+    Raises:
+      ValueError: one was.
+    """
+    array = file.arrays.get(str(name))
+    if array is not None and array.blosc:
+        for number, _ in _stored_parts(variable, window):
+            whole_blosc(file.path, array, number)
+
+
+def _damaged(file, stored, window, error) -> ValueError:
+    """What says of an error which variable and chunk of a file are damaged."""
+    for name, variable in stored.variables.items():
+        for number, part in _stored_parts(variable, window):
+            try:
+                _whole(file, name, variable, part)
+                _ = variable.isel(part).values
+            except FAULTS as wrong:
+                at = ".".join(map(str, number)) or "0"
+                spans = ", ".join(f"{d} {s.start} to {s.stop - 1}" for d, s in part.items())
+                where = f"{file.path}: {name}: chunk {at}{f' ({spans})' if spans else ''}"
+                return unreadable(where, "whole values", wrong)
+    return unreadable(file.path, file.kind, error)
+
+
+def _stored_parts(variable, window) -> Iterator[tuple[tuple[int, ...], dict[str, slice]]]:
+    """Numbers and windows of the chunks that a file keeps of a variable, inside of a window."""
+    kept = variable.encoding.get("preferred_chunks") or {}
+    spans = []
+    for dim, n in variable.sizes.items():
+        size = kept.get(dim, n)
+        size = max(int(size if isinstance(size, int) else n), 1)
+        first, stop, _ = window.get(dim, slice(0, n)).indices(n)
+        numbers = range(first // size, -(-stop // size))
+        spans.append([(k, slice(k * size, min((k + 1) * size, n))) for k in numbers])
+    for parts in product(*spans):
+        windows = (part for _, part in parts)
+        yield tuple(k for k, _ in parts), dict(zip(variable.dims, windows, strict=True))
+
+
+def _counted(file, fills, chunks):
     """Lines about the values that equal a declared fill."""
-    with xr.open_dataset(path, decode_cf=False, chunks=chunks and {}, **options) as raw:
-        counts = xr.Dataset({name: (raw[name] == fill).sum() for name, fill in fills.items()})
-        counts = {name: int(count) for name, count in counts.compute().items()}
+    options = {"decode_cf": False}
+    if chunks is None:
+        with reading(file.path, file.kind), _open(file, options) as raw:
+            counts = {name: int((raw[name] == fill).sum()) for name, fill in fills.items()}
+    else:
+        raw = _in_chunks(file, options, {})
+        lazy = xr.Dataset({name: (raw[name] == fill).sum() for name, fill in fills.items()})
+        counts = {name: int(count) for name, count in lazy.compute().items()}
     return [
         fill_line(str(name), counts[name], float(fill))
         for name, fill in fills.items()
@@ -109,5 +274,14 @@ def _counted(path, options, fills, chunks):
 
 def _engine(path: Path) -> str:
     """What reads the file: classic NetCDF begins with CDF, NetCDF-4 is HDF5."""
-    with path.open("rb") as file:
-        return "scipy" if file.read(3) == b"CDF" else "h5netcdf"
+    import h5py
+
+    first = begins(path)
+    if first.startswith(b"CDF"):
+        return "scipy"
+    with reading(path, "a NetCDF file"):
+        hdf5 = h5py.is_hdf5(path)
+    if not hdf5:
+        got = f"it begins with {first!r}" if first else "it is empty"
+        raise ValueError(f"{path}: cannot be read, expected a NetCDF file ({got})")
+    return "h5netcdf"

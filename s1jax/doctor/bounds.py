@@ -7,16 +7,21 @@ from s1jax.doctor.finding import Finding, fault, share, warning
 
 _PILE = 0.002
 """Share of all values on one end of the range that is called a pile."""
+_NEGATIVE = 0.95
+"""Share of values below 0 that no vegetation has."""
 _Values = Float[np.ndarray, "..."]
 
 
 def scale(ndvi: _Values) -> float:
-    """What NDVI was multiplied by: 1, 100 or 10,000; by its 99 % quantile of absolute values."""
+    """What NDVI was multiplied by: 1, 100, 255 or 10,000; by its 99 % quantile of absolute values.
+
+    255 stands for bytes, of which 0 and 255 may be any NDVI.
+    """
     seen = np.abs(ndvi[np.isfinite(ndvi)])
     top = float(np.quantile(seen, 0.99)) if seen.size else 0.0
     if radar_like(ndvi) or top <= 2.0:
         return 1.0
-    return 100.0 if top <= 120.0 else 10_000.0
+    return 100.0 if top <= 120.0 else 255.0 if top <= 255.0 else 10_000.0
 
 
 def radar_like(ndvi: _Values) -> bool:
@@ -57,7 +62,9 @@ def ndvi_range(ndvi: _Values) -> list[Finding]:
                 f"NDVI is stored times {factor:,.0f} and its scale factor was not applied.",
                 "S2ndvi",
                 f"values in [{low:g}, {high:g}]",
-                f"set scale_factor = {1 / factor:g}, or divide by {factor:,.0f}",
+                "set scale_factor, and add_offset, as the source of the bytes has them"
+                if factor == 255.0
+                else f"set scale_factor = {1 / factor:g}, or divide by {factor:,.0f}",
             )
         )
     value = seen / factor
@@ -71,6 +78,17 @@ def ndvi_range(ndvi: _Values) -> list[Finding]:
                 f"{outside.sum():,} values ({share(outside.mean(), digits=3)}) in "
                 f"[{value[outside].min():g}, {value[outside].max():g}]",
                 "mask reflectances not above 0 before the ratio, never clamp after it",
+            )
+        )
+    negative = float((value < 0).mean())
+    if negative > _NEGATIVE:
+        found.append(
+            warning(
+                "ndvi-negative",
+                "NDVI is negative nearly everywhere: its sign or its bands are swapped.",
+                "S2ndvi",
+                f"{share(negative)} of {value.size:,} values are below 0",
+                "take (nir - red) / (nir + red); over open water alone it may be true",
             )
         )
     return [*found, *_clamped(value[~outside])]

@@ -85,18 +85,25 @@ def axis(day: _Days, track: Int[np.ndarray, "time"] | None, today: float) -> lis
     return found
 
 
-def periods(day: _Days) -> list[Finding | None]:
-    """Findings about composites' dates: left out, shorter at the end, first days for centres."""
-    expected, ends, kind = cube_periods(pd.DatetimeIndex(from_days(day)))
-    absent = _absent(day, to_days(expected.to_numpy()))
-    if ends is not None:
-        kind = f"first days of {kind}"
-        return [_starts(kind, f"{day.size} dates, all on {kind}", day), absent]
+def periods(day: _Days, *, calendar: bool = True) -> list[Finding | None]:
+    """Findings about composites' dates: left out, shorter at the end, first or last days for
+    centres; of months and dekads only with a `calendar`."""
+    dated = pd.DatetimeIndex(from_days(day))
+    of = cube_periods(dated, calendar=calendar)
+    if of.label:
+        kind = f"{of.label}s of {of.kind}"
+        whole = to_days(dated.floor("D").to_numpy())
+        absent = _absent(whole, to_days(of.expected.to_numpy()))
+        if of.label == "middle day":
+            return [absent]
+        name = "period-ends" if of.label == "last day" else "period-starts"
+        return [_starts(kind, f"{day.size} dates, all on {kind}", day, name), absent]
+    absent = _absent(day, to_days(of.expected.to_numpy()))
     gap = np.diff(day)
-    if kind == "periods" or gap.size < 3:
+    if of.kind == "periods" or gap.size < 3:
         return [absent]
     found, step = None, float(gap[:-1].min())
-    inner = cube_periods(pd.DatetimeIndex(from_days(day[:-1])))[2]
+    inner = cube_periods(dated[:-1], calendar=calendar).kind
     if inner == "periods" and gap[-1] < step:
         last = 2 * (float(gap[-1]) - step / 2)
         found = warning(
@@ -147,6 +154,17 @@ def lost_days(bounds: Float[np.ndarray, "time 2"]) -> Finding | None:
     )
 
 
+def relative() -> Finding:
+    """An axis that counts from a beginning of each pixel: nothing of it is read as a calendar."""
+    return note(
+        "relative-axis",
+        "Dates count from a beginning that differs from pixel to pixel: no calendar is read into "
+        "them, and dates below only name planes.",
+        "t",
+        "attribute time_axis, a start_date of each pixel, or lengths of time",
+    )
+
+
 def unknown_days() -> Finding:
     """Composites that do not say on which days they were acquired."""
     return note(
@@ -159,10 +177,11 @@ def unknown_days() -> Finding:
     )
 
 
-def _starts(kind, evidence, day):
+def _starts(kind, evidence, day, name="period-starts"):
+    which = "last" if name == "period-ends" else "first"
     return warning(
-        "period-starts",
-        "Dates of composites are the first days of their periods, not their centres.",
+        name,
+        f"Dates of composites are the {which} days of their periods, not their centres.",
         f"t, {kind}",
         f"{evidence}, {dates(day, most=3)}",
         "move each date to the centre: half a period of lag between radar and truth else",

@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from s1jax.cube.clean import clean
+from s1jax.cube import to_days
+from s1jax.cube.clean import PERCENT, clean
+from s1jax.cube.dates import checked_dates
+from s1jax.cube.numbered import checked_step, instant
 from s1jax.cube.read import Source, files_of
 from s1jax.doctor import labels, radar, relation
 from s1jax.doctor.expect import ceiling, expected, expected_note
@@ -68,12 +71,11 @@ def examine(
     """
     if (start is None) != (step is None):
         raise ValueError(f"start and step: got {start=}, {step=}, expected both or neither")
-    if step is not None and not step > 0:
-        raise ValueError(f"step: got {step}, expected days > 0")
+    checked_step(step)
     if pixels < 1 or rows < 0:
         raise ValueError(f"pixels, rows: got {pixels}, {rows}, expected at least 1 and 0")
-    begin = None if start is None else _date("start", start).to_datetime64().astype("M8[ns]")
-    now = pd.Timestamp.now() if today is None else _date("today", today)
+    begin = None if start is None else instant("start", start)
+    now = instant("today", pd.Timestamp.now() if today is None else today)
     for source in sources_of(cube):
         if isinstance(source, str | Path):
             files_of(source)
@@ -91,7 +93,7 @@ def examine(
         page = page._replace(wanted=wanted(ds, mask))
     seen_from, found = view(page, pixels=pixels)
     found = _opened(page, ds, [*found, empty(page)])
-    found += timeline(page, seen_from, now.timestamp() / 86_400, begin, step)
+    found += timeline(page, seen_from, float(to_days(np.array([now]))[0]), begin, step)
     facts = None
     if page.dated and not is_empty(seen_from):
         more, facts = _content(page, seen_from, step, split, rows)
@@ -101,17 +103,13 @@ def examine(
     return Examination(page.name, (*there, last), facts)
 
 
-def _date(name, given):
-    try:
-        return pd.Timestamp(given)
-    except ValueError as error:
-        raise ValueError(f"{name}: got {given!r}, expected a date such as 2023-11-01") from error
-
-
-def _refused(ds):
-    """What `open_cube` says where it refuses the values; "" where it takes them."""
+def _refused(ds, *, dated=False):
+    """What `open_cube` says where it refuses the values, or dates that are there; "" where it takes
+    them."""
     try:
         clean(ds)
+        if dated:
+            checked_dates(ds)
     except ValueError as error:
         return str(error)
     return ""
@@ -121,13 +119,14 @@ def _opened(page, ds, found):
     """The findings, with what `open_cube` makes of NDVI in whole numbers, and whether it refuses
     the cube; that alone is a fault where no other says why."""
     found = [finding for finding in found if finding is not None]
-    if "S2ndvi" in page.whole and not _refused(ds[["S2ndvi"]]):
+    percent = page.units["S2ndvi"].lower() in PERCENT
+    if ("S2ndvi" in page.whole or percent) and not _refused(ds[["S2ndvi"]]):
         known = {"ndvi-scale", "fill-undeclared"}
         own = [f.name in known and f.where.startswith("S2ndvi") for f in found]
         found = [f._replace(mended=f.mended or o) for f, o in zip(found, own, strict=True)]
-    if error := _refused(ds):
+    if error := _refused(ds, dated=page.dated):
         level = "note" if any(f.level == "fault" and not f.mended for f in found) else "fault"
-        where, what = error.partition(":")[0], "open_cube refuses these values."
+        where, what = error.partition(":")[0], "open_cube refuses this cube."
         found.append(finding(level, "refused", what, where, error, "correct what it names"))
     return found
 
@@ -137,8 +136,9 @@ def _content(page: Sheet, made: View, step, split, rows):
     day, ndvi = made.day, made.ndvi
     vv_db, vh_db = made.radar_db[:, :, 0], made.radar_db[:, :, 1]
     composite = is_composite(made)
-    usual = float(np.median(np.diff(np.unique(day)))) if composite and day.size > 2 else 12.0
-    found = [labels.cloudy(day, ndvi), labels.ceiling(day, ndvi)]
+    gap = np.diff(np.unique(day))
+    usual = float(np.median(gap)) if composite and gap.size > 1 else 12.0
+    found = [labels.cloudy(day, ndvi), labels.ceiling(day, ndvi, calendar=not page.relative)]
     found += [radar.outliers(n, db) for n, db in (("VV", vv_db), ("VH", vh_db))]
     if page.track is None and made.radar_db.shape[2] == 2:
         if composite:
@@ -159,7 +159,8 @@ def _content(page: Sheet, made: View, step, split, rows):
     offset = _offset(page, made, composite, some, apart)
     if offset.size:
         found.append(relation.offset_finding(offset, composites=composite))
-    balance = labels.balance(day, ndvi)
+    # months of a relative axis are none
+    balance = labels.balance(*((day[:0], ndvi[:, :0]) if page.relative else (day, ndvi)))
     noise = label_noise(day, ndvi)
     top = ceiling(noise, ndvi)
     place = None if page.place is None else page.place.reshape(-1, 2)[made.flat]
@@ -183,7 +184,8 @@ def _content(page: Sheet, made: View, step, split, rows):
         water=radar.water(vv_db, vh_db, ndvi), per_year=per_year, gap=longest,
         mosaic=mosaic(planes, noise), late=late, expected=told, top=top,
     )  # fmt: skip
-    found += [labels.balance_note(balance), relation.correlation_note(correlation)]
+    found += [] if page.relative else [labels.balance_note(balance)]
+    found.append(relation.correlation_note(correlation))
     found += expected_note(told, noise, top)
     facts = Facts(
         day, composite, quantiles(ndvi), quantiles(vv_db), quantiles(vh_db),

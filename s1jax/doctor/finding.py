@@ -14,18 +14,27 @@ LEVELS = ("fault", "warning", "note")
 """Worst first: makes results wrong; may do so, or costs accuracy; good to know."""
 
 MENDED = (
-    *("infinite", "fill-declared", "dead-period", "constant-plane", "zero-pixels"),
+    *("infinite", "fill-declared", "dead-period", "constant-plane", "zero-pixels", "zero-pair"),
     *("units-undeclared", "unsorted-dates", "duplicate-dates", "missing-periods", "period-starts"),
+    *("period-ends", "outside-range"),
 )
 """Findings that are gone from a cube which `open_cube(repair=True)` returned."""
 
 _COSTLIEST = (
     *("no-labels", "cloud-unmasked", "offset-kept", "toa-labels", "ndvi-scale", "ndvi-range"),
-    *("ndvi-clamped", "fill-undeclared", "zero-pixels", "zeros"),
+    *("ndvi-clamped", "ndvi-negative", "fill-undeclared", "zero-pixels", "zero-pair", "zeros"),
     *("undated", "dates-missing", "future-dates", "year-off", "missing-periods", "period-starts"),
-    *("end-day-lost", "short-last-period"),
+    *("period-ends", "end-day-lost", "short-last-period"),
     *("no-radar", "units-unknown", "units-mixed", "units-contradict", "polarisations-swapped"),
-    *("refused", "radar-outliers", "s1-s2-offset", "orbits-mixed", "track-words"),
+    *(
+        "refused",
+        "radar-level",
+        "never-together",
+        "radar-outliers",
+        "s1-s2-offset",
+        "orbits-mixed",
+        "track-words",
+    ),
     *("split-leaks", "split-near"),
 )
 UNDATED = -1e6

@@ -42,12 +42,15 @@ class Level(NamedTuple):
 
 
 def level(day: _Days, ndvi: _Rows) -> Level | None:
-    """Ceiling, mean, rise and roughness; None where fewer than 10 pixels have 5 labels."""
+    """Ceiling, mean, rise and roughness; None where fewer than 10 pixels have 5 labels, or
+    nothing is green."""
     ndvi = ndvi[np.isfinite(ndvi).sum(axis=1) >= 5]
     if len(ndvi) < 10:
         return None
     highest = np.nanmax(ndvi, axis=1)
     ceiling = float(np.quantile(highest, 0.9))
+    if ceiling <= 0:
+        return None
     green = ndvi[highest >= 0.5 * ceiling]
     rise = np.nanmax(green, axis=1) - np.nanquantile(green, 0.1, axis=1)
     spread = float(np.mean(np.nanvar(green, axis=1)))
@@ -58,19 +61,19 @@ def level(day: _Days, ndvi: _Rows) -> Level | None:
     return Level(ceiling, float(np.nanmean(green)), top, rough, wide)
 
 
-def ceiling(day: _Days, ndvi: _Rows) -> Finding | None:
+def ceiling(day: _Days, ndvi: _Rows, *, calendar: bool = True) -> Finding | None:
     """Labels that never get as high as dense vegetation: an offset left in, or no correction.
 
     The ceiling is taken over all dates, and, where a year lies on either side of 2022-01-25, after
     and before it, since only products made from then on carry the offset: without 150 days of them
     it is not called that. A scene on which nothing rises by 0.25 in a season has no dense
-    vegetation to measure by: a note.
+    vegetation to measure by: a note. Without a `calendar` no date is after that day.
     """
     found = level(day, ndvi)
     if found is None or np.ptp(day) < 150:
         return None
-    where, offset = "S2ndvi, all dates", day[-1] >= max(_CHANGE, day[0]) + 150
-    if day[0] < _CHANGE - 330 and day[-1] > _CHANGE + 330:
+    where, offset = "S2ndvi, all dates", calendar and day[-1] >= max(_CHANGE, day[0]) + 150
+    if calendar and day[0] < _CHANGE - 330 and day[-1] > _CHANGE + 330:
         before, after = (level(day[s], ndvi[:, s]) for s in (day < _CHANGE, day >= _CHANGE))
         if before and after:
             # as low before as after is not this offset

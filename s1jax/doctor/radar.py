@@ -122,6 +122,33 @@ def water(vv_db: _Radar, vh_db: _Radar, ndvi: _Radar) -> float:
     return float((wet & (np.nanmedian(green, axis=1) < 0.3)).mean())
 
 
+def level(name: str, vv_db: _Radar, vh_db: _Radar) -> Finding | None:
+    """Backscatter whose level and whose distance from VV to VH are those of amplitude taken for
+    power, half as many dB, or of dB taken twice.
+
+    Over land VH is near -18 dB and 6 to 9 dB below VV; over forest, where it is highest, near -12
+    and 6 below. Of amplitude as power VH is above -12.5 dB and less than 5.5 dB below VV; of power
+    squared VV is below -18 dB and VH 12 dB and more below that.
+    """
+    both = np.isfinite(vv_db) & np.isfinite(vh_db)
+    if both.sum() < 30:
+        return None
+    vv, vh, apart = (float(np.median(db[both])) for db in (vv_db, vh_db, vv_db - vh_db))
+    amplitude = vh > -12.5 and 1.0 < apart < 5.5
+    if not amplitude and not (vv < -18.0 and apart > 12.0):
+        return None
+    kind = "amplitude (the root of power)" if amplitude else "the square of power"
+    return warning(
+        "radar-level",
+        f"The level of {name} and VH is odd: it looks like {kind} taken for power.",
+        f"{name}, {name.replace('VV', 'VH')}",
+        f"medians {vv:.1f} and {vh:.1f} dB, {apart:.1f} dB apart; crops lie near -11 and -18 dB, "
+        "6 to 9 dB apart",
+        ("square the values before they are opened" if amplitude else "take 10 log10 of power once")
+        + "; over a city or dense forest it may be true",
+    )
+
+
 def outliers(name: str, db: _Radar) -> Finding | None:
     """Backscatter beyond [-50, 30] dB in more than 1 of 1,000 values."""
     seen = db[np.isfinite(db)]

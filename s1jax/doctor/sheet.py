@@ -9,13 +9,14 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from s1jax.cube import place, to_days
+from s1jax.cube import is_relative, place, to_days
 from s1jax.cube.crs import with_grid_mapping
-from s1jax.cube.facts import declared_fills, undeclared_integer
+from s1jax.cube.facts import declared_fills, undeclared_integer, valid_range
 from s1jax.cube.join import joined
 from s1jax.cube.mask import with_mask
-from s1jax.cube.names import channels
-from s1jax.cube.read import Source, files_of, parts
+from s1jax.cube.names import channels, with_labels
+from s1jax.cube.orbits import track_of
+from s1jax.cube.read import Source, files_of, parts, sources_of
 from s1jax.doctor.finding import UNDATED
 
 _NUMBERED = (np.datetime64("2000-01-01", "ns"), 12.0)
@@ -33,6 +34,8 @@ class Sheet(NamedTuple):
     """As declared; "" where not."""
     nodata: dict[str, tuple[float, ...]]
     """Declared fills that may still be among the values."""
+    valid: dict[str, tuple[float, float]]
+    """Declared valid range."""
     whole: frozenset[str]
     """Variables stored in whole numbers without a scale."""
     day: Float[np.ndarray, "time"]
@@ -41,6 +44,8 @@ class Sheet(NamedTuple):
     """False where neither the files nor `start` and `step` tell the dates."""
     numbered: bool
     """The planes were numbered periods, dated by `start` and `step`."""
+    relative: bool
+    """Dates count from a beginning that differs from pixel to pixel."""
     wanted: Bool[np.ndarray, "y x"]
     """Pixels inside the mask."""
     place: Float[np.ndarray, "y x 2"] | None
@@ -91,10 +96,12 @@ def sheet(
         values={n: ds[n].transpose("t", "y", "x").values.astype(np.float32) for n in names},
         units={n: str(ds[n].attrs.get("units") or "").strip() for n in names},
         nodata={n: declared_fills(ds[n]) for n in names},
+        valid={n: valid_range(ds[n]) for n in names},
         whole=frozenset(n for n in names if undeclared_integer(ds[n])),
         day=day,
         dated=dated,
         numbered=numbered,
+        relative=is_relative(ds),
         wanted=wanted(ds, None),
         place=place(ds),
         group=group,
@@ -131,17 +138,13 @@ def _read(cube, start, step):
     begin, length = (start, step) if known else _NUMBERED
     found = parts(sources, start=begin, step=length)
     ds, _ = joined([part.ds for part in found])
+    ds, _ = with_labels(ds)
     numbered = any(part.numbered for part in found)
     first = sources[0] if isinstance(sources[0], str | Path) else next(iter(files), "cube")
     name = Path(first).name.split(".")[0].strip("*?_") or Path(first).parent.name
     if numbered:  # a number says no date, the folder may
         files += dict.fromkeys(path.resolve().parent.name for path in paths)
     return ds, numbered, known or not numbered, name, files
-
-
-def sources_of(cube: Source | Sequence[Source]) -> list[Source]:
-    """What a cube comes as: one source, or one for each sensor."""
-    return [cube] if isinstance(cube, Source) else [*cube]
 
 
 def _days(t):
@@ -166,7 +169,7 @@ def _track(ds):
         return None
     track = ds["s1_track"].values
     if track.dtype.kind in "iuf":
-        return np.nan_to_num(track.astype(float)).astype(int)
+        return track_of(ds)
     # words are numbered, the empty one 0
     return np.unique(np.append(track.astype(str), ""), return_inverse=True)[1][:-1]
 

@@ -29,11 +29,14 @@ def timeline(
         told = "tell start (first day of period 1) and step (days): the rest is examined then"
         planes = f"{page.day.size} numbered planes"
         return [fault("undated", "The files hold no dates.", "t", planes, told)]
-    found = dates.axis(page.day, page.track, today)
+    found = dates.axis(page.day, page.track, np.inf if page.relative else today)
     day = np.unique(made.day)
     if day.size == 0:
         return found
-    found.append(year_off(day, page.texts))
+    if page.relative:
+        found.append(dates.relative())
+    else:
+        found.append(year_off(day, page.texts))
     if page.worded:
         words = "Tracks are named by words, which only this examination reads."
         told = "number them, 0 where there is no Sentinel-1"
@@ -43,12 +46,13 @@ def timeline(
         found.append(dates.lost_days(page.bounds))
     if not is_composite(made):
         return found
-    by_period = dates.periods(day)
+    by_period = dates.periods(day, calendar=not page.relative)
     if page.s1_day is None or page.s2_day is None:
         found.append(dates.unknown_days())
     # numbered planes that are absent were put in on their dates by the reader
     found += by_period
-    if not page.numbered and not any(f and f.name == "period-starts" for f in by_period):
+    labelled = any(f and f.name in ("period-starts", "period-ends") for f in by_period)
+    if not page.numbered and not page.relative and not labelled:
         found.append(_on_edges(page, day, begin, step))
     return found
 

@@ -18,17 +18,17 @@ _Gone = Bool[np.ndarray, "time y x"]
 
 def kinds(value: _Cube, missing: _Gone) -> Int[np.ndarray, "time"]:
     """What each plane looks like, by the signs and sizes of its values: dB, power and both as
-    `open_cube` has it (`cube.facts.signed`, `of_both`); neither, where it is not dB and its median
-    is from 10 up (digital numbers).
+    `open_cube` has it (`cube.facts.decibels`, `of_both`); neither, where it is not dB and its
+    median is from 10 up (digital numbers).
     """
     there = ~missing
-    count, negative, small, bright = (
+    count, negative, deep, small, bright = (
         (there & what).sum(axis=(1, 2))
-        for what in (True, value < 0, (value >= 0) & (value < 1), value >= facts.BRIGHT)
+        for what in (True, value < 0, value < -1, (value >= 0) & (value < 1), value >= facts.BRIGHT)
     )
-    decibels = facts.signed(negative, count)
+    decibels = facts.decibels(negative, deep, count)
     found = np.where(decibels, DB, np.where(2 * bright > count, OTHER, POWER))
-    found[facts.of_both(negative, small, count)] = BOTH
+    found[decibels & facts.of_both(negative, small, count)] = BOTH
     return np.where(count >= clean.LEAST, found, NONE)
 
 

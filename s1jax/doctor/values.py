@@ -51,6 +51,35 @@ def fills(
     return [finding for finding in found if finding is not None], missing
 
 
+def in_valid_range(
+    values: Mapping[str, _Cube],
+    valid: Mapping[str, tuple[float, float]],
+    nodata: Mapping[str, tuple[float, ...]],
+    day: Float[np.ndarray, "time"],
+) -> tuple[dict[str, _Cube], list[Finding]]:
+    """The values, NaN outside of the valid range that their variable declares; fills and infinities
+    stay. And the findings about what was outside."""
+    kept, found = {}, []
+    for name, value in values.items():
+        low, high = valid[name]
+        fill = np.isin(value, np.asarray(nodata[name], value.dtype))
+        outside = np.isfinite(value) & ((value < low) | (value > high)) & ~fill
+        kept[name] = np.where(outside, value.dtype.type(np.nan), value)
+        if outside.any():
+            planes = outside.any(axis=(1, 2))
+            found.append(
+                fault(
+                    "outside-range",
+                    "Values outside of the declared valid range stand for missing ones (CF 2.5.1).",
+                    f"{name}, {dates(day[planes])}",
+                    f"{outside.sum():,} values ({share(outside.mean())}) outside of "
+                    f"[{low:.3g}, {high:.3g}]",
+                    "take them as missing",
+                )
+            )
+    return kept, found
+
+
 def infinite(name: str, value: _Cube, day: Float[np.ndarray, "time"]) -> Finding | None:
     """+-inf among the values."""
     there = np.isinf(value)
@@ -104,30 +133,46 @@ def zeros(
 ) -> list[Finding]:
     """Zeros that are no measurement; they become missing.
 
-    Pixels exactly 0 in all bands at once (0 dB twice and NDVI 0 do not meet by chance), and more
-    than 1 % exact zeros in one variable.
+    Pixels exactly 0 in all bands at once (0 dB twice and NDVI 0 do not meet by chance) or in VV and
+    VH of one orbit, and more than 1 % exact zeros in one variable.
     """
     found = []
     zero = {name: (value == 0) & ~missing[name] for name, value in values.items()}
     # where a band is missing the others tell
     both = np.logical_and.reduce([zero[name] | missing[name] for name in values])
     both &= np.add.reduce([zero[name].astype(int) for name in values]) >= 2
+    pairs = {name: _pair(zero, name) for name in values}
     if both.any():
-        # open_cube asks for a zero in every band
-        partly = int((both & np.logical_or.reduce([*missing.values()])).sum())
+        # open_cube takes zeros in every band, and those in VV and VH of one orbit
+        every = np.logical_and.reduce([*zero.values()])
+        left = [zero[name] & both & ~(every | pairs[name]) for name in values]
+        partly = int(np.logical_or.reduce(left).sum())
         found.append(
             fault(
                 "zero-pixels",
                 "Zeros in all bands at once stand for missing values.",
                 f"{both.any(axis=(1, 2)).sum()} dates, {both.any(axis=0).sum():,} pixels",
                 f"{both.sum():,} pixels x dates are exactly 0 in every band that is there; "
-                f"{partly:,} lack a band",
+                f"{partly:,} lack a band that open_cube asks for",
                 "take them as missing: 0 dB would be a city, NDVI 0 water",
             )._replace(mended=not partly)
         )
+    for name in [name for name in values if name.startswith("VV")]:
+        beside = pairs[name] & ~both
+        if beside.any():
+            pair = f"{name}, {name.replace('VV', 'VH')}"
+            found.append(
+                fault(
+                    "zero-pair",
+                    f"Zeros in {pair} at once stand for missing values: the edge of a swath.",
+                    f"{beside.any(axis=(1, 2)).sum()} dates, {beside.any(axis=0).sum():,} pixels",
+                    f"{beside.sum():,} pixels x dates are exactly 0 in both",
+                    "take them as missing: 0 dB would be a city",
+                )
+            )
     for name in values:
-        missing[name] |= both
-        alone = zero[name] & ~both
+        missing[name] |= both | pairs[name]
+        alone = zero[name] & ~both & ~pairs[name]
         part = alone.sum() / max((~missing[name]).sum(), 1)
         if part > 0.01:
             found.append(
@@ -141,6 +186,14 @@ def zeros(
             )
             missing[name] |= alone
     return found
+
+
+def _pair(zero, name):
+    """Where VV and VH of the orbit of a radar variable are 0 at once; nowhere of NDVI."""
+    pair = {name, name.replace("VV", "VH"), name.replace("VH", "VV")}
+    if len(pair) < 2 or not pair <= {*zero}:
+        return np.zeros(zero[name].shape, bool)
+    return np.logical_and.reduce([zero[other] for other in pair])
 
 
 def _filled(name, value, numbers, missing, *, declared):

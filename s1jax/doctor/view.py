@@ -8,7 +8,9 @@ from jaxtyping import Bool, Float, Int
 
 from s1jax.cube.funnel import funnel
 from s1jax.doctor import bounds, units, values
+from s1jax.doctor.expect import SHIPPED
 from s1jax.doctor.finding import Finding, fault, note
+from s1jax.doctor.radar import level
 from s1jax.doctor.sheet import Sheet
 
 
@@ -32,7 +34,10 @@ def view(sheet: Sheet, *, pixels: int, seed: int = 0) -> tuple[View, list[Findin
 
     What is wrong with values is found here and taken out, so that one fault is one finding.
     """
-    found, missing = values.fills(sheet.values, sheet.nodata, sheet.day)
+    alone = not np.isfinite(sheet.values["S2ndvi"]).any()
+    inside, found = values.in_valid_range(sheet.values, sheet.valid, sheet.nodata, sheet.day)
+    more, missing = values.fills(inside, sheet.nodata, sheet.day)
+    found += more
     radar = [name for name in sheet.values if name != "S2ndvi"]
     kind = {name: units.kinds(sheet.values[name], missing[name]) for name in radar}
     found += units.units(kind, {name: sheet.units[name] for name in radar}, sheet.day)
@@ -49,11 +54,15 @@ def view(sheet: Sheet, *, pixels: int, seed: int = 0) -> tuple[View, list[Findin
     stored = _rows("S2ndvi")
     found += bounds.ndvi_range(stored)
     found.append(bounds.polarisations(db[0], db[1]))
+    found += [level(n, *db[2 * k : 2 * k + 2]) for k, n in enumerate(radar[::2])]
+    found.append(_apart(missing, sheet.wanted))
     ndvi = bounds.in_range(stored)
     # where nothing is left because of its unit or band, that has been said
     if not any((k == units.OTHER).any() for k in kind.values()):
         found.append(_nothing("no-radar", "VV", db[0]) or _nothing("no-radar", "VH", db[1]))
-    if not bounds.radar_like(stored):
+    if alone:
+        found.append(_radar_alone())
+    elif not bounds.radar_like(stored):
         found.append(_nothing("no-labels", "S2ndvi", ndvi))
     arrays = np.stack(db, axis=-1)[order].transpose(1, 0, 2), ndvi[order].T
     found.append(_counted(missing, sheet.wanted))
@@ -100,6 +109,30 @@ def is_empty(made: View) -> bool:
     """Whether VV, VH or NDVI is nowhere: then there is nothing to relate."""
     parts = (made.radar_db[..., 0], made.radar_db[..., 1], made.ndvi)
     return not all(np.isfinite(part).any() for part in parts)
+
+
+def _radar_alone():
+    return note(
+        "radar-alone",
+        "There is no NDVI here: nothing to learn from, and nothing to score with.",
+        "S2ndvi",
+        "no value at all",
+        f"networks.fill with the shipped weights needs no label; {SHIPPED}",
+    )
+
+
+def _apart(missing, wanted):
+    """Radar and labels that are nowhere at one pixel."""
+    radar, ndvi = ((~missing[name]).any(axis=0) & wanted for name in ("VV", "S2ndvi"))
+    if not radar.any() or not ndvi.any() or (radar & ndvi).any():
+        return None
+    return fault(
+        "never-together",
+        "VV and S2ndvi never have a value at one pixel: nothing relates the two.",
+        "VV, S2ndvi",
+        f"VV at {radar.sum():,} pixels, S2ndvi at {ndvi.sum():,}, both at 0",
+        "check that both sensors cover the area, and that neither was shifted or cut",
+    )
 
 
 def _nothing(name, variable, value):

@@ -35,7 +35,8 @@ class Method:
 def check(method: Method) -> None:
     """Nothing, or a ValueError naming the option that cannot be, or that contradicts another."""
     given = not (isinstance(method.hyper, str) and method.hyper in ("region", "pixel"))
-    if given and not isinstance(method.hyper, gp.Hyper) and Path(method.hyper).suffix != ".npz":
+    file = isinstance(method.hyper, str | Path) and Path(method.hyper).suffix == ".npz"
+    if given and not file and not isinstance(method.hyper, gp.Hyper):
         expected = "'region', 'pixel', gp.Hyper or a .npz file"
         raise ValueError(f"hyper: got {method.hyper!r}, expected {expected}")
     if method.solver not in gp.SOLVERS:

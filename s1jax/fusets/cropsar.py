@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,8 +11,8 @@ import xarray as xr
 from s1jax import cube as border
 from s1jax import networks
 from s1jax.cube.names import DIMENSIONS
-from s1jax.fusets.dataset import Cube, assembled, opened
-from s1jax.fusets.keywords import listing
+from s1jax.fusets.dataset import AT, Cube, Result, Source, assembled, opened
+from s1jax.fusets.keywords import listing, options_of, with_options
 from s1jax.hiding import without
 from s1jax.networks import CropsarConfig, CropsarParams, SequenceParams
 from s1jax.types import NDVI, Estimate, Series
@@ -67,7 +68,19 @@ class CropSARFusion:
     said: str = field(default="", init=False, repr=False)
     """How, in words."""
 
-    def fit(self, X: xr.Dataset, y: None = None) -> "CropSARFusion":
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The options by name, as scikit-learn asks for them; `deep` changes nothing."""
+        return options_of(self)
+
+    def set_params(self, **params: Any) -> "CropSARFusion":
+        """Itself with these options; what was learnt stays until the next `fit`.
+
+        Raises:
+          ValueError: an option that does not exist.
+        """
+        return with_options(self, params)
+
+    def fit(self, X: Source, y: None = None) -> "CropSARFusion":
         """Itself, having learnt from VV, VH and S2ndvi of X, or adapted what is shipped to X.
 
         Args:
@@ -75,6 +88,7 @@ class CropSARFusion:
           y: nothing; there as FuseTS' classes have it.
 
         Raises:
+          TypeError: no Dataset; the message says what to pass.
           ValueError: options or a Dataset that cannot be, each by name; without `pretrained` also
             pixels without neighbours, or too few blocks with NDVI.
         """
@@ -94,7 +108,7 @@ class CropSARFusion:
         self.model = networks.cropsar(options).fit(key, training, validation)
         return self
 
-    def transform(self, X: xr.Dataset) -> xr.Dataset:
+    def transform(self, X: Source) -> xr.Dataset:
         """Dataset of S2ndvi_FUSED and S2ndvi_STD on the dates and pixels of X, computed at once.
 
         S2ndvi_FUSED is the estimate on every date, those with NDVI too; S2ndvi_STD the standard
@@ -116,7 +130,7 @@ class CropSARFusion:
             told = networks.cropsar(self._options()).predict(self.model, series, days)
         return _result(cube, told, pixel, shape, self.said)
 
-    def fit_transform(self, X: xr.Dataset, y: None = None) -> xr.Dataset:
+    def fit_transform(self, X: Source, y: None = None) -> xr.Dataset:
         """`fit` to X and `transform` of it.
 
         Raises:
@@ -133,7 +147,7 @@ class CropSARFusion:
             raise ValueError(f"window_size: got {self.window_size}, expected {expected}")
         return replace(self.config, model=self.model_type, window=self.window_size)
 
-    def _opened(self, X: xr.Dataset) -> Cube:
+    def _opened(self, X: Source) -> Cube:
         found = opened(X, VARIABLES, self.time_dimension)
         if len(found.others) != 2:
             got = (found.time, *found.others)
@@ -191,14 +205,15 @@ def _result(
     source = cube.source["S2ndvi"]
     kind = source.dtype if source.dtype.kind == "f" else np.dtype(np.float32)
     rows = [dim for dim in cube.others if dim == "y" or dim.lower() in DIMENSIONS["y"]]
-    dims = ("query", *rows, *(dim for dim in cube.others if dim not in rows))
+    dims = (AT, *rows, *(dim for dim in cube.others if dim not in rows))
     std = np.hypot(np.asarray(told.std), np.asarray(told.noise)[:, None])
     words = {"FUSED": "{}, fused", "STD": "standard deviation of an observation of {}"}
     kept = {key: v for key, v in source.attrs.items() if key in ("units", "grid_mapping")}
-    made = {}
+    made = []
     for (suffix, name), value in zip(words.items(), (np.asarray(told.mean), std), strict=True):
         image = np.full((value.shape[1], shape[0] * shape[1]), np.nan, kind)
         image[:, pixel] = value.T
         attrs = kept | {"long_name": name.format(source.attrs.get("long_name", "S2ndvi"))}
-        made[f"S2ndvi_{suffix}"] = xr.Variable(dims, image.reshape(-1, *shape), attrs)
+        variable = xr.Variable(dims, image.reshape(-1, *shape), attrs)
+        made.append(Result(f"S2ndvi_{suffix}", "S2ndvi", variable))
     return assembled(cube, None, made).assign_attrs(s1jax_cropsar=said)

@@ -1,7 +1,7 @@
 """Between an xarray Dataset and arrays of pixels: what is fused, its dates, and the result."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -13,17 +13,26 @@ from s1jax.fusets import missing
 from s1jax.fusets.learn import CANDIDATES
 from s1jax.mogpr import evenly
 
+Source = Any
+"""An `xr.Dataset`; of anything else `opened` says how to make one, in a TypeError."""
+AT = "s1jax_at"
+"""Dimension of the dates of results, until they are put together."""
+_BANDS = ("bands", "band", "variable")
+"""What a DataArray's dimension of variables is called."""
+
 
 class Cube(NamedTuple):
     """What of a Dataset is fused."""
 
     source: xr.Dataset
-    names: tuple[str, ...]
-    """The variables, in the order of the outputs."""
-    time: str
+    names: tuple[Hashable, ...]
+    """The variables, in the order of the outputs, which is that of the Dataset."""
+    time: Hashable
     """The dimension of time."""
-    others: tuple[str, ...]
+    others: tuple[Hashable, ...]
     """All other dimensions; none where there is one pixel only."""
+    beside: tuple[Hashable, ...]
+    """Variables without a time, which are not fused but stay."""
 
     def variables(self) -> list[xr.Variable]:
         """The variables themselves, in one chunk along time."""
@@ -39,32 +48,57 @@ class Cube(NamedTuple):
         return to_days(self.dates())
 
 
-def opened(array: xr.Dataset, variables: Sequence[str] | None, time_dimension: str) -> Cube:
+def opened(
+    array: Source, variables: Iterable[Hashable] | Hashable | None, time_dimension: Hashable
+) -> Cube:
     """What of a Dataset is fused: the named variables, or all numeric ones that have a time.
 
-    The dimension of time is `time_dimension`, or, as in FuseTS, the only one of dates.
+    The variables keep the order of the Dataset, as in FuseTS, in whatever order they are named.
+    Without names, variables that have no time stay beside what is fused; with names, the grid
+    mapping alone. The dimension of time is `time_dimension`, or, as in FuseTS, the only one of
+    dates.
 
     Raises:
+      TypeError: no Dataset; the message says what to pass.
       ValueError: no dates, or several dimensions of dates; a variable that is not there, has no
         time or no real numbers; or no variable at all.
     """
+    if not isinstance(array, xr.Dataset):
+        got = f"{type(array).__module__}.{type(array).__qualname__}"
+        raise TypeError(f"array: got {got}, expected xarray.Dataset: {_instead(array)}")
     time = _time(array, time_dimension)
     if variables is None:
         names = [name for name, v in array.data_vars.items() if time in v.dims and _real(v)]
+        beside = [name for name, v in array.data_vars.items() if time not in v.dims]
     else:
-        names = [variables] if isinstance(variables, str) else list(variables)
-    if not names or len(set(names)) != len(names):
+        single = isinstance(variables, str) or not isinstance(variables, Iterable)
+        names = [variables] if single else list(variables)
+        beside = [name for name in array.data_vars if str(name) == grid_mapping(array)]
+    if not names or any(names.count(name) != 1 for name in names):
         raise ValueError(f"variables: got {names}, expected one or more, each once")
     for name in names:
-        if name not in array.data_vars:
-            raise ValueError(
-                f"variables: got {name!r}, expected some of {sorted(map(str, array.data_vars))}"
-            )
+        if not isinstance(name, Hashable) or name not in array.data_vars:
+            raise ValueError(f"variables: got {name!r}, expected some of {list(array.data_vars)}")
         if time not in array[name].dims or not _real(array[name]):
             got = f"{array[name].dtype} on {array[name].dims}"
             raise ValueError(f"{name}: got {got}, expected real numbers on dimension {time!r}")
+    names = [name for name in array.data_vars if name in names]
     every = [dim for name in names for dim in array[name].dims if dim != time]
-    return Cube(array, tuple(map(str, names)), time, tuple(dict.fromkeys(every)))
+    beside = [name for name in beside if name not in names]
+    return Cube(array, tuple(names), time, tuple(dict.fromkeys(every)), tuple(beside))
+
+
+def _instead(array) -> str:
+    """What to pass instead of what is no Dataset."""
+    if isinstance(array, xr.DataArray):
+        bands = next((dim for dim in array.dims if str(dim).lower() in _BANDS), None)
+        made = "name='NDVI'" if bands is None else f"dim={bands!r}"
+        return f"pass array.to_dataset({made})"
+    if type(array).__module__.partition(".")[0] == "openeo":
+        if hasattr(array, "get_array"):
+            return "pass array.get_array().to_dataset(dim='bands')"
+        return "pass it to s1jax.fusets.openeo.mogpr, or download it and open the file"
+    return "pass its variables on a dimension of dates, as xarray.open_dataset(path) has them"
 
 
 def _real(variable) -> bool:
@@ -72,7 +106,7 @@ def _real(variable) -> bool:
 
 
 def _time(array, wanted):
-    dated = [str(d) for d in array.dims if d in array.coords and array[d].dtype.kind == "M"]
+    dated = [d for d in array.dims if d in array.coords and array[d].dtype.kind == "M"]
     if wanted in dated:
         time = wanted
     elif len(dated) == 1:
@@ -95,6 +129,8 @@ def sample(cube: Cube) -> tuple[Float[np.ndarray, "time"], Float[np.ndarray, "pi
     order = np.argsort(cube.days(), kind="stable")
     sizes = [cube.source.sizes[dim] for dim in cube.others]
     some = evenly(int(np.prod(sizes)), CANDIDATES)
+    if some.size == 0:
+        return cube.days()[order], np.empty((0, order.size, len(cube.names)))
     place = np.unravel_index(some, sizes) if sizes else ()
     at = {d: xr.Variable("pixel", p) for d, p in zip(cube.others, place, strict=True)}
     picked = {}
@@ -129,24 +165,37 @@ def mapped(
         (lambda *arrays: function(*arrays)[0]) if alone else function,
         *cube.variables(),
         input_core_dims=[[cube.time]] * len(cube.names),
-        output_core_dims=[["query"] if timed else [] for timed, _ in results],
+        output_core_dims=[[AT] if timed else [] for timed, _ in results],
         dask="parallelized",
         output_dtypes=[dtype for _, dtype in results],
-        dask_gufunc_kwargs={"output_sizes": {"query": queries}},
+        dask_gufunc_kwargs={"output_sizes": {AT: queries}},
     )
     return [found] if alone else list(found)
 
 
-def assembled(cube: Cube, dates: np.ndarray | None, results: dict[str, xr.Variable]) -> xr.Dataset:
-    """Dataset of the results with the coordinates, grid mapping and attributes of the source.
+class Result(NamedTuple):
+    """One variable of what is fused."""
+
+    name: Hashable
+    of: Hashable
+    """The variable of the Dataset whose order of dimensions it has."""
+    variable: xr.Variable
+    """With dimension `AT` for the dates, where it has any."""
+
+
+def assembled(cube: Cube, dates: np.ndarray | None, results: Sequence[Result]) -> xr.Dataset:
+    """Dataset of the results with the coordinates, variables beside and attributes of the source.
 
     Args:
       cube: what was fused.
       dates: of the results; None: those of the source.
-      results: by name, with dimension `query` for the dates.
+      results: in their order.
+
+    Raises:
+      ValueError: two variables or coordinates of one name.
     """
     time, source = cube.time, cube.source
-    dims = {time, *cube.others}
+    dims = {time, *cube.others, *(dim for name in cube.beside for dim in source[name].dims)}
     coords = source.coords.to_dataset()
     gone = [
         name
@@ -155,17 +204,18 @@ def assembled(cube: Cube, dates: np.ndarray | None, results: dict[str, xr.Variab
     ]
     out = coords.drop_vars(gone)
     if dates is not None:
-        attrs = source[time].attrs
-        out = out.assign_coords({time: xr.Variable(time, dates.astype(source[time].dtype), attrs)})
-    mapping = grid_mapping(source)
-    if mapping in source.data_vars:
-        out[mapping] = source[mapping]
-    reference = source[cube.names[0]].dims
-    for name, variable in results.items():
-        base = name.rpartition("_")[0]
-        own = source[base].dims if base in cube.names else reference
-        order = own if set(own) == dims else (time, *cube.others)
-        kept = [dim for dim in order if dim in cube.others or "query" in variable.dims]
-        renamed = variable.transpose(*("query" if dim == time else dim for dim in kept))
+        out = out.assign_coords({time: xr.Variable(time, dates, source[time].attrs)})
+    every = [*out.variables, *cube.beside, *(result.name for result in results)]
+    twice = sorted({str(name) for name in every if every.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: got two variables of this name, expected one")
+    for name, of, variable in results:
+        own = source[of].dims
+        order = own if {*own} == {time, *cube.others} else (time, *cube.others)
+        kept = [dim for dim in order if dim in cube.others or AT in variable.dims]
+        renamed = variable.transpose(*(AT if dim == time else dim for dim in kept))
         out[name] = xr.Variable(kept, renamed.data, variable.attrs, variable.encoding)
-    return out.assign_attrs(source.attrs)
+    kept = {name: source[name].variable for name in cube.beside}
+    out = out.assign(kept).assign_attrs(source.attrs)
+    out.encoding = {k: v for k, v in source.encoding.items() if k == "unlimited_dims"}
+    return out

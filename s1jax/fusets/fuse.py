@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 
 from s1jax import gp
 from s1jax.chunks import map_pixels, shape
-from s1jax.fusets.scale import relative, scored
+from s1jax.fusets.scale import relative, scored, within
 from s1jax.gp import inducing as sparse
 from s1jax.mogpr import NO_DATA, REGION_HYPER, REGION_SCALE, MogprParams
 from s1jax.types import Series
@@ -46,7 +46,8 @@ def fuse(
     """Posterior mean and std of an observation of every variable on the days `at`.
 
     Each variable of a pixel is z-scored over its own observations, or in the region's scale where
-    it has fewer than five or does not vary. A pixel's result depends on no other pixel.
+    it has fewer than five or does not vary; where it does not vary in the region either, its mean
+    stays within its own values. A pixel's result depends on no other pixel.
 
     Args:
       params: what `learn` returned.
@@ -66,7 +67,6 @@ def fuse(
     arrays = relative(params, value)[:, order], seen[:, order]
     lanes = gp.lanes("dense" if inducing else solver, latents, outputs)
     region = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params.hyper)
-    gp.warn_of_rounding(region)
 
     def _chunk(part):
         z, *scale = scored(*part, own=bool(params.own), lanes=lanes)
@@ -93,6 +93,7 @@ def fuse(
     )
     factor = (scale * region_std)[:, None]
     mean = mean.swapaxes(1, 2) * factor + (level * region_std + region_mean)[:, None]
+    mean = within(params, value, flag, mean)
     std = std.swapaxes(1, 2) * factor * np.asarray(params.widen, float)
     there = seen.any(axis=1)
     mean, std = (np.where(there[:, None], leaf, np.nan) for leaf in (mean, std))

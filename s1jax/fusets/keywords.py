@@ -3,6 +3,8 @@
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 
 
 def listing(function: Callable) -> Callable:
@@ -36,3 +38,24 @@ def refuse(name: str, given: dict, valid: list[str]) -> None:
         raise TypeError(
             f"{name}() got unknown keyword(s) {', '.join(unknown)}; valid are {', '.join(valid)}"
         )
+
+
+def options_of(estimator: Any) -> dict[str, Any]:
+    """What a dataclass was constructed with, by name, as scikit-learn's `get_params` has it."""
+    return {f.name: getattr(estimator, f.name) for f in fields(estimator) if f.init}
+
+
+def with_options(estimator: Any, given: dict[str, Any]) -> Any:
+    """The dataclass itself with new options, as scikit-learn's `set_params` has it.
+
+    Raises:
+      ValueError: no such option (none holds another estimator, so a__b is none); nothing is set.
+    """
+    valid = list(options_of(estimator))
+    unknown = [keyword for keyword in given if keyword not in valid]
+    if unknown:
+        name = type(estimator).__name__
+        raise ValueError(f"{name}: got {', '.join(unknown)}, expected some of {', '.join(valid)}")
+    for keyword, value in given.items():
+        setattr(estimator, keyword, value)
+    return estimator

@@ -10,6 +10,9 @@ from s1jax import gp
 from s1jax.mogpr import MogprParams
 from s1jax.types import Series
 
+UNKNOWN = 1.0
+"""The scale of a variable that does not vary over the sample, or has no data."""
+
 
 def moments(
     value: Float[np.ndarray, "pixel time output"],
@@ -17,10 +20,10 @@ def moments(
     """Mean and standard deviation of each variable without far outliers; 0 and 1 without data.
 
     Left out is what lies further from the middle 90 % than three times their width: one absurd
-    number must not set the scale of all pixels. A variable that does not vary has scale 1.
+    number must not set the scale of all pixels. A variable that does not vary has scale `UNKNOWN`.
     """
     outputs = value.shape[-1]
-    mean, std = np.zeros(outputs), np.ones(outputs)
+    mean, std = np.zeros(outputs), np.full(outputs, UNKNOWN)
     for output in range(outputs):
         seen = value[..., output]
         seen = seen[np.isfinite(seen)]
@@ -30,8 +33,31 @@ def moments(
         reach = 3.0 * (high - low)
         kept = seen[(seen >= low - reach) & (seen <= high + reach)]
         mean[output] = kept.mean()
-        std[output] = kept.std() if high > low else 1.0
+        std[output] = kept.std() if high > low else UNKNOWN
     return mean, std
+
+
+def within(
+    params: MogprParams,
+    value: Float[np.ndarray, "pixel time output"],
+    flag: Bool[np.ndarray, "pixel output"],
+    mean: Float[np.ndarray, "pixel query output"],
+) -> Float[np.ndarray, "pixel query output"]:
+    """The estimates, within the values seen where the scale of a variable is `UNKNOWN`.
+
+    What the other variables do in a gap cannot be told in its units then.
+
+    Args:
+      params: of the region.
+      value: NaN where missing.
+      flag: True where the pixel is in the scale of the region.
+      mean: estimates in the units of `value`.
+    """
+    seen = np.isfinite(value)
+    low = np.where(seen, value, np.inf).min(axis=1)
+    high = np.where(seen, value, -np.inf).max(axis=1)
+    unknown = flag & seen.any(axis=1) & (np.asarray(params.region_std) == UNKNOWN)
+    return np.where(unknown[:, None], np.clip(mean, low[:, None], high[:, None]), mean)
 
 
 def relative(

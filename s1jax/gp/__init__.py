@@ -5,7 +5,6 @@ from s1jax.gp.fit import fit, initial
 from s1jax.gp.kernel import Coregional, Grid, Hyper, Points, kernel, matern32, points
 from s1jax.gp.pixels import Prior, fit_pixels, prior
 from s1jax.gp.sample import sample
-from s1jax.gp.search import warn_of_rounding
 from s1jax.gp.solve import SOLVERS, condition, condition_outputs, log_likelihood
 from s1jax.gp.standardise import standardise
 
@@ -33,5 +32,4 @@ __all__ = [
     "prior",
     "sample",
     "standardise",
-    "warn_of_rounding",
 ]

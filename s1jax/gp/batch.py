@@ -1,7 +1,9 @@
 """One-pixel functions over many pixels: lanes, batches of one shape, all devices."""
 
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,8 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import PyTree
 from threadpoolctl import threadpool_limits
+
+from s1jax.forked import refuse_forked
 
 _OPTIONS = {
     # many small operations after one another: scheduling them for concurrency takes longer
@@ -22,6 +26,7 @@ _LANES = {"kalman": 256, "quasisep": 32, "dense": 16}
 """Pixels computed together on a CPU: what a pixel stores for all its dates stays in the cache."""
 _LARGE_STATE = 4
 """Latents x outputs above which a Kalman state is large, and a quarter of the lanes fit."""
+_ONE_CALLER = threading.RLock()
 _GPU = 64
 """A GPU is filled by so many times the lanes of a CPU."""
 
@@ -48,6 +53,7 @@ def over_pixels(function: Callable[..., PyTree], *arrays: PyTree, lanes: int) ->
       arrays: pytrees with the pixels on the first axis of every leaf.
       lanes: pixels of a batch.
     """
+    refuse_forked()
     devices = 1 if _factorises(function, arrays) else jax.local_device_count()
     n = jax.tree.leaves(arrays)[0].shape[0]
     whole = n + -n % (lanes * devices)
@@ -88,6 +94,7 @@ def compiled(function: Callable | None = None, *, static_argnames: tuple[str, ..
 
     @functools.wraps(function)
     def _call(*args, **kwargs):
+        refuse_forked()
         return _jitted()(*args, **kwargs)
 
     return _call
@@ -106,10 +113,15 @@ def compiler_options() -> dict[str, bool]:
     return known
 
 
-def one_thread() -> threadpool_limits:
-    """Context in which OpenBLAS uses one thread, for loops over many pixels with the dense solver.
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Context in which OpenBLAS uses one thread, for loops over many pixels; one caller at a time.
 
     XLA hands each small factorisation to OpenBLAS, whose threads spin against XLA's own, and the
-    longer, the more other work the cores share.
+    longer, the more other work the cores share. Of several threads of Python that enter, one goes
+    on, as XLA takes all cores for each: factorisations of two programs wait for each other's
+    threads, on two cores for ever (jaxlib 0.10.2), and the limit is one of the whole process. A
+    thread may enter again where it is in; what it starts inside must have ended when it leaves.
     """
-    return threadpool_limits(limits=1, user_api="blas")
+    with _ONE_CALLER, threadpool_limits(limits=1, user_api="blas"):
+        yield

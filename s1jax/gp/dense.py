@@ -10,6 +10,7 @@ from tinygp import GaussianProcess
 from tinygp.solvers import DirectSolver
 
 from s1jax.gp.kernel import Grid, Hyper, kernel
+from s1jax.gp.precision import in_double
 from s1jax.types import Days, Series
 
 
@@ -51,6 +52,7 @@ def log_likelihood(hyper: Hyper, series: Series) -> Float[Array, ""]:
     return -0.5 * jnp.sum(jnp.square(white)) - log_det - 0.5 * math.log(2.0 * math.pi) * count
 
 
+@in_double
 @jax.default_matmul_precision("highest")
 def condition(
     hyper: Hyper, series: Series, at: Days | None, outputs: tuple[int, ...]

@@ -65,8 +65,8 @@ def fit(
       iterations: most steps of the optimiser.
 
     Raises:
-      ValueError: no pixel has a valid observation, the likelihood at `start` is not finite, or
-        `starts` is not 1 to 4.
+      ValueError: no pixel has a valid observation, the likelihood at `start` or where the search
+        ended is not finite, or `starts` is not 1 to 4.
     """
     if not 1 <= starts <= 4:
         raise ValueError(f"starts: got {starts}, expected 1 to 4")
@@ -116,6 +116,11 @@ def fit(
         "region fit: %d pixels, %d evaluations, mean log-likelihood %.3f -> %.3f (%s)",
         keep.size, sum(each.nfev for each in found), -first, -best.fun, best.message,
     )  # fmt: skip
+    if not np.isfinite(best.fun) or not np.isfinite(best.x).all():
+        raise ValueError(
+            f"log-likelihood: got {-best.fun} at the end of the fit, expected a finite number; "
+            f"{keep.size} pixels from {np.abs(some.value[some.valid]).max():.1e} down"
+        )
     return unpack(jnp.asarray(best.x, dtype), latents, outputs)
 
 

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from s1jax.gp.kernel import Grid, Hyper, kernel
+from s1jax.gp.precision import in_double
 from s1jax.types import Days, Series
 
 
+@in_double
 @jax.default_matmul_precision("highest")  # a GPU's TF32 would not suffice for B
 def condition(
     hyper: Hyper, series: Series, at: Days | None, outputs: tuple[int, ...], *, inducing: int
@@ -22,9 +24,9 @@ def condition(
 
     For rounding's sake: with K_mm = L L^T and B = I + L^-1 K_mn N^-1 K_nm L^-T, whose eigenvalues
     are 1 or more, S^-1 = L^-T B^-1 L^-1. K_mm's diagonal is raised by its size times the machine's
-    epsilon times the largest variance (60 points: 7e-6 of it in float32), without which inducing
-    days close to each other, as beside a long length scale, could not be told apart. Where that
-    does not suffice the result is NaN.
+    epsilon times the largest variance, without which inducing days close to each other, as beside a
+    long length scale, could not be told apart. It is computed in double precision. Where that does
+    not suffice the result is NaN.
     Source: Quiñonero-Candela and Rasmussen (2005), A unifying view of sparse approximate Gaussian
     process regression (deterministic training conditional).
 

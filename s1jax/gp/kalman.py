@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
-from s1jax.gp import adjoint
+from s1jax.gp import adjoint, precision
 from s1jax.gp import statespace as ss
 from s1jax.gp.kernel import Hyper
 from s1jax.types import Days, Series
@@ -82,11 +82,20 @@ def _batched(function):
 
 
 def _posterior(outputs: tuple[int, ...]):
-    return _batched(lambda lanes: adjoint.posterior(lanes, outputs))
+    def _of_lanes(lanes):
+        return adjoint.posterior(lanes, outputs)
+
+    return _batched(lambda lanes: precision.posterior_lanes(_of_lanes, lanes, outputs))
 
 
-_value = _batched(lambda lanes: ss.forward(lanes, None)[0])
-_value_and_slope = _batched(adjoint.value_and_slope)
+def _likelihood(lanes: ss.Lanes) -> Float[Array, "pixel"]:
+    return ss.forward(lanes, None)[0]
+
+
+_value = _batched(lambda lanes: precision.likelihood_lanes(_likelihood, lanes))
+_value_and_slope = _batched(
+    lambda lanes: precision.likelihood_lanes(adjoint.value_and_slope, lanes)
+)
 
 
 @jax.custom_vjp

@@ -1,7 +1,5 @@
 """The space hyperparameters are searched in: unbounded numbers, sane hyperparameters."""
 
-import logging
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -15,20 +13,7 @@ MIXING = 6.0
 LOG_KAPPA = (-12.0, 3.0)
 LARGEST_NOISE = 20.0
 NOISE = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-4}
-"""Smallest noise variance by precision: below it the posterior variance drowns in rounding."""
-
-log = logging.getLogger("s1jax")
-
-
-def warn_of_rounding(hyper: Hyper) -> None:
-    """Log a warning where the noise is below what the precision of `hyper` can bear."""
-    noise = np.asarray(hyper.noise)
-    floor = NOISE.get(noise.dtype, 0.0)
-    if noise.size and noise.min() < 0.999 * floor:
-        log.warning(
-            "noise variance %.1e is below %.0e: in %s the std loses digits, or is NaN; use float64",
-            noise.min(), floor, noise.dtype,
-        )  # fmt: skip
+"""Smallest noise variance by precision: below it most of the likelihood is rounding."""
 
 
 def pack(hyper: Hyper) -> Float[Array, "parameter"]:

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from s1jax.features import check_days, without_implausible
 from s1jax.hybrid.config import HybridConfig
 from s1jax.mogpr import WithMean, mogpr
-from s1jax.networks import Bands, applied, bands, sequence
+from s1jax.networks import PRIOR, Bands, Level, applied, bands, flagged, level_of, sequence, widened
 from s1jax.types import NDVI, Days, Estimate, Estimator, Key, Params, Series
 
 
@@ -16,6 +17,8 @@ class HybridParams(NamedTuple):
 
     process: WithMean
     bands: Bands
+    level: Level = PRIOR
+    """Of the training labels: the std grows to its, far from all dates."""
 
 
 class SwitchParams(NamedTuple):
@@ -35,8 +38,10 @@ def hybrid(
     Gaussian process over what it leaves over.
 
     Where the pixel has NDVI nearby the process corrects the network, far from any it fades into it,
-    and its std says how far. Process and band (`networks.bands`) are fitted on validation pixels: a
-    network's residual on the pixels that it was trained on is too small.
+    and its std says how far; before the first and after the last date the std grows to that of the
+    training labels (`networks.widened`). Values that cannot be are left out. Process and band
+    (`networks.bands`) are fitted on validation pixels: a network's residual on the pixels that it
+    was trained on is too small.
 
     With `threshold` it is the switch by the share of clear dates instead, MOGPR or network, with
     seams where neighbours fall on either side.
@@ -52,12 +57,15 @@ def hybrid(
     share, process = config.threshold, process or mogpr(config.switched)
 
     def fit(key: Key, training: Series, validation: Series) -> SwitchParams:
+        training, validation = _sound(training, validation)
         keys = jax.random.split(key)
         return SwitchParams(
             process.fit(keys[0], training, validation), network.fit(keys[1], training, validation)
         )
 
     def predict(params: SwitchParams, series: Series, days: Days) -> Estimate:
+        check_days(series, days)
+        series, left_out = without_implausible(series)
         clear = np.asarray(series.valid)[..., NDVI].mean(axis=1) >= share
         told = process.predict(params.process, series, days)
         other = network.predict(params.network, series, days)
@@ -65,7 +73,8 @@ def hybrid(
             np.where(clear[:, None], *pair)
             for pair in ((told.mean, other.mean), (told.std, other.std))
         )
-        return Estimate(mean, std, np.where(clear, told.noise, other.noise))
+        estimate = Estimate(mean, std, np.where(clear, told.noise, other.noise))
+        return flagged(estimate, series, left_out)
 
     return Estimator(fit, predict)
 
@@ -74,15 +83,27 @@ def _banded(method: Estimator, elsewhere: float) -> Estimator:
     """The method with a band that holds: the process takes for noise what the network misses."""
 
     def fit(key: Key, training: Series, validation: Series) -> HybridParams:
+        training, validation = _sound(training, validation)
         learnt = method.fit(key, training, validation)
 
         def _told(series, days):
             return method.predict(learnt, series, days)
 
-        return HybridParams(learnt, bands(_told, validation, elsewhere=elsewhere))
+        hold = bands(_told, validation, elsewhere=elsewhere)
+        return HybridParams(learnt, hold, level_of(training))
 
     def predict(params: HybridParams, series: Series, days: Days) -> Estimate:
+        check_days(series, days)
+        series, left_out = without_implausible(series)
         known = np.asarray(series.valid)[..., NDVI].any(axis=1)
-        return applied(method.predict(params.process, series, days), known, params.bands)
+        told = applied(method.predict(params.process, series, days), known, params.bands)
+        return flagged(widened(told, series, days, params.level), series, left_out)
 
     return Estimator(fit, predict)
+
+
+def _sound(*parts: Series) -> list[Series]:
+    """Series to learn from, without values that cannot be; their days are in order."""
+    for part in parts:
+        check_days(part)
+    return [without_implausible(part)[0] for part in parts]

@@ -8,6 +8,7 @@ from s1jax.mogpr.inputs import available, channels, pick
 from s1jax.mogpr.posterior import (
     CLIPPED,
     IMPLAUSIBLE,
+    IMPRECISE,
     NO_DATA,
     REGION_HYPER,
     REGION_SCALE,
@@ -19,6 +20,7 @@ from s1jax.mogpr.region import Sample, evenly, learn
 __all__ = [
     "CLIPPED",
     "IMPLAUSIBLE",
+    "IMPRECISE",
     "INPUTS",
     "NO_DATA",
     "REGION_HYPER",

@@ -9,9 +9,10 @@ import jax
 import numpy as np
 
 from s1jax import gp, hiding
+from s1jax.forked import refuse_forked
 from s1jax.metrics import HALF_BAND
 from s1jax.mogpr.config import MogprConfig, MogprParams
-from s1jax.mogpr.inputs import available, channels, plausible
+from s1jax.mogpr.inputs import available, channels, check_labels, plausible
 from s1jax.mogpr.posterior import Posterior, posterior
 from s1jax.mogpr.region import learn
 from s1jax.types import NDVI, Key, Series
@@ -53,7 +54,13 @@ def choose(
       config: what is not `auto` is not varied.
       given: hyperparameters to use instead of a fit; of pixels too, but where `config` asks for
         `pixel`.
+
+    Raises:
+      ValueError: no training pixel has a label; and as `learn`.
+      RuntimeError: in a process that was forked after its parent used JAX.
     """
+    refuse_forked()
+    check_labels(train)
     pixels, dates = val.valid.shape[:2]
     val, hidden = _asked(key, val)
     shown = hiding.without(val, hidden)

@@ -1,6 +1,11 @@
 """What MOGPR learnt, in one file that needs nothing else to be read."""
 
+import math
+import os
+import re
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import jax
@@ -8,16 +13,39 @@ import jax.numpy as jnp
 import numpy as np
 
 from s1jax import gp
+from s1jax.files import replacing
 from s1jax.mogpr.config import Curve, MogprParams
 
 _FORMAT = "s1jax mogpr 1"
+_LARGEST = 64 * 2**20
+"""Bytes of a file, and of all its arrays: more than any region's parameters take."""
+_CHANNELS = 64
+"""Radar channels that a file may tell of."""
+_PARTS = {"hyper": gp.Hyper, "prior": gp.Prior, "curve": Curve}
+_NEEDED = {f"hyper.{part}" for part in gp.Hyper._fields} | {
+    "region_mean", "region_std", "channel", "widen", "own"
+}  # fmt: skip
+_KNOWN = _NEEDED | {f"{name}.{part}" for name, kind in _PARTS.items() for part in kind._fields}
+_POSITIVE = {
+    "hyper.lengthscale", "hyper.kappa", "hyper.noise", "region_std", "widen"
+}  # fmt: skip
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|=][a-zA-Z]\d+)', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,9},? ?)*)\), \}\s*"
+)
+"""What NumPy writes above an array; nothing in it is evaluated."""
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error,
+    OSError, UnicodeDecodeError, KeyError, OverflowError
+)  # fmt: skip
+"""What zipfile raises about bytes that are no archive, are cut off or encrypted."""
 
 
 def save(params: MogprParams, path: str | Path) -> None:
     """Write parameters to a .npz file, fields by name (`hyper.lengthscale`, ...).
 
     Raises:
-      ValueError: another suffix.
+      ValueError: another suffix, or parameters that `load` would refuse.
     """
     path = Path(path)
     if path.suffix != ".npz":
@@ -29,30 +57,171 @@ def save(params: MogprParams, path: str | Path) -> None:
         parts = field._asdict() if hasattr(field, "_asdict") else {None: field}
         for part, leaf in parts.items():
             arrays[name if part is None else f"{name}.{part}"] = np.asarray(leaf)
-    np.savez(path, format=np.array(_FORMAT), **arrays)
+    _check(path, arrays)
+    with replacing(path) as part, open(part, "wb") as file:
+        np.savez(file, format=np.array(_FORMAT), **arrays)
 
 
 def load(path: str | Path) -> MogprParams:
     """Parameters that `save` wrote, in JAX's default precision.
 
     Raises:
-      ValueError: not such a file.
+      ValueError: not such a file, or one whose fields cannot be; the message names file and field.
+        What is declared too large is refused before it is read.
     """
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: expected a .npz file that `save` wrote")
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    found = str(arrays.pop("format", "none"))
-    if found != _FORMAT:
-        raise ValueError(f"{path}: got format {found!r}, expected {_FORMAT!r}")
+    arrays = _arrays(path)
+    _check(path, arrays)
     fields = {}
-    for name, kind in (("hyper", gp.Hyper), ("prior", gp.Prior), ("curve", Curve)):
+    for name, kind in _PARTS.items():
         parts = {p: arrays.pop(f"{name}.{p}") for p in kind._fields if f"{name}.{p}" in arrays}
         fields[name] = kind(**parts) if parts else None
     for name in ("hyper", "prior"):
         fields[name] = jax.tree.map(_real, fields[name])
     whole = {name: arrays.pop(name) for name in ("channel", "own")}
     return MogprParams(**fields, **whole, **{k: _real(v) for k, v in arrays.items()})
+
+
+def _arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a file by name, less its format."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: expected a .npz file that `save` wrote")
+    size = os.path.getsize(path)
+    if size > _LARGEST:
+        raise ValueError(f"{path}: got {size:,} bytes, expected at most {_LARGEST:,}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            refusal = _refusal(entries)
+            # what an entry declares bounds what is read of it
+            contents = [] if refusal else [archive.read(entry) for entry in entries]
+    except _BROKEN as error:
+        raise ValueError(f"{path}: got a damaged archive ({error}), expected a .npz file") from None
+    if refusal:
+        raise ValueError(f"{path}: {refusal}")
+    names = [entry.filename.removesuffix(".npy") for entry in entries]
+    arrays = {n: _array(f"{path}: {n[:40]}", c) for n, c in zip(names, contents, strict=True)}
+    version = str(arrays.pop("format", "none"))
+    if version != _FORMAT:
+        raise ValueError(f"{path}: got format {version[:40]!r}, expected {_FORMAT!r}")
+    return arrays
+
+
+def _refusal(entries: list[zipfile.ZipInfo]) -> str | None:
+    """Why the entries of an archive are not to be read: how they are packed, how large they are."""
+    names = [entry.filename for entry in entries]
+    total = sum(entry.file_size for entry in entries)
+    for entry in entries:
+        field = entry.filename.removesuffix(".npy")[:40]
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            return f"{field}: got compression {entry.compress_type}, expected none or deflate"
+        if names.count(entry.filename) > 1:
+            return f"{field}: got it more than once, expected once"
+        if 2 * entry.file_size > total > _LARGEST or entry.file_size > _LARGEST:
+            return f"{field}: got {entry.file_size:,} bytes, expected at most {_LARGEST:,} in all"
+        if len(entries) > len(_KNOWN) + 1:
+            return f"got {len(entries)} fields, expected at most {len(_KNOWN) + 1}"
+    if total > _LARGEST:
+        return f"got fields of {total:,} bytes, expected at most {_LARGEST:,}"
+    return None
+
+
+def _array(field: str, content: bytes) -> np.ndarray:
+    """The array that the bytes of a .npy file hold; its header is matched, not evaluated."""
+    if content[:8] != b"\x93NUMPY\x01\x00" or len(content) < 10:
+        raise ValueError(f"{field}: got no array of NumPy in format 1.0, expected one")
+    start = 10 + int.from_bytes(content[8:10], "little")
+    header = _HEADER.fullmatch(content[10:start])
+    if header is None or header[1][1:2] not in (b"f", b"i", b"u", b"b", b"U"):
+        got = content[10 : min(start, 90)].decode("latin-1").strip()
+        raise ValueError(f"{field}: got the header {got!r}, expected one of numbers")
+    try:
+        dtype = np.dtype(header[1].decode())
+    except TypeError:
+        raise ValueError(f"{field}: got type {header[1].decode()}, expected numbers") from None
+    shape = tuple(int(length) for length in header[3].replace(b",", b" ").split())
+    size = math.prod((dtype.itemsize, *shape))
+    if size != len(content) - start:
+        raise ValueError(
+            f"{field}: got {len(content) - start:,} bytes, expected {size:,} ({shape}, {dtype})"
+        )
+    order = "F" if header[2] == b"True" else "C"
+    # a copy: the bytes are not kept, and what comes back may be written to
+    return np.frombuffer(content, dtype, offset=start).reshape(shape, order=order).copy()
+
+
+def _check(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """Refuse fields that are unknown, missing, of another kind or shape, or that cannot be."""
+    for name in sorted(set(arrays) - _KNOWN):
+        raise ValueError(f"{path}: {name[:40]}: got an unknown field, expected none")
+    whole = set(_NEEDED)
+    for name, kind in _PARTS.items():
+        parts = {f"{name}.{part}" for part in kind._fields}
+        whole |= parts if parts & set(arrays) else set()
+    for name in sorted(whole - set(arrays)):
+        raise ValueError(f"{path}: {name}: got no such field, expected one")
+    for name, expected in _shapes(path, arrays).items():
+        got = arrays[name].shape
+        if got != expected:
+            raise ValueError(f"{path}: {name}: got shape {got}, expected {expected}")
+    for name, array in arrays.items():
+        kind = {"channel": "iu", "own": "b"}.get(name, "f")
+        if array.dtype.kind not in kind:
+            expected = {"iu": "integers", "b": "a truth value", "f": "real numbers"}[kind]
+            raise ValueError(f"{path}: {name}: got {array.dtype}, expected {expected}")
+        if kind == "f":
+            _check_numbers(path, name, array)
+    _check_channels(path, arrays["channel"])
+    if "curve.day" in arrays and not (np.diff(arrays["curve.day"]) > 0).all():
+        raise ValueError(f"{path}: curve.day: got days that do not ascend, expected ascending ones")
+
+
+def _shapes(path, arrays: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """The shape that each field must have beside the others."""
+    mixing = arrays["hyper.mixing"].shape
+    if len(mixing) != 2 or 0 in mixing:
+        raise ValueError(
+            f"{path}: hyper.mixing: got shape {mixing}, expected (latents, outputs), both above 0"
+        )
+    latents, outputs = mixing
+    shapes = {
+        "hyper.lengthscale": (latents,), "hyper.kappa": mixing, "hyper.noise": (outputs,),
+        "region_mean": (outputs,), "region_std": (outputs,), "channel": (outputs,),
+        "widen": (), "own": (),
+    }  # fmt: skip
+    if "prior.mean" in arrays:
+        row = latents + 2 * latents * outputs + outputs
+        shapes |= {"prior.mean": (row,), "prior.precision": (row, row), "prior.root": (row, row)}
+    if "curve.day" in arrays:
+        nodes = max(arrays["curve.day"].size, 1)
+        shapes |= {"curve.day": (nodes,), "curve.value": (nodes, outputs)}
+    return shapes
+
+
+def _check_numbers(path, name: str, array: np.ndarray) -> None:
+    # as they will be used: what is finite or positive in a file may not be in single precision
+    with np.errstate(over="ignore", under="ignore"):
+        used = array.astype(jax.dtypes.canonicalize_dtype(np.float64))
+    if not np.isfinite(used).all():
+        bad = array[~np.isfinite(used)].flat[0]
+        raise ValueError(f"{path}: {name}: got {bad}, expected finite numbers")
+    if name in _POSITIVE and not (used > 0).all():
+        bad = array[~(used > 0)].flat[0]
+        raise ValueError(f"{path}: {name}: got {bad}, expected numbers above 0")
+    if name == "prior.precision" and not (np.diagonal(used) > 0).all():
+        bad = np.diagonal(used).min()
+        raise ValueError(f"{path}: {name}: got {bad} on its diagonal, expected numbers above 0")
+
+
+def _check_channels(path, channel: np.ndarray) -> None:
+    code = channel.astype(np.int64)
+    bad = (code < -1 - _CHANNELS) | (code >= _CHANNELS)
+    # NDVI is the last output, and there once
+    bad[:-1] |= code[:-1] == -1
+    if bad.any() or np.unique(code).size != code.size:
+        raise ValueError(
+            f"{path}: channel: got {code.tolist()[:20]}, expected different codes of radar channels"
+            f" (0 to {_CHANNELS - 1}; filtered -2 to {-1 - _CHANNELS}) and -1, NDVI, last alone"
+        )
 
 
 def _real(leaf: np.ndarray) -> jnp.ndarray:

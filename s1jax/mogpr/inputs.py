@@ -8,14 +8,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from s1jax.align import fold
+from s1jax.features import plausible
+from s1jax.gp import Hyper
 from s1jax.mogpr.config import INPUTS, Curve
 from s1jax.types import NDVI, Series
 
 _Array = Array | np.ndarray
-RADAR_DB = (-80.0, 40.0)
-"""Backscatter outside is no measurement, dB."""
-NDVI_RANGE = (-1.5, 1.5)
-"""NDVI outside is no measurement, 1; noise may carry a true one past 1."""
 _FILTERED = -2
 """Place of radar channel c, filtered: -2 - c, whatever the number of channels."""
 
@@ -67,8 +65,41 @@ def check(series: Series, channel: Int[np.ndarray, "output"]) -> None:
         raise ValueError(f"series.value: got {radar} radar channels, expected {place.max() + 1}")
     if (channel < NDVI).any() and series.smooth is None:
         raise ValueError("series.smooth: got none, expected the speckle-filtered channels")
-    if not (np.diff(np.asarray(series.day)) >= 0).all():
-        raise ValueError("series.day: got days that do not ascend, expected ascending ones")
+    day, dates = np.asarray(series.day), series.value.shape[-2]
+    if day.shape != (dates,) or not dates:
+        raise ValueError(f"series.day: got shape {day.shape}, expected ({dates},), at least one")
+    # NaN compares False
+    falls = ~(np.diff(day, prepend=-np.inf) >= 0) | ~np.isfinite(day)
+    if falls.any():
+        place = int(falls.argmax())
+        raise ValueError(
+            f"series.day: got days that do not ascend ({day[place]} at place {place}), expected "
+            "finite ascending ones"
+        )
+
+
+def check_labels(series: Series) -> None:
+    """Refuse training pixels none of which has an NDVI that can be (ValueError)."""
+    ndvi = np.asarray(series.value)[..., NDVI:]
+    if not (np.asarray(series.valid)[..., NDVI:] & plausible(ndvi)).any():
+        raise ValueError(
+            f"S2ndvi: got no label in any of {len(ndvi)} training pixels, expected some to learn "
+            "from; the network that s1jax ships (s1jax.pretrained, networks.fill) needs none"
+        )
+
+
+def check_hyper(hyper: Hyper) -> None:
+    """Refuse hyperparameters that no process has, infinite or negative ones (ValueError)."""
+    for name, leaf in hyper._asdict().items():
+        leaf = np.asarray(leaf)
+        bad = ~np.isfinite(leaf)
+        if name != "mixing":
+            bad |= (leaf <= 0.0) if name == "lengthscale" else (leaf < 0.0)
+        if bad.any():
+            size = {"lengthscale": " above 0", "mixing": ""}.get(name, " not below 0")
+            raise ValueError(
+                f"hyper.{name}: got {leaf[bad].flat[0]}, expected finite numbers{size}"
+            )
 
 
 @partial(jax.jit, static_argnames="channel")
@@ -92,17 +123,6 @@ def picked(
 def source(channel: Int[np.ndarray, "output"]) -> Int[np.ndarray, "output"]:
     """The channel of the series that each output is, filtered or not; it is valid where that is."""
     return np.where(channel < NDVI, _FILTERED - channel, channel)
-
-
-def plausible(
-    value: Float[_Array, "*pixel time channel"],
-) -> Bool[_Array, "*pixel time channel"]:
-    """True where backscatter (all channels but the last) and NDVI are numbers that can be."""
-    shape = (1,) * (value.ndim - 1) + value.shape[-1:]
-    low, high = (np.full(shape, bound, value.dtype) for bound in RADAR_DB)
-    low[..., NDVI], high[..., NDVI] = NDVI_RANGE
-    # NaN compares False
-    return (value >= low) & (value <= high)
 
 
 def regional_curve(series: Series) -> Curve:

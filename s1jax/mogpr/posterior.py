@@ -1,5 +1,6 @@
 """The posterior of many pixels, in physical units, and what to think of each."""
 
+import logging
 from functools import partial
 from typing import NamedTuple
 
@@ -10,18 +11,26 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from s1jax import gp
 from s1jax.chunks import map_pixels, shape
+from s1jax.forked import refuse_forked
 from s1jax.gp import inducing as sparse
+from s1jax.gp.precision import deviation
 from s1jax.mogpr.config import MogprParams
-from s1jax.mogpr.inputs import check, on_days, picked, source
+from s1jax.mogpr.inputs import check, check_hyper, on_days, picked, source
 from s1jax.mogpr.region import Scored, score
 from s1jax.types import NDVI, Days, Series
 
-REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE, CLIPPED = 1, 2, 4, 8, 32
+log = logging.getLogger("s1jax")
+
+_FURTHEST = 1e9
+"""Days since 1970 beyond which single precision and calendars end."""
+
+REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE, CLIPPED, IMPRECISE = 1, 2, 4, 8, 32, 64
 """Quality flags, summed: little NDVI, fewer than five values or constant ones, so that the region's
 mean and std stand for the pixel's; no data at all, so the prior; the pixel's own fit failed, so the
 region's hyperparameters; values that cannot be were left out (not finite, fills, far out of range,
 radar more than five of the region's standard deviations from its mean); the estimate left [-1, 1]
-and is clipped. 0 is good."""
+and is clipped; double precision cannot tell the std on some day, which is NaN there (noise far
+below what a fit may find). 0 is good."""
 
 
 class Posterior(NamedTuple):
@@ -30,7 +39,7 @@ class Posterior(NamedTuple):
     mean: Float[np.ndarray, "pixel query"]
     """1; within [-1, 1]."""
     std: Float[np.ndarray, "pixel query"]
-    """1; positive."""
+    """1; positive, or NaN and flagged."""
     noise: Float[np.ndarray, "pixel"]
     """Standard deviation of an observation about it, 1."""
     quality: UInt8[np.ndarray, "pixel"]
@@ -49,10 +58,12 @@ def posterior(
 ) -> Posterior:
     """Mean and std of the NDVI of every pixel on `days`, given what is valid in `series`.
 
+    Threads may ask at once; one after the other is computed. Where no NDVI is valid, radar tells.
+
     Args:
       params: what `learn` returned, or the fit of `mogpr`.
       series: many pixels, physical units.
-      days: any days, in any order.
+      days: any days, in any order; none give arrays without a column.
       base: NDVI to take off before and add after, on the series' days (pixel, time) and on `days`
         (pixel, query): the mean of another method.
       solver: a name of `gp.SOLVERS`.
@@ -60,17 +71,23 @@ def posterior(
       chunk: pixels per call, rounded up to whole batches.
 
     Raises:
-      ValueError: unknown solver, a chunk below 1, a day that is not finite, or a series without
-        the channels of `params` or with days that do not ascend.
+      ValueError: unknown solver, a chunk below 1, a day that is not finite, hyperparameters that
+        cannot be, or a series without the channels of `params` or with days that do not ascend.
+      RuntimeError: in a process that was forked after its parent used JAX.
     """
+    refuse_forked()
     days = np.asarray(days, np.float64)
     if solver not in gp.SOLVERS:
         raise ValueError(f"solver: got {solver!r}, expected one of {sorted(gp.SOLVERS)}")
     if chunk < 1:
         raise ValueError(f"chunk: got {chunk} pixels, expected 1 or more")
-    if not np.isfinite(days).all():
-        raise ValueError(f"days: got {days[~np.isfinite(days)][0]}, expected finite numbers")
+    if days.ndim != 1:
+        raise ValueError(f"days: got shape {days.shape}, expected one axis of days")
+    if not (np.abs(days) < _FURTHEST).all():
+        bad = days[~(np.abs(days) < _FURTHEST)][0]
+        raise ValueError(f"days: got {bad}, expected finite days since 1970, below {_FURTHEST:.0e}")
     check(series, params.channel)
+    check_hyper(params.hyper)
     dtype, channel = params.region_std.dtype, tuple(params.channel.tolist())
     day, pixels = np.asarray(series.day), len(series.value)
     before, after = np.zeros((day.size, len(channel)), dtype), np.zeros(days.size, dtype)
@@ -79,7 +96,6 @@ def posterior(
         after = on_days(params.curve, days)[:, NDVI].astype(dtype)
     off = None if base is None else tuple(np.asarray(leaf, dtype) for leaf in base)
     grid, place, at = _timeline(day.astype(np.float64), days)
-    gp.warn_of_rounding(params.hyper)
     batch = gp.lanes(solver, *params.hyper.mixing.shape) * jax.local_device_count()
     options = {"channel": channel, "own": bool(params.own)}
 
@@ -97,7 +113,15 @@ def posterior(
     arrays = (*series[1:3], series.smooth if min(channel) < NDVI else None, *(off or (None, None)))
     size = shape(pixels, most=chunk, step=batch)
     with gp.one_thread():
-        return map_pixels(_chunk, arrays, chunk=size, label="mogpr")
+        estimate = map_pixels(_chunk, arrays, chunk=size, label="mogpr")
+    flagged = int(((estimate.quality & IMPRECISE) > 0).sum())
+    if flagged:
+        log.warning(
+            "mogpr: double precision cannot tell the std of %d of %d pixels: the noise variance, "
+            "%.1e, is too small",
+            flagged, pixels, np.min(np.asarray(params.hyper.noise)),
+        )  # fmt: skip
+    return estimate
 
 
 def _told(params, before, value, valid, smooth, less, *, channel, own) -> tuple[Scored, Array]:
@@ -130,7 +154,8 @@ def _of_all(params, before, after, dates, arrays, *, channel, own, solver, induc
         if inducing is not None:
             series, last = Series(grid[place], told.z, told.valid), len(channel) - 1
             mean, variance = sparse.condition(hyper, series, grid[at], (last,), inducing=inducing)
-            mean, std = mean[0], jnp.sqrt(variance[0])
+            std = deviation(variance, hyper, series, (last,), dense=True)
+            mean, std = mean[0], std[0]
         else:
             z, known = (
                 jnp.zeros((grid.size, leaf.shape[1]), leaf.dtype).at[place].set(leaf)
@@ -156,6 +181,7 @@ def _physical(params, after, hyper, told: Scored, dropped, fine, mean, std, more
         (REGION_HYPER, ~fine),
         (IMPLAUSIBLE, dropped),
         (CLIPPED, jnp.any(jnp.abs(ndvi) > 1.0)),
+        (IMPRECISE, ~jnp.all(jnp.isfinite(ndvi) & jnp.isfinite(std))),
     )
     quality = sum(jnp.where(where, flag, 0) for flag, where in flags)
     return Posterior(

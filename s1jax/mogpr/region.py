@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from s1jax import gp, hiding
+from s1jax.forked import refuse_forked
 from s1jax.gp.search import NOISE
 from s1jax.mogpr.config import SCALES, Curve, MogprParams
-from s1jax.mogpr.inputs import on_days, pick, regional_curve
+from s1jax.mogpr.inputs import check_labels, on_days, pick, regional_curve
 from s1jax.types import NDVI, Series
 
 _CELL = 1000.0
@@ -64,9 +65,11 @@ def learn(
         without any NDVI; learnt here where None.
 
     Raises:
-      ValueError: an output has no two values that differ, no such mean, or `given` is of another
-        number of outputs.
+      ValueError: no pixel has a label, an output has no two values that differ, no such mean, or
+        `given` is of another number of outputs.
+      RuntimeError: in a process that was forked after its parent used JAX.
     """
+    refuse_forked()
     for name, got, known in (("mean", mean, ("zero", "regional")), ("scale", scale, SCALES)):
         if got not in known:
             raise ValueError(f"{name}: got {got!r}, expected one of {known}")
@@ -75,6 +78,7 @@ def learn(
             f"hyper: got {given.noise.shape[0]} outputs, expected {channel.size} (the radar "
             "channels used and NDVI)"
         )
+    check_labels(series)
     outputs = pick(series, channel)
     curve = regional_curve(outputs) if mean == "regional" else None
     if curve is not None:

@@ -1,6 +1,7 @@
 """Networks as Estimators: `mlp` of one date, `sequence` of a whole series; `save` and `load`."""
 
 from s1jax.networks.bands import ELSEWHERE, PLAIN, Bands, applied, bands
+from s1jax.networks.beyond import PRIOR, Level, level_of, widened
 from s1jax.networks.config import (
     BirnnConfig,
     CnpConfig,
@@ -20,17 +21,23 @@ from s1jax.networks.levels import quantiles
 from s1jax.networks.mlp import MlpParams, mlp
 from s1jax.networks.model import SequenceParams, adapt, initial
 from s1jax.networks.pretrained import pretrained
+from s1jax.networks.quality import CLIPPED, IMPLAUSIBLE, NO_DATA, flagged
 from s1jax.networks.sequence import fill, fine_tune, sequence, shipped
 
 __all__ = [
+    "CLIPPED",
     "ELSEWHERE",
+    "IMPLAUSIBLE",
+    "NO_DATA",
     "PLAIN",
+    "PRIOR",
     "Bands",
     "BirnnConfig",
     "CnpConfig",
     "CropsarConfig",
     "CropsarParams",
     "Dates",
+    "Level",
     "Mlp3Config",
     "Mlp10Config",
     "MlpConfig",
@@ -48,8 +55,10 @@ __all__ = [
     "dates",
     "fill",
     "fine_tune",
+    "flagged",
     "initial",
     "learn",
+    "level_of",
     "load",
     "mlp",
     "moments",
@@ -59,4 +68,5 @@ __all__ = [
     "sequence",
     "shipped",
     "standardise",
+    "widened",
 ]

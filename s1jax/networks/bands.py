@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from s1jax import hiding
+from s1jax.features import without_implausible
 from s1jax.metrics import HALF_BAND
 from s1jax.types import NDVI, Days, Estimate, Series
 
@@ -62,6 +63,7 @@ def bands(
       elsewhere: factor of std and noise where another district or year is to be predicted, of
         which validation pixels tell nothing, 1.
     """
+    validation, _ = without_implausible(validation)
     day = np.asarray(validation.day)
     told = [predict(hiding.without(validation, asked), day) for asked in ways(validation)]
     return bands_of(told, validation, elsewhere=elsewhere)

@@ -10,10 +10,21 @@ from jaxtyping import Array, Float
 
 from s1jax import features, train
 from s1jax.chunks import map_pixels
+from s1jax.features import without_implausible
 from s1jax.networks.bands import PLAIN, Bands, applied, bands
+from s1jax.networks.beyond import PRIOR, Level, beyond, level_of, relaxed
 from s1jax.networks.cropsar_config import CropsarConfig
-from s1jax.networks.dates import Moments, dates, left_aside, moments, standardise
+from s1jax.networks.dates import (
+    Moments,
+    check_series,
+    dates,
+    left_aside,
+    moments,
+    orbits,
+    standardise,
+)
 from s1jax.networks.lattice import holding, lattice, squares
+from s1jax.networks.learning import WITHOUT
 from s1jax.networks.likelihood import physical
 from s1jax.networks.patches import (
     Stack,
@@ -24,6 +35,7 @@ from s1jax.networks.patches import (
     tell,
     with_nowhere,
 )
+from s1jax.networks.quality import flags
 from s1jax.types import NDVI, Days, Estimate, Estimator, Key, Series
 
 
@@ -40,6 +52,8 @@ class CropsarParams(NamedTuple):
     """Metres from pixel to pixel, east and north."""
     history: Float[Array, "epochs 2"]
     """Training and validation loss of each epoch; NaN where not reached."""
+    level: Level = PRIOR
+    """Of the training labels, what estimates relax to far from all dates."""
 
 
 def cropsar(config: CropsarConfig = CropsarConfig(), *, label: str = "cropsar") -> Estimator:  # noqa: B008 (frozen)
@@ -51,6 +65,9 @@ def cropsar(config: CropsarConfig = CropsarConfig(), *, label: str = "cropsar") 
     validation pixels' labels alone decides the best epoch, of a GAN too. A prediction is the mean
     over overlapping squares, weighted by sin^2 from edge to edge, so that it has no seams; NDVI of
     a pixel never reaches another one. Bands are scaled by hidden labels of the validation pixels.
+    Before the first and after the last date, and more than 30 days from both dates of a gap, the
+    estimate relaxes to mean and std of the training labels (`beyond.relaxed`). Values that cannot
+    be are left out.
 
     Args:
       config: model, inputs, architecture, training.
@@ -64,6 +81,9 @@ def cropsar(config: CropsarConfig = CropsarConfig(), *, label: str = "cropsar") 
     """
 
     def fit(key: Key, training: Series, validation: Series) -> CropsarParams:
+        for part in (training, validation):
+            check_series(part)
+        training, validation = (_sound(part)[0] for part in (training, validation))
         key_start, key_train = jax.random.split(key)
         grids = [lattice(part.place) for part in (training, validation)]
         found = [one_look(dates(part)) for part in (training, validation)]
@@ -80,6 +100,7 @@ def cropsar(config: CropsarConfig = CropsarConfig(), *, label: str = "cropsar") 
             PLAIN,
             jnp.asarray(grids[0].step, by.mean.dtype),
             state.history,
+            level_of(training),
         )
 
         def _predict(series, days):
@@ -98,7 +119,8 @@ def _data(name, config, grid, part):
     """Regions with a label, from which patches are cut: each cell is in as many of all of them."""
     label = np.asarray(part.label)[: grid.pixels]
     if not label.any():
-        raise ValueError(f"{name} NDVI: got no valid label in {len(label)} pixels, expected some")
+        got = f"no valid label in {len(label)} pixels"
+        raise ValueError(f"{name} NDVI: got {got}, expected some; {WITHOUT}")
     side = config.patch
     regions = squares(grid, 2 * side - 1, stride=side, first=(1 - side, 1 - side))
     seen = regions if name == "training" else regions[:, :side, :side]
@@ -111,7 +133,9 @@ def _data(name, config, grid, part):
 
 def _fill(params, series, days, *, config, label):
     """NDVI of every pixel on `days`: linear in time between the dates of the series."""
+    check_series(series, days)
     left_aside(params.moments, series)
+    series, left_out = _sound(series)
     value, valid = np.asarray(series.value), np.asarray(series.valid)
     grid = lattice(series.place, np.asarray(params.step))
     day = jnp.asarray(series.day)
@@ -136,7 +160,17 @@ def _fill(params, series, days, *, config, label):
             total[found.reshape(-1)] += (weight * leaf).reshape(-1, days.size)
     mean, std = (total[:-1] for total in sums)
     some = valid[..., NDVI].any(1) & config.ndvi
-    return applied(Estimate(mean, std, np.zeros((), std.dtype)), some, params.bands)
+    told = applied(Estimate(mean, std, np.zeros((), std.dtype)), some, params.bands)
+    told = relaxed(told, beyond(np.asarray(day), days), params.level)
+    pairs = valid[..., :NDVI].reshape(*valid.shape[:2], -1, 2).all(axis=-1)
+    here = np.asarray(orbits(params.moments.std[0]))[: pairs.shape[-1]]
+    radar = (pairs & here).any(axis=(1, 2))
+    return told._replace(quality=flags(radar | some, left_out, told.mean))
+
+
+def _sound(series):
+    """What a patch model sees of a series, and the pixels of which values were left out."""
+    return without_implausible(series._replace(smooth=None, wide=None))
 
 
 @partial(jax.jit, static_argnames="config")

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from s1jax.types import NDVI, Series
+from s1jax.features import check_days
+from s1jax.types import NDVI, Days, Series
 
 log = logging.getLogger("s1jax")
 ORBITS = 2
@@ -111,7 +112,7 @@ def standardise(found: Dates, by: Moments) -> Dates:
 
     An orbit without moments is one that the training region has not: it counts as not seen.
     """
-    seen = found.seen & _orbits(by.std[0])[None, None]
+    seen = found.seen & orbits(by.std[0])[None, None]
     here = jnp.repeat(seen, 2, axis=-1)[:, :, None]
     z = (found.radar - by.mean[None, None]) / jnp.where(by.std > 0.0, by.std, 1.0)[None, None]
     return found._replace(radar=jnp.where(here, z, 0.0), seen=seen)
@@ -150,10 +151,21 @@ def left_aside(by: Moments, series: Series) -> None:
     Raises:
       ValueError: channels are not VV and VH of one or two orbits and NDVI.
     """
-    orbits = (_checked(series) - 1) // 2
-    valid = np.asarray(series.valid)[..., :NDVI].any((0, 1)).reshape(orbits, 2).all(-1)
-    for orbit in np.flatnonzero(valid & ~np.asarray(_orbits(by.std[0]))[:orbits]):
+    pairs = (_checked(series) - 1) // 2
+    valid = np.asarray(series.valid)[..., :NDVI].any((0, 1)).reshape(pairs, 2).all(-1)
+    for orbit in np.flatnonzero(valid & ~np.asarray(orbits(by.std[0]))[:pairs]):
         log.warning("orbit %d: the training region has no such radar, it is left aside", orbit + 1)
+
+
+def check_series(series: Series, days: Days | None = None) -> None:
+    """Refuse a series that no network of two orbits can read, and days that are no numbers.
+
+    Raises:
+      ValueError: channels are not VV and VH of one or two orbits and NDVI, or what
+        `features.check_days` raises.
+    """
+    _checked(series)
+    check_days(series, days)
 
 
 def _checked(series):
@@ -161,12 +173,13 @@ def _checked(series):
     channels = series.value.shape[-1]
     if channels not in (3, 5):
         raise ValueError(
-            f"channels: got {channels}, expected 3 or 5: VV, VH of one or two orbits, NDVI"
+            f"channels: got {channels}, expected 3 or 5: VV, VH of one or two orbits, NDVI; "
+            "cube.align_cube joins further orbits by direction, in linear power"
         )
     return channels
 
 
-def _orbits(std):
+def orbits(std: Float[Array, "4"]) -> Bool[Array, "2"]:
     """Which orbits have moments of VV and VH."""
     return (std > 0.0).reshape(ORBITS, 2).all(-1)
 

@@ -1,8 +1,8 @@
 """A learnt network as one folder that loads with nothing else, and refuses what it does not fit."""
 
 import dataclasses
-import json
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,16 +10,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from s1jax import train
+from s1jax import files, train
+from s1jax.features import check_days, without_implausible
+from s1jax.networks import card as cards
+from s1jax.networks.beyond import PRIOR
 from s1jax.networks.config import MlpConfig, SequenceConfig
 from s1jax.networks.mlp import MlpParams, mlp
 from s1jax.networks.mlp import like as like_mlp
 from s1jax.networks.model import SequenceParams
 from s1jax.networks.model import like as like_sequence
 from s1jax.networks.sequence import sequence
+from s1jax.train import arrays
 from s1jax.types import VH, VV, Days, Estimate, Series
 
-UNITS = {"vv": "dB", "vh": "dB", "ndvi": "1", "day": "days since 1970-01-01"}
+_OPTIONAL = {f"level.{name}": leaf for name, leaf in PRIOR._asdict().items()}
+"""What folders of earlier versions have not, and what stands for it."""
+_MOST = 100_000_000
+"""Numbers in a folder of weights, at most."""
+_LEAST = {
+    "bands.factor": 1e-9,
+    "bands.floor": 0.0,
+    "bands.noise": 0.0,
+    "level.std": 1e-9,
+    "mixture": 1e-9,
+    "moments.std": 0.0,
+    "normaliser.feature_std": 1e-30,
+    "normaliser.ndvi_std": 1e-9,
+    "std": 0.0,
+}
+"""Least that a number can be: what is divided by, or a standard deviation."""
 
 
 def cadence(day: np.ndarray) -> float:
@@ -42,7 +61,10 @@ def save(
     params: MlpParams | SequenceParams,
     series: Series,
 ) -> None:
-    """Write weights and normaliser (orbax) and `card.json`: features, units, cadence, versions.
+    """Write weights and normaliser (a .npz file) and `card.json`: features, units, cadence,
+    versions.
+
+    The card is removed first and written last: a save that was cut off leaves no folder that loads.
 
     Args:
       folder: made if missing; what an earlier call wrote there is replaced.
@@ -50,12 +72,15 @@ def save(
       params: what it learnt.
       series: what it was trained on; its cadence and value ranges are what a cube must fit.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_days(series)
+    series, _ = without_implausible(series)
     value, valid = np.asarray(series.value), np.asarray(series.valid)
     spans = {}
     for name, channel in (("vv", VV), ("vh", VH)):
         seen = value[..., channel][valid[..., channel]]
-        spans[name] = [float(x) for x in np.quantile(seen, [0.01, 0.5, 0.99])]
+        spans[name] = (
+            [float(x) for x in np.quantile(seen, [0.01, 0.5, 0.99])] if seen.size else None
+        )
     kinds = [kind for kind, (known, *_) in KINDS.items() if isinstance(config, known)]
     if not kinds:
         got = type(config).__name__
@@ -67,13 +92,16 @@ def save(
         "kind": kind,
         "config": dataclasses.asdict(config),
         "dtype": str(jax.tree.leaves(params.variables.params)[0].dtype),
-        "units": UNITS,
+        "units": cards.UNITS,
         "cadence_days": cadence(series.day),
         "quantiles_01_50_99": spans,
         "s1jax": version("s1jax"),
     }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "card.json").unlink(missing_ok=True)
     train.save(folder / "weights", params)
-    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    digest = arrays.digest(folder / "weights" / train.FILE)
+    files.write_json(folder / "card.json", card | {"weights_sha256": digest})
 
 
 def _whole(config: SequenceConfig, params: SequenceParams) -> SequenceParams:
@@ -84,15 +112,6 @@ def _whole(config: SequenceConfig, params: SequenceParams) -> SequenceParams:
     if history is None:
         history = np.full((config.train.epochs, 2), np.nan, params.moments.mean.dtype)
     return jax.tree.map(jnp.asarray, params._replace(history=history))
-
-
-def _from_card(card: dict, kind: type) -> MlpConfig | SequenceConfig:
-    known = {f.name for f in dataclasses.fields(kind)}
-    unknown = set(card) ^ known
-    if unknown:
-        raise ValueError(f"card.json: got fields {sorted(card)}, expected {sorted(known)}")
-    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in card.items()}
-    return kind(**(tuples | {"train": train.TrainConfig(**card["train"])}))
 
 
 def check(card: dict, series: Series) -> None:
@@ -108,6 +127,8 @@ def check(card: dict, series: Series) -> None:
     value, valid = np.asarray(series.value), np.asarray(series.valid)
     for name, channel in (("vv", VV), ("vh", VH)):
         seen = value[..., channel][valid[..., channel]]
+        if card["quantiles_01_50_99"][name] is None:
+            continue
         low, _, high = card["quantiles_01_50_99"][name]
         if seen.size and not low - 10.0 < np.median(seen) < high + 10.0:
             raise ValueError(
@@ -121,18 +142,47 @@ def load(folder: Path) -> Callable[[Series, Days], Estimate]:
     """`predict(series, days)` of the network in `folder`; it checks each series it is given.
 
     Raises:
-      ValueError: the folder has no card, or, when called, the series does not fit (`check`).
+      ValueError: the folder has no card, card or weights are damaged or of a network that cannot be
+        (the message names file and field), or, when called, the series does not fit (`check`).
     """
     path = folder / "card.json"
     if not path.is_file():
         raise ValueError(f"learnt network: got no {path}, expected the folder that `save` wrote")
-    card = json.loads(path.read_text())
+    card = cards.read(path)
+    cards.check_card(path, card, tuple(KINDS))
     kind, like, estimator = KINDS[card["kind"]]
-    config = _from_card(card["config"], kind)
-    params = train.restore(folder / "weights", like(config, np.dtype(card["dtype"])))
+    config = cards.config_of(path, card["config"], kind)
+    params = _weights(folder / "weights", card, like, config)
 
     def predict(series: Series, days: Days) -> Estimate:
-        check(card, series)
+        check_days(series, days)
+        check(card, without_implausible(series)[0])
         return estimator(config).predict(params, series, days)
 
     return predict
+
+
+def _weights(folder, card, like, config) -> MlpParams | SequenceParams:
+    """What the network learnt, as the card says it is."""
+    dtype = jax.dtypes.canonicalize_dtype(card["dtype"])
+    shapes = jax.eval_shape(partial(like, config, dtype))
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    if count > _MOST:
+        got = f"a network of {count:,} numbers"
+        raise ValueError(f"{folder}: config: got {got}, expected at most {_MOST:,}")
+    file, digest = folder / train.FILE, card.get("weights_sha256")
+    if digest is not None and (not file.is_file() or arrays.digest(file) != digest):
+        got = "other weights than card.json was written with" if file.is_file() else "none"
+        raise ValueError(f"{file}: got {got}, expected those of its SHA-256")
+    optional = _OPTIONAL if card["kind"] == "sequence" else {}
+    params = train.restore(folder, shapes, optional)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if name != "history" and not np.isfinite(leaf).all():
+            count = int((~np.isfinite(leaf)).sum())
+            got = f"{count} of {leaf.size} numbers that are not finite"
+            raise ValueError(f"{folder}: {name}: got {got}, expected finite ones")
+        if name in _LEAST and (leaf < _LEAST[name]).any():
+            got, expected = f"{leaf.min():.4g}", f"{_LEAST[name]:g} or more"
+            raise ValueError(f"{folder}: {name}: got {got}, expected {expected}")
+    return jax.tree.map(jnp.asarray, params)

@@ -19,6 +19,8 @@ from s1jax.types import Key
 
 _CONTEXT = 0.1
 """Weight of a label that the network may see, beside 1 of a hidden one."""
+WITHOUT = "without labels, networks.adapt and networks.fill serve the weights of s1jax.pretrained()"
+"""What to do of a region that has none."""
 _DRAWS = 4
 """Times the NDVI of a validation pixel is hidden."""
 
@@ -106,7 +108,7 @@ def learn(
         found = np.asarray(part.label)
         if not found.any():
             raise ValueError(
-                f"{name} NDVI: got no valid label in {len(found)} pixels, expected some"
+                f"{name} NDVI: got no valid label in {len(found)} pixels, expected some; {WITHOUT}"
             )
         some.append(np.flatnonzero(found.any(1)).astype(np.int32))
     data = []

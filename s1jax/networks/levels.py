@@ -9,9 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from s1jax import features
+from s1jax.features import without_implausible
 from s1jax.networks.bands import fields, least_factor, ways
+from s1jax.networks.beyond import Level, beyond, left, spread
 from s1jax.networks.config import CnpConfig, SequenceConfig
-from s1jax.networks.dates import scaled, suited
+from s1jax.networks.dates import SPAN, check_series, scaled, suited
 from s1jax.networks.likelihood import Beliefs, cumulative, quantile
 from s1jax.networks.model import SequenceParams, noise
 from s1jax.networks.pixel import over_series, seen
@@ -34,7 +36,8 @@ def quantiles(
     They are those of the mixture that the network tells of every date, std and noise of its
     Gaussians times `params.mixture` (1.25 of the shipped weights): residual cloud makes the lower
     tail the longer one, which the symmetric band of an Estimate cannot say. Linear in time between
-    the dates.
+    the dates; far from them they are of the mixture whose Gaussian of the latent NDVI has relaxed
+    as that of `fill` does. Values that cannot be are left out.
 
     Args:
       params: as for `fill`.
@@ -45,23 +48,36 @@ def quantiles(
       label: what the progress bar says.
 
     Raises:
-      ValueError: a level outside (0, 1), or moments are missing.
+      ValueError: a level outside (0, 1), moments are missing, or days that are not finite or, of
+        the series, do not ascend.
     """
+    check_series(series, days)
     if not all(0.0 < level < 1.0 for level in levels):
         raise ValueError(f"levels: got {levels}, expected probabilities between 0 and 1")
     by, series = suited(params.moments, series)
+    series, _ = without_implausible(series)
     day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
     factor = np.where(seen(series, config), params.mixture[1], params.mixture[0])
-    return over_series(
-        lambda told, factor: _levels(
-            day, days, told, noise(params.variables), factor, levels=levels
-        ),
-        params._replace(moments=by),
-        series,
-        factor.astype(days.dtype),
-        config=config,
-        label=label,
-    )
+    clean = noise(params.variables)
+
+    def _over(function, *more):
+        return over_series(
+            lambda told, factor: function(day, *more, told, clean, factor, levels=levels),
+            params._replace(moments=by),
+            series,
+            factor.astype(days.dtype),
+            config=config,
+            label=label,
+        )
+
+    estimates = _over(_levels, days)
+    away = beyond(np.asarray(day), days)
+    some = away > 0.0
+    if some.any():
+        level = Level(*(jnp.asarray(leaf, days.dtype) for leaf in params.level))
+        far = days[some], jnp.asarray(away[some])
+        estimates[:, some] = _over(_far_levels, *far, level)
+    return estimates
 
 
 def mixture_factor(
@@ -99,6 +115,20 @@ def _levels(day, days, told, clean, factor, *, levels):
     told, clean = _wider(told, factor[:, None]), (clean * factor)[:, None]
     between = jax.vmap(lambda curve: features.at_days(day, curve, days))
     return jnp.stack([between(quantile(told, clean, level)) for level in levels], axis=-1)
+
+
+@partial(jax.jit, static_argnames="levels")
+def _far_levels(day, days, away, level, told, clean, factor, *, levels):
+    """Of the mixture on the days themselves, its latent Gaussian relaxed."""
+    told = _wider(told, factor[:, None])
+    told = Beliefs(*(jax.vmap(lambda curve: features.at_days(day, curve, days))(x) for x in told))
+    middle, rest = scaled(level.mean), left(away)[None]
+    told = told._replace(
+        mean=middle + rest * (told.mean - middle),
+        std=spread(told.std, away[None], level.std / SPAN),
+    )
+    clean = (clean * factor)[:, None]
+    return jnp.stack([quantile(told, clean, one) for one in levels], axis=-1)
 
 
 def _wider(told: Beliefs, factor) -> Beliefs:

@@ -12,8 +12,12 @@ from jaxtyping import Array, Float
 
 from s1jax import features, train
 from s1jax.chunks import map_pixels
+from s1jax.features import check_days, without_implausible
 from s1jax.nets import MLP
+from s1jax.networks.beyond import beyond, left, spread
 from s1jax.networks.config import MlpConfig
+from s1jax.networks.learning import WITHOUT
+from s1jax.networks.quality import flags
 from s1jax.networks.rows import (
     Normaliser,
     balanced,
@@ -78,7 +82,8 @@ def initial(key: Key, config: MlpConfig, dtype) -> train.Variables:
 
 
 def _curve(config: MlpConfig, params: MlpParams, day, days, vv_db, vh_db, seen):
-    """Estimate of one pixel on `days`; without any radar the training mean and its spread."""
+    """Estimate of one pixel on `days`, and whether there is radar; without any, and far from all of
+    it, the training mean and its spread."""
     pads = (features.neighbourhood(x[:-2], x[1:-1], x[2:]) for x in (vv_db, vh_db))
     x = standardise(params.normaliser, columns(config, *pads))
     tree = {"params": params.variables.params, "batch_stats": params.variables.batch_stats}
@@ -87,7 +92,10 @@ def _curve(config: MlpConfig, params: MlpParams, day, days, vv_db, vh_db, seen):
     mean = jnp.where(seen.any(), z * n.ndvi_std + n.ndvi_mean, n.ndvi_mean)
     std = jnp.where(seen.any(), params.std, n.ndvi_std)
     curve = features.at_days(day, jnp.clip(mean, -1.0, 1.0), days)
-    return curve, jnp.full_like(curve, std)
+    away = beyond(day, days, seen)
+    far, wide = away > 0.0, jnp.full_like(curve, std)
+    curve = jnp.where(far, n.ndvi_mean + left(away) * (curve - n.ndvi_mean), curve)
+    return curve, jnp.where(far, spread(wide, away, n.ndvi_std), wide), seen.any()
 
 
 def _fingerprint(key: Key, config: MlpConfig, parts: list[train.Data]) -> str:
@@ -103,7 +111,9 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
 
     Orbits are averaged in linear power; dates without radar are filled linearly in time for
     prediction and left out of training. Mean squared error on the z-scored NDVI; std is the RMS
-    residual on validation pixels. NDVI of the predicted pixel is never used.
+    residual on validation pixels. NDVI of the predicted pixel is never used. Before the first and
+    after the last date, and more than 30 days from any radar of the pixel, the estimate relaxes to
+    mean and std of the training labels (`beyond.relaxed`). Values that cannot be are left out.
 
     Args:
       config: features, architecture, training.
@@ -114,13 +124,15 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
     def fit(key: Key, training: Series, validation: Series) -> MlpParams:
         parts = []
         for series in (training, validation):
+            check_days(series)
+            series, _ = without_implausible(_observed(series))
             stack, seen = _stacked(jax.tree.map(jnp.asarray, series), pad_mode=config.pad_mode)
             parts.append(train.Data(stack, labelled(series, seen)))
         if min(train.rows(part) for part in parts) == 0:
             raise ValueError(
                 "labels on dates with radar: got "
                 f"{train.rows(parts[0])} in training and {train.rows(parts[1])} in validation "
-                "pixels, expected some of each"
+                f"pixels, expected some of each; {WITHOUT}"
             )
         checkpoints = None if folder is None else folder / _fingerprint(key, config, parts)
         key_init, key_train, key_rows = jax.random.split(key, 3)
@@ -150,16 +162,23 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
         return many(stack.vv_db, stack.vh_db, seen)
 
     def predict(params: MlpParams, series: Series, days: Days) -> Estimate:
+        check_days(series, days)
+        series, left_out = without_implausible(_observed(series))
         day, days = jnp.asarray(series.day), jnp.asarray(days)
-        mean, std = map_pixels(
+        mean, std, radar = map_pixels(
             lambda part: _many(params, day, days, part),
             series._replace(day=None),
             chunk=config.chunk,
             label="network",
         )
-        return Estimate(mean, std, jnp.zeros((), mean.dtype))
+        return Estimate(mean, std, jnp.zeros((), mean.dtype), flags(radar, left_out, mean))
 
     return Estimator(fit, predict)
+
+
+def _observed(series: Series) -> Series:
+    """The series without its filtered radar, which a single-date network does not see."""
+    return series._replace(smooth=None, wide=None)
 
 
 def like(config: MlpConfig, dtype=jnp.float32) -> MlpParams:

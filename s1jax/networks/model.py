@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from s1jax import nets, train
+from s1jax.features import without_implausible
 from s1jax.networks.bands import Bands
+from s1jax.networks.beyond import PRIOR, Level, level_of
 from s1jax.networks.config import SequenceConfig
 from s1jax.networks.dates import (
     CHANNELS,
@@ -18,6 +20,7 @@ from s1jax.networks.dates import (
     Dates,
     Moments,
     channels,
+    check_series,
     region_moments,
 )
 from s1jax.networks.likelihood import OUTPUTS, Beliefs, beliefs
@@ -37,6 +40,8 @@ class SequenceParams(NamedTuple):
     mixture: Float[Array | np.ndarray, "2"] = np.ones(2, np.float32)
     """Factor of the std and the noise of the mixture, by validation labels: of a pixel without any
     NDVI of its own, and of one with some."""
+    level: Level = PRIOR
+    """Of the region's NDVI, what estimates relax to far from all dates."""
 
 
 def like(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
@@ -48,6 +53,7 @@ def like(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
         Bands(*(zeros[0, :2] for _ in Bands._fields)),
         jnp.zeros((config.train.epochs, 2), dtype),
         zeros[0, :2],
+        Level(zeros[0, 0], zeros[0, 0]),
     )
 
 
@@ -102,6 +108,19 @@ def tell(
 def adapt(params: SequenceParams, series: Series) -> SequenceParams:
     """`params` for another region: its radar is standardised by the moments of `series`.
 
-    No label is looked at. Store the result: every tile of the region must be told by the same.
+    Nothing is learnt, and no NDVI is needed: a series of radar alone will do. Where the series has
+    20 values of NDVI or more, their mean and std are what estimates far from all dates relax to.
+    Values that cannot be are left out. Store the result: every tile of the region must be told by
+    the same.
+
+    Weights stay what they are: those of `pretrained` have seen simulated rice alone, and standard
+    levels of the radar make no other crop of it. Elsewhere (temperate Europe, say: R2 below 0) they
+    are no better than a straight line between the clear dates, or worse.
+
+    Raises:
+      ValueError: days that are not finite or do not ascend, or channels other than VV and VH of one
+        or two orbits and NDVI.
     """
-    return params._replace(moments=region_moments(series))
+    check_series(series)
+    series, _ = without_implausible(series)
+    return params._replace(moments=region_moments(series), level=level_of(series, params.level))

@@ -11,7 +11,7 @@ from jaxtyping import Bool, PyTree
 from s1jax.chunks import map_pixels
 from s1jax.gp import over_pixels
 from s1jax.networks.config import SequenceConfig
-from s1jax.networks.dates import dates, standardise
+from s1jax.networks.dates import Moments, dates, orbits, standardise
 from s1jax.networks.likelihood import Beliefs
 from s1jax.networks.model import SequenceParams, tell
 from s1jax.types import NDVI, Series
@@ -58,6 +58,16 @@ def beliefs(variables, moments, day, part, *, config: SequenceConfig) -> Beliefs
         return Beliefs(*(leaf[:, 0] for leaf in told))
 
     return over_pixels(_one, part, lanes=lanes_of(part))
+
+
+def has_data(series: Series, by: Moments, config: SequenceConfig) -> Bool[np.ndarray, "pixel"]:
+    """Pixels of which the network sees any radar, of an orbit with moments, or NDVI."""
+    valid = np.asarray(series.valid)
+    radar = np.zeros(len(valid), bool)
+    if config.radar:
+        for orbit in np.flatnonzero(np.asarray(orbits(by.std[0]))[: valid.shape[-1] // 2]):
+            radar |= valid[..., 2 * orbit : 2 * orbit + 2].all(axis=-1).any(axis=1)
+    return radar | seen(series, config)
 
 
 def seen(series: Series, config: SequenceConfig) -> Bool[np.ndarray, "pixel"]:

@@ -5,15 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from s1jax import features, hiding
+from s1jax.features import without_implausible
+from s1jax.forked import refuse_forked
 from s1jax.networks.bands import PLAIN, Bands, applied, bands_of, ways
+from s1jax.networks.beyond import beyond, level_of, relaxed
 from s1jax.networks.config import CnpConfig, SequenceConfig
-from s1jax.networks.dates import dates, moments, standardise, suited
+from s1jax.networks.dates import check_series, dates, moments, standardise, suited
 from s1jax.networks.learning import learn
 from s1jax.networks.levels import mixture_factor
 from s1jax.networks.likelihood import physical
 from s1jax.networks.model import SequenceParams, adapt, initial, noise
-from s1jax.networks.pixel import over_series, seen
+from s1jax.networks.pixel import has_data, over_series, seen
 from s1jax.networks.pretrained import pretrained
+from s1jax.networks.quality import flags
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
 
@@ -51,7 +55,11 @@ def sequence(config: SequenceConfig, *, label: str = "network") -> Estimator:
 
 def shipped(config: SequenceConfig = CnpConfig(), *, label: str = "network") -> Estimator:  # noqa: B008 (frozen)
     """Estimator of the shipped weights as they are: `fit` tells them the levels of the training
-    pixels' radar (`adapt`) and looks at no label."""
+    pixels' radar (`adapt`) and learns from no label.
+
+    They have seen simulated rice alone: on other crops and in other climates they are no better
+    than a straight line between the clear dates, or worse (temperate Europe: R2 below 0).
+    """
 
     def fit(key: Key, training: Series, validation: Series) -> SequenceParams:
         return adapt(pretrained(config), training)
@@ -70,6 +78,9 @@ def fine_tune(
 ) -> SequenceParams:
     """What a network learns from a region's labels, going on from `params` (`pretrained`, say).
 
+    The weights of `pretrained` have seen simulated rice alone; this is how they learn of another
+    region. Without labels there is nothing to go on with: `adapt` needs none.
+
     Args:
       key: consumed.
       params: where to start; moments and bands are those of the new region.
@@ -79,9 +90,12 @@ def fine_tune(
       label: what the progress bar says.
 
     Raises:
-      ValueError: no label among the training or the validation pixels, or channels other than VV
-        and VH of one or two orbits and NDVI.
+      ValueError: no label among the training or the validation pixels, days that are not finite or
+        do not ascend, or channels other than VV and VH of one or two orbits and NDVI.
     """
+    for part in (training, validation):
+        check_series(part)
+    (training, _), (validation, _) = map(without_implausible, (training, validation))
     found = dates(training)
     by = moments(found)
     near, decide = suited(by, validation)
@@ -106,6 +120,7 @@ def fine_tune(
         moments=by,
         bands=Bands(*(jnp.asarray(part, by.mean.dtype) for part in hold)),
         mixture=jnp.asarray(config.elsewhere * tails, by.mean.dtype),
+        level=level_of(training, params.level),
     )
 
 
@@ -119,6 +134,15 @@ def fill(
 ) -> Estimate:
     """NDVI of every pixel on `days`: linear in time between the dates of the series.
 
+    Before the first and after the last date, and more than 30 days from both dates of a gap, the
+    estimate relaxes to the mean and std of the region's NDVI (`params.level`), by the equation of
+    `beyond.relaxed`. Values that cannot be (`features.plausible`) are left out, and `quality` of
+    the estimate says of which pixels; they change no other pixel.
+
+    Of `pretrained` weights an estimate is worth what simulated rice has in common with the region:
+    elsewhere, as in temperate Europe (R2 below 0), a straight line between the clear dates may be
+    the better estimate.
+
     Args:
       params: `fine_tune`, or `adapt(pretrained(), series)`, which no label has gone into.
       series: many pixels.
@@ -127,9 +151,14 @@ def fill(
       label: what the progress bar says.
 
     Raises:
-      ValueError: moments are missing: `adapt` has not been called.
+      ValueError: moments are missing: `adapt` has not been called; days that are not finite, or of
+        the series do not ascend; channels other than VV and VH of one or two orbits and NDVI.
+      RuntimeError: in a process that was forked after its parent used JAX.
     """
+    refuse_forked()
+    check_series(series, days)
     by, series = suited(params.moments, series)
+    series, left_out = without_implausible(series)
     day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
     mean, std = over_series(
         lambda told: _at_days(day, days, told),
@@ -139,7 +168,9 @@ def fill(
         label=label,
     )
     told = Estimate(mean, std, np.zeros((), mean.dtype))
-    return applied(told, seen(series, config), params.bands)
+    told = applied(told, seen(series, config), params.bands)
+    told = relaxed(told, beyond(np.asarray(day), days), params.level)
+    return told._replace(quality=flags(has_data(series, by, config), left_out, told.mean))
 
 
 @jax.jit

@@ -54,6 +54,8 @@ QUIET = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.formatter.useoffset": False,
+    # names come from data: a dollar sign in one is a dollar sign
+    "text.parse_math": False,
     "grid.color": "#ececec",
     "xtick.color": "#404040",
     "ytick.color": "#404040",

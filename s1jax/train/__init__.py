@@ -2,9 +2,11 @@
 
 from s1jax.train.config import TrainConfig, batch_size, plan
 from s1jax.train.epoch import Data, Loss, State, Variables, rows
-from s1jax.train.fit import fit, restore, save
+from s1jax.train.fit import fit
+from s1jax.train.keep import FILE, restore, save
 
 __all__ = [
+    "FILE",
     "Data",
     "Loss",
     "State",

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from jaxtyping import PyTree
 
 from s1jax.chunks import shape
 from s1jax.progress import bar
+from s1jax.train.arrays import DAMAGED, line_of
 from s1jax.train.config import TrainConfig, batch_size, plan
 from s1jax.train.epoch import Data, Loss, State, Variables, epoch, optimiser_of, rows, take
 from s1jax.types import Key
@@ -60,7 +60,7 @@ def fit(
     first = 0
     if manager is not None and manager.latest_step() is not None:
         first = manager.latest_step() + 1
-        state = manager.restore(first - 1, args=ocp.args.StandardRestore(state))
+        state = _resumed(folder, manager, first - 1, state)
         log.info("%s: resumed after epoch %d", label, first - 1)
     epochs = bar(range(first, planned), label, "epoch")
     for k in epochs:
@@ -82,6 +82,25 @@ def fit(
     if not jnp.isfinite(state.best_loss):
         raise ValueError(f"{label}: validation loss: got none that is finite, expected some")
     log.info("%s: best validation loss %.5f", label, float(state.best_loss))
+    return state
+
+
+def _resumed(folder: Path, manager: ocp.CheckpointManager, last: int, like: State) -> State:
+    """The state after epoch `last`.
+
+    Raises:
+      ValueError: a checkpoint that is damaged, or of another training.
+    """
+    remedy = f"expected that of this training; remove {folder} to train anew"
+    try:
+        state = manager.restore(last, args=ocp.args.StandardRestore(like))
+    except DAMAGED as error:
+        got = f"a checkpoint of epoch {last} that does not read ({line_of(error)})"
+        raise ValueError(f"{folder}: got {got}, {remedy}") from None
+    finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state[:2]))
+    if int(state.epoch) != last + 1 or not finite:
+        got = f"a checkpoint of epoch {last} with weights that are not finite or of another epoch"
+        raise ValueError(f"{folder}: got {got}, {remedy}")
     return state
 
 
@@ -123,15 +142,3 @@ def manager_of(folder: Path) -> ocp.CheckpointManager:
     """Keeper of the last checkpoint in `folder`."""
     options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
     return ocp.CheckpointManager(folder.resolve(), options=options)
-
-
-def save(folder: Path, tree: PyTree) -> None:
-    """Write a pytree of arrays to `folder` (orbax), replacing what is there."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.resolve(), tree, force=True)
-
-
-def restore(folder: Path, like: PyTree) -> PyTree:
-    """Pytree written by `save`, with the structure, shapes and types of `like`."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(folder.resolve(), jax.tree.map(np.asarray, like))
