@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from s1jax import cube
 from s1jax.cube import provenance
-from s1jax.cube.sources import lazy_sources, refuse_source
+from s1jax.cube.sources import lazy_sources
 from s1jax.cube.storable import storable
 from s1jax.cube.write import prepared, put, replacing_cube, target
 from s1jax.mogpr import Posterior
@@ -94,8 +94,7 @@ def fill(
       OSError: the file cannot be written; the message names the path, a remedy and, of a Zarr
         store, where the tiles are that were written.
     """
-    path = target(path)
-    refuse_source(ds, path)
+    path = target(ds, path)
     if tile < 1:
         raise ValueError(f"tile: got {tile}, expected 1 row and column or more")
     _check(ds, days)

@@ -124,6 +124,26 @@ def test_a_cube_in_memory_may_replace_its_source_where_that_is_asked_for(stored)
     cube.write(scene(), stored)
 
 
+@pytest.mark.parametrize("beside", [".part", ".old"])
+def test_what_an_earlier_writing_left_may_be_the_source(tmp_path, beside):
+    cube.write(scene(), tmp_path / "whole.zarr")
+    left = (tmp_path / "whole.zarr").rename(tmp_path / f"map.zarr{beside}")
+    lazy = xr.open_dataset(left, engine="zarr", chunks={})
+    with pytest.raises(ValueError, match="is the source"):
+        cube.write(lazy, tmp_path / "map.zarr")
+    np.testing.assert_array_equal(xr.open_dataset(left, engine="zarr").VV, scene().VV)
+
+
+def test_a_store_of_either_format_is_replaced(tmp_path):
+    path = tmp_path / "map.zarr"
+    ds = scene().drop_attrs().assign_attrs(comment='a "group" of fields')
+    for version in (2, 3):
+        # zarr's own wording about what its third format does not define yet is not looked at
+        ds[["VV"]].to_zarr(path, mode="w", zarr_format=version, consolidated=False)
+        cube.write(scene(seed=version), path)
+        np.testing.assert_array_equal(_load(path).VV, scene(seed=version).VV)
+
+
 def test_sources_of_geotiffs_and_of_several_files(tmp_path):
     pytest.importorskip("dask")
     ds = scene()

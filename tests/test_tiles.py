@@ -208,7 +208,8 @@ def test_other_days_and_quality(ds, tmp_path, suffix):
         "scaled_by_region": mogpr.REGION_SCALE, "no_data": mogpr.NO_DATA,
         "hyperparameters_of_region": mogpr.REGION_HYPER,
         "implausible_values_left_out": mogpr.IMPLAUSIBLE,
-        "clipped_to_range": mogpr.CLIPPED, "not_estimated": 128,
+        "clipped_to_range": mogpr.CLIPPED, "std_beyond_precision": mogpr.IMPRECISE,
+        "not_estimated": 128,
     }  # fmt: skip
     assert "S2ndvi_QUALITY" in found.S2ndvi_FUSED.attrs["ancillary_variables"]
 

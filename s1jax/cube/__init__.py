@@ -16,6 +16,7 @@ from s1jax.cube.numbered import is_relative
 from s1jax.cube.open import open_cube
 from s1jax.cube.periods import align_cube, pair_cube, radar_near
 from s1jax.cube.product import fill_product, source_flag
+from s1jax.cube.provenance import fingerprint
 from s1jax.cube.smooth import despeckle
 from s1jax.cube.write import write
 
@@ -26,6 +27,7 @@ __all__ = [
     "crs",
     "despeckle",
     "fill_product",
+    "fingerprint",
     "from_acquisitions",
     "from_days",
     "from_scene",

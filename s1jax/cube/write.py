@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import re
 import shutil
@@ -44,27 +45,36 @@ def write(
         cube, or values that the format has no type for.
       OSError: the file cannot be written; the message names the path and a remedy.
     """
-    path = target(path)
-    refuse_source(ds, path, in_memory=replace_source)
+    path = target(ds, path, in_memory=replace_source)
     made = prepared(ds, path.suffix, tile=tile)
     with replacing_cube(path) as part:
         put(made, part)
 
 
-def target(path: str | Path) -> Path:
+def target(ds: xr.Dataset, path: str | Path, *, in_memory: bool = False) -> Path:
     """The path that is to be written, links followed.
 
+    Args:
+      ds: the cube that is to be written there, or what it is made of.
+      path: .nc or .zarr.
+      in_memory: as in `refuse_source`.
+
     Raises:
-      ValueError: another suffix, or what is there already is not to be replaced.
+      ValueError: another suffix, a source of the cube, or what is there already is not to be
+        replaced.
     """
     path = Path(path).expanduser()
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: got suffix {path.suffix!r}, expected a .nc or .zarr file")
     real = Path(os.path.realpath(path))
+    refuse_source(ds, path, in_memory=in_memory)
+    # nor may the cube be read from what lies beside the path for a while
+    for beside in (_part(real), _old(real)):
+        refuse_source(ds, beside)
     if path.suffix == ".nc" and real.is_dir():
         raise ValueError(f"{path}: got a folder, expected a file, or a new path")
     if path.suffix == ".zarr":
-        for there in (real, _part(real)):
+        for there in (real, _part(real), _old(real)):
             _refuse_other(there)
     return real
 
@@ -206,6 +216,10 @@ def _part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
+def _old(path: Path) -> Path:
+    return path.with_name(path.name + ".old")
+
+
 def _refuse_other(path: Path) -> None:
     """Nothing, where a folder is no more than a store of one cube, and may be replaced.
 
@@ -226,7 +240,7 @@ def _refuse_other(path: Path) -> None:
                 f"{path}: got a folder with {Path(folder, other[0])}, expected a Zarr store, "
                 "whose files alone are replaced"
             )
-        if ".zgroup" in files or ("zarr.json" in files and '"group"' in _text_of(folder)):
+        if ".zgroup" in files or ("zarr.json" in files and _is_group(Path(folder, "zarr.json"))):
             groups.append(folder)
         if any(name.startswith(".") for name in folders):
             raise ValueError(f"{path}: got a folder with {folders}, expected a Zarr store")
@@ -238,8 +252,13 @@ def _refuse_other(path: Path) -> None:
         raise ValueError(f"{path}: got a folder that is no Zarr store, expected one, or none")
 
 
-def _text_of(folder: str) -> str:
-    return Path(folder, "zarr.json").read_text(encoding="utf-8", errors="replace")
+def _is_group(mark: Path) -> bool:
+    """Whether a zarr.json is that of a group; of a damaged one nothing is known."""
+    try:
+        content = json.loads(mark.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.get("node_type") == "group"
 
 
 def _swap(part: Path, path: Path) -> None:
@@ -247,7 +266,7 @@ def _swap(part: Path, path: Path) -> None:
     if not path.exists():
         os.rename(part, path)
         return
-    old = path.with_name(path.name + ".old")
+    old = _old(path)
     _refuse_other(old)
     if old.exists():
         shutil.rmtree(old)
