@@ -261,7 +261,7 @@ def test_readme_code_runs_and_its_two_commands_are_ci(tmp_path, monkeypatch):
     exec(code, names)
     assert names["estimate"].mean.shape == (10, 12)
     assert (np.asarray(names["estimate"].std) > 0).all()
-    unlabelled, tuning = text.split("no label is needed")[1].split("```python\n")[1:3]
+    unlabelled, tuning = text.split("they need no label")[1].split("```python\n")[1:3]
     exec(unlabelled.split("```")[0], names)
     with xr.open_zarr(tmp_path / "ndvi.zarr") as filled:
         assert filled["S2ndvi_FUSED"].shape == (12, 6, 5)

@@ -63,15 +63,17 @@ def _degrees(ds, where):
       ValueError: latitudes beyond 90, longitudes beyond 360, or no numbers.
     """
     said = []
-    if not {"lat", "lon"} <= set(ds.variables):
-        return ds, said
     for name, low, high in (("lat", -90, 90), ("lon", -180, 360)):
+        if name not in ds.variables:
+            continue
         value = np.asarray(ds[name].values)
         if value.dtype.kind not in "iuf":
             raise ValueError(f"{where}: {name}: got {value.dtype}, expected degrees")
         if (value < low).any() or (value > high).any():
             got = f"{np.nanmin(value):g} to {np.nanmax(value):g}"
             raise ValueError(f"{where}: {name}: got {got}, expected degrees in [{low}, {high}]")
+    if "lon" not in ds.variables:
+        return ds, said
     lon = ds["lon"].values
     if (lon >= 180).any() and "lon" not in ds.dims:
         turned_round = (lon.astype(np.float64) + 180) % 360 - 180

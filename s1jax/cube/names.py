@@ -6,7 +6,6 @@ from collections.abc import Collection
 import numpy as np
 import xarray as xr
 
-from s1jax.cube.axes import checked_axes
 from s1jax.cube.notes import NAMED
 
 VARIABLES = {
@@ -98,8 +97,8 @@ def standard_names(
       needed: variables that must be there; the others may.
 
     Raises:
-      ValueError: a dimension or a variable is missing, twice there, or has other dimensions; values
-        are no numbers, or coordinates no places (`axes.checked_axes`).
+      ValueError: a dimension or a variable is missing, twice there, or has other dimensions, or
+        values are no numbers.
     """
     ds, said = _bands_apart(_variables_apart(ds))
     for name, found in _dimensions(ds).items():
@@ -112,8 +111,6 @@ def standard_names(
             said.append(f"{NAMED}dimension {found[0]} is taken as {name}{system}")
         elif name not in found:
             raise ValueError(f"dimension {name}: got {sorted(map(str, ds.dims))}, expected t, y, x")
-        if ds.sizes[name] == 0:
-            raise ValueError(f"dimension {name}: got a length of 0, expected 1 at least")
     stray = [name for name in BANDS if name in ds.coords and ds[name].ndim == 0]
     if stray:
         ds = ds.drop_vars(stray)
@@ -135,7 +132,6 @@ def standard_names(
             raise ValueError(f"{name}: got dims {ds[name].dims}, expected {sorted(dims)}")
     for name in {*present(ds), "truth"} & {*ds.variables}:
         _numbers(ds[name])
-    checked_axes(ds)
     return ds.transpose("t", "y", "x", ...), said
 
 
