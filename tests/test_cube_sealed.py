@@ -369,3 +369,19 @@ def test_what_is_no_polygon_is_no_mask(tmp_path):
     words = xr.DataArray(np.full(worlds.SIZE, "rice"), dims=("y", "x"))
     with pytest.raises(ValueError, match="mask: got <U4, expected True where pixels are wanted"):
         cube.open_cube(ds, mask=words)
+
+
+def test_what_does_not_fit_into_memory_is_refused_by_every_reader(tmp_path, monkeypatch):
+    ds = worlds.scene()
+    _hdf5(tmp_path / "a.nc")
+    _store(tmp_path / "a.zarr")
+    _stack(tmp_path / "a.tif")
+    worlds.tables(tmp_path / "tables", ds)
+    monkeypatch.setattr("s1jax.cube.border._memory", lambda: 2000)
+    for name in ("a.nc", "a.zarr", "a.tif", "tables"):
+        with pytest.raises(ValueError, match=r"got .* GB to hold, expected at most .* of memory"):
+            cube.open_cube(tmp_path / name)
+    # a part at a time they do
+    monkeypatch.setattr("s1jax.cube.border._memory", lambda: 2600)
+    for name in ("a.nc", "a.zarr", "a.tif"):
+        worlds.same(cube.open_cube(tmp_path / name, chunks={}).compute(), ds)

@@ -71,7 +71,7 @@ def longitude_latitude(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray] | None:
     """Degrees of every pixel, (y, x) each, from the variables `lon`, `lat`; None without them."""
     if not {"lat", "lon"} <= set(ds.variables):
         return None
-    shape = xr.zeros_like(ds["S2ndvi"].isel(t=0, drop=True), dtype=bool)
+    shape = xr.DataArray(np.zeros((ds.sizes["y"], ds.sizes["x"]), bool), dims=("y", "x"))
     lon, lat = (xr.broadcast(ds[name].reset_coords(drop=True), shape)[0] for name in ("lon", "lat"))
     return lon.transpose("y", "x").values, lat.transpose("y", "x").values
 

@@ -17,6 +17,9 @@ digits, up to `_FAR`."""
 
 _FAR = 0.25
 
+_EXACT = 1e-3
+"""A centre is no farther from where an even grid has it, pixels, where a field's edge matters."""
+
 _SMALLEST = 0.1
 """No pixel of a sensor is smaller, metres: such axes are in degrees."""
 
@@ -282,15 +285,21 @@ def _digits(centre):
     return float(np.spacing(np.float32(np.abs(centre).max()))) / 2 if short else 0.0
 
 
-def why_irregular(ds: xr.Dataset) -> str:
-    """Why the cube is no grid of pixels of one known size, in words; "" where it is."""
+def why_irregular(ds: xr.Dataset, *, exact: bool = False) -> str:
+    """Why the cube is no grid of pixels of one known size, in words; "" where it is.
+
+    Args:
+      ds: cube.
+      exact: no allowance is made for axes that were rounded.
+    """
     if not {"y", "x"} <= set(ds.coords):
         return "no coordinates y, x"
     for name in ("y", "x"):
         centre = ds[name].values.astype(np.float64)
         even = np.linspace(centre[0], centre[-1], centre.size)
         away = np.abs(centre - even).max()
-        if away > (NEAR * abs(step(centre)) + _digits(ds[name].values)):
+        near = NEAR * abs(step(centre)) + _digits(ds[name].values)
+        if away > (_EXACT * abs(step(centre)) if exact else near):
             return f"{name} in unequal steps"
     if not all(_pixel(ds)):
         return "one pixel, whose size no transform and no resolution declares"

@@ -152,7 +152,7 @@ def _vector(ds, path):
     import shapely
 
     polygons = _polygons(path)
-    regular = not why_irregular(ds) if not is_points(ds) else False
+    regular = not is_points(ds) and not why_irregular(ds, exact=True)
     system = needed_crs(ds, "place the mask") if regular else None
     # an edge that crosses 180 degrees is none once its ends are longitudes
     across = regular and system.is_geographic and float(ds["x"].max()) > 180
