@@ -44,8 +44,10 @@ def map_pixels(
     """
     refuse_forked()
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(arrays)}
-    if len(sizes) != 1 or 0 in sizes:
-        raise ValueError(f"pixels on the first axis: got sizes {sorted(sizes)}, expected one, > 0")
+    if sizes == {0}:
+        raise ValueError("series: got no pixel, expected at least one")
+    if len(sizes) != 1:
+        raise ValueError(f"pixels on the first axis: got sizes {sorted(sizes)}, expected one size")
     (n,) = sizes
     parts, waiting = [], None
 

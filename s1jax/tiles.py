@@ -272,9 +272,11 @@ def _check(ds: xr.Dataset, days: Days | None) -> None:
 
 
 def _name(predict) -> str:
-    """The name of a function."""
+    """The name of a function; "not stated" of one that has none."""
     whole = getattr(predict, "func", predict)
     name = getattr(whole, "__qualname__", type(whole).__qualname__)
+    if name.endswith("<lambda>"):
+        return provenance.NOT_STATED
     return f"{getattr(whole, '__module__', '')}.{name}".lstrip(".")
 
 

@@ -20,7 +20,7 @@ def test_chunks_equal_the_whole(chunk):
 
 
 def test_no_pixel_is_an_error():
-    with pytest.raises(ValueError, match="pixels on the first axis"):
+    with pytest.raises(ValueError, match="series: got no pixel, expected at least one"):
         map_pixels(lambda x: x, jnp.zeros((0, 3)), chunk=4, label="test")
     with pytest.raises(ValueError, match=r"sizes \[2, 3\]"):
         map_pixels(lambda x: x, (jnp.zeros(2), jnp.zeros(3)), chunk=4, label="test")

@@ -1,6 +1,7 @@
 """The weights that s1jax ships: small, of the default network, and they fill an unseen region."""
 
 import dataclasses
+import hashlib
 import json
 
 import chex
@@ -40,6 +41,14 @@ def test_shipped_weights_are_small_and_need_to_be_told_of_the_radar():
     series, _ = world(0, 4)
     with pytest.raises(ValueError, match="moments of the radar: got none"):
         networks.fill(params, series, series.day)
+
+
+def test_a_map_by_the_shipped_weights_says_what_they_know():
+    about = networks.about_pretrained()
+    assert set(about) == {"method", "weights", "trained_on"}
+    assert "simulated rice alone, 120,000 pixels of 40 regions" in about["trained_on"]
+    content = (FOLDER / "cnp.npz").read_bytes()
+    assert hashlib.sha256(content).hexdigest() in about["weights"]
 
 
 def test_fills_an_unseen_region_without_any_training():

@@ -266,6 +266,9 @@ def test_readme_code_runs_and_its_two_commands_are_ci(tmp_path, monkeypatch):
     with xr.open_zarr(tmp_path / "ndvi.zarr") as filled:
         assert filled["S2ndvi_FUSED"].shape == (12, 6, 5)
         assert np.isfinite(filled["S2ndvi_STD"].values).all()
+        assert "simulated rice alone" in filled.attrs["s1jax_trained_on"]
+        assert "cnp" in filled.attrs["s1jax_method"]
+        assert "SHA-256" in filled.attrs["s1jax_weights"]
     train = dataclasses.replace(networks.CnpConfig().train, steps=2)
     names["short"] = networks.CnpConfig(train=train)
     tuning = tuning.split("```")[0].replace("area, held)", "area, held, config=short)", 1)

@@ -236,3 +236,5 @@ def test_quantiles_are_of_the_mixture_and_in_order(learnt):
     assert inside > 0.85
     with pytest.raises(ValueError, match="levels: got"):
         networks.quantiles(params, series, series.day, (0.0,), config=CNP)
+    with pytest.raises(ValueError, match=r"levels: got \(\)"):
+        networks.quantiles(params, series, series.day, (), config=CNP)

@@ -62,6 +62,9 @@ def test_a_map_says_what_made_it_and_of_what(ds, tmp_path, suffix):
     attrs = _load(path).attrs
     assert attrs["s1jax_method"].endswith("test_tiles_products._half")
     assert attrs["s1jax_weights"] == attrs["s1jax_trained_on"] == "not stated"
+    # a function without a name is no method
+    tiles.fill(lambda series, days: _half(series, days), ds, path)
+    assert _load(path).attrs["s1jax_method"] == "not stated"
 
 
 @settings(

@@ -20,7 +20,7 @@ from s1jax.networks.learning import learn
 from s1jax.networks.levels import quantiles
 from s1jax.networks.mlp import MlpParams, mlp
 from s1jax.networks.model import SequenceParams, adapt, initial
-from s1jax.networks.pretrained import pretrained
+from s1jax.networks.pretrained import about_pretrained, pretrained
 from s1jax.networks.quality import CLIPPED, IMPLAUSIBLE, NO_DATA, flagged
 from s1jax.networks.sequence import fill, fine_tune, sequence, shipped
 
@@ -47,6 +47,7 @@ __all__ = [
     "SequenceConfig",
     "SequenceParams",
     "TcnS1Config",
+    "about_pretrained",
     "adapt",
     "applied",
     "bands",

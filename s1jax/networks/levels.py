@@ -48,11 +48,11 @@ def quantiles(
       label: what the progress bar says.
 
     Raises:
-      ValueError: a level outside (0, 1), moments are missing, or days that are not finite or, of
+      ValueError: no level, or one outside (0, 1), moments are missing, or days that are not finite or, of
         the series, do not ascend.
     """
     check_series(series, days)
-    if not all(0.0 < level < 1.0 for level in levels):
+    if not levels or not all(0.0 < level < 1.0 for level in levels):
         raise ValueError(f"levels: got {levels}, expected probabilities between 0 and 1")
     by, series = suited(params.moments, series)
     series, _ = without_implausible(series)

@@ -32,6 +32,25 @@ def write(folder: Path, config: SequenceConfig, params: SequenceParams, scores: 
     files.write_json(folder / "cnp.json", card)
 
 
+def about_pretrained(*, folder: Path = FOLDER) -> dict[str, str]:
+    """`method`, `weights` and `trained_on` of a map by the shipped weights, as `tiles.fill` takes
+    them: the map then says that they know simulated rice alone.
+
+    Args:
+      folder: of cnp.npz and cnp.json.
+
+    Raises:
+      ValueError: the card is missing or damaged.
+    """
+    card, digest = cards.read(folder / "cnp.json"), arrays.digest(folder / "cnp.npz")
+    size = "{pixels:,} pixels of {regions} regions".format(**card["scores"])
+    return {
+        "method": "networks.fill of networks.pretrained (cnp), adapted to the radar of the input",
+        "weights": f"shipped with s1jax, SHA-256 {digest}",
+        "trained_on": f"simulated rice alone, {size}; no label of the real world",
+    }
+
+
 def pretrained(config: SequenceConfig = CnpConfig(), *, folder: Path = FOLDER) -> SequenceParams:  # noqa: B008 (frozen)
     """What `cnp` has learnt from simulated regions: no label of the real world is in it.
 
