@@ -48,8 +48,8 @@ def quantiles(
       label: what the progress bar says.
 
     Raises:
-      ValueError: no level, or one outside (0, 1), moments are missing, or days that are not finite or, of
-        the series, do not ascend.
+      ValueError: no level, or one outside (0, 1), moments are missing, or days that are not finite
+        or, of the series, do not ascend.
     """
     check_series(series, days)
     if not levels or not all(0.0 < level < 1.0 for level in levels):
