@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
 from s1jax.gp.kernel import Hyper
@@ -47,20 +48,22 @@ def sharpness(hyper: Hyper, seen: Bool[Array, "output *lane"]) -> Float[Array, "
     return jnp.where(seen, prior_variance(hyper) / noise, 0.0)
 
 
+def starts_double(hyper: Hyper, output: int) -> bool:
+    """Whether one observation of an output already tells more than single precision holds, so that
+    its posterior, wherever it was observed, is in double precision anyway."""
+    noise = float(np.asarray(hyper.noise)[output])
+    prior = np.asarray(prior_variance(jax.tree.map(np.asarray, hyper)))[output]
+    return not float(prior) * SHARPEST <= noise
+
+
 def likelihood_lanes(function: Callable[[Lanes], PyTree], lanes: Lanes) -> PyTree:
     """A likelihood, and its gradient, of each lane in the precision that suffices for it."""
 
-    def _double(lanes):
-        information = jnp.sum(_sharp(lanes) * jnp.sum(lanes.seen, axis=0), axis=0)
-        return ~(information <= INFORMATION)
+    def _finite(out):
+        leaves = [jnp.isfinite(leaf).reshape(-1, leaf.shape[-1]) for leaf in jax.tree.leaves(out)]
+        return jnp.all(jnp.concatenate(leaves), axis=0)
 
-    def _trusted(out):
-        return functools.reduce(
-            jnp.logical_and,
-            [jnp.all(jnp.isfinite(x), axis=tuple(range(x.ndim - 1))) for x in jax.tree.leaves(out)],
-        )
-
-    return _either(function, lanes, _double, _trusted)
+    return _with_double(function, lanes, _finite)
 
 
 def posterior_lanes(
@@ -68,53 +71,39 @@ def posterior_lanes(
 ) -> tuple[Float[Array, "time output pixel"], Float[Array, "time output pixel"]]:
     """Mean and variance of some outputs of each lane, in the precision that suffices for it."""
 
-    def _double(lanes):
-        sharp = _sharp(lanes)
-        information = jnp.sum(sharp * jnp.sum(lanes.seen, axis=0), axis=0)
-        asked = jnp.max(sharp[jnp.array(outputs)], axis=0)
-        return ~((asked <= 1.0 / SHARPEST) & (information <= INFORMATION))
-
-    def _trusted(out):
+    def _large(out):
         least = SHARPEST * prior_variance(lanes.hyper)[jnp.array(outputs)]
         return jnp.all(out[1] >= least[None], axis=(0, 1))
 
-    return _either(function, lanes, _double, _trusted)
+    return _with_double(function, lanes, _large)
 
 
-def _sharp(lanes: Lanes) -> Float[Array, "output pixel"]:
-    return sharpness(lanes.hyper, jnp.any(lanes.seen > 0.0, axis=0))
+def _with_double(function, lanes: Lanes, suffices) -> PyTree:
+    """`function` of each lane: in double precision where that of single does not suffice.
 
-
-def _either(function, lanes: Lanes, double, trusted) -> PyTree:
-    """`function` of each lane: in double precision where `double` says so beforehand or the result
-    in single precision is not `trusted`.
-
-    A precision that no lane needs is not computed; which one a lane gets depends on no other lane.
+    Where it does for all lanes nothing more is computed; which of the two a lane gets depends on no
+    other lane. Single precision is computed for all, outside of any branch: the last bit of what is
+    in a branch depends on the number of devices.
     """
+    single = function(lanes)
     if lanes.value.dtype != jnp.float32:
-        return function(lanes)
-    nothing = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, lanes)
-    )
-    # by one lane of hyperparameters for all pixels, or each by its own
-    double = jnp.broadcast_to(double(lanes), lanes.value.shape[-1:])
-    low = jax.lax.cond(jnp.all(double), lambda _: nothing, function, lanes)
-    double = double | ~trusted(low)
-    high = jax.lax.cond(jnp.any(double), _in_double(function), lambda _: nothing, lanes)
+        return single
+    sharp = sharpness(lanes.hyper, jnp.any(lanes.seen > 0.0, axis=0))
+    information = jnp.sum(sharp * jnp.sum(lanes.seen, axis=0), axis=0)
+    # NaN compares False
+    short = ~((information <= INFORMATION) & suffices(single))
 
-    def _select(high, low):
-        return jnp.where(double.reshape(*[1] * (low.ndim - 1), -1), high, low)
-
-    return jax.tree.map(_select, high, low)
-
-
-def _in_double(function):
-    def _call(lanes):
+    def _double(lanes):
         with jax.enable_x64(True):
-            out = function(_cast(lanes, jnp.float64))
-            return _cast(out, jnp.float32)
+            return _cast(function(_cast(lanes, jnp.float64)), jnp.float32)
 
-    return _call
+    def _select(double, single):
+        return jnp.where(short.reshape(*[1] * (single.ndim - 1), -1), double, single)
+
+    double = jax.lax.cond(
+        jnp.any(short), _double, lambda _: jax.tree.map(jnp.zeros_like, single), lanes
+    )
+    return jax.tree.map(_select, double, single)
 
 
 def in_double(function: Callable) -> Callable:
@@ -147,13 +136,31 @@ def deviation(
     *,
     dense: bool,
 ) -> Float[Array, "output query"]:
-    """Square root of a posterior variance; NaN where double precision cannot tell it to 5e-3."""
+    """Square root of a posterior variance; NaN where rounding has left none above 0, and for
+    float32 arrays where double precision cannot tell it to 5e-3."""
+    least = jnp.zeros(len(outputs), variance.dtype)
+    if variance.dtype == jnp.float32:
+        least = least_variance(hyper, series, outputs, dense=dense)
+    return jnp.sqrt(jnp.where(variance > least[:, None], variance, jnp.nan))
+
+
+def least_variance(
+    hyper: Hyper, series: Series, outputs: tuple[int, ...], *, dense: bool
+) -> Float[Array, "output"]:
+    """Posterior variance of some outputs below which double precision does not tell it to 1 %.
+
+    Args:
+      hyper: hyperparameters.
+      series: one pixel, as it was computed from.
+      outputs: which outputs.
+      dense: by a factorisation of the whole covariance, else by a recursion over the dates.
+    """
     valid = jnp.asarray(series.valid)
-    hyper = _cast(hyper, variance.dtype)
+    hyper = _cast(hyper, jnp.asarray(series.value).dtype)
     prior = prior_variance(hyper)[jnp.array(outputs)]
     least = ROUNDING_DENSE * prior
     if not dense:
         sharpest = jnp.max(sharpness(hyper, jnp.any(valid, axis=0)))
         count = jnp.sum(valid).astype(prior.dtype)
         least = jnp.maximum(least, ROUNDING * count * sharpest * prior)
-    return jnp.sqrt(jnp.where(variance > least[:, None], variance, jnp.nan))
+    return least

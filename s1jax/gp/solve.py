@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from s1jax.gp import dense, kalman, quasisep
 from s1jax.gp.kernel import Hyper
-from s1jax.gp.precision import deviation
+from s1jax.gp.precision import deviation, in_double
 from s1jax.types import Days, Estimate, Series
 
 SOLVERS = {"kalman": kalman, "quasisep": quasisep, "dense": dense}
@@ -34,7 +34,13 @@ def log_likelihood(hyper: Hyper, series: Series, *, solver: str = "kalman") -> F
 
 
 def condition(
-    hyper: Hyper, series: Series, at: Days | None, *, channel: int, solver: str = "kalman"
+    hyper: Hyper,
+    series: Series,
+    at: Days | None,
+    *,
+    channel: int,
+    solver: str = "kalman",
+    double: bool = False,
 ) -> Estimate:
     """Posterior of the latent f of one output given the valid values of one pixel, z-scored.
 
@@ -52,6 +58,7 @@ def condition(
         days of the series themselves, and the grid is not made longer by them.
       channel: the output; negative counts from the last.
       solver: a name of `SOLVERS`.
+      double: compute in float64 at once, without trying float32 (`precision.starts_double`).
 
     Raises:
       ValueError: unknown solver, no such channel, or `hyper` and `series` disagree in outputs.
@@ -62,7 +69,8 @@ def condition(
         raise ValueError(f"channel: got {channel}, expected an index of {outputs} outputs")
     output = (channel % outputs,)
     series, at = _since_first(series, at)
-    mean, variance = SOLVERS[solver].condition(hyper, series, at, output)
+    solve = SOLVERS[solver].condition
+    mean, variance = (in_double(solve) if double else solve)(hyper, series, at, output)
     std = deviation(variance, hyper, series, output, dense=solver == "dense")
     return Estimate(mean[0], std[0], jnp.sqrt(hyper.noise[channel]))
 

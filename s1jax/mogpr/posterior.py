@@ -13,7 +13,7 @@ from s1jax import gp
 from s1jax.chunks import map_pixels, shape
 from s1jax.forked import refuse_forked
 from s1jax.gp import inducing as sparse
-from s1jax.gp.precision import deviation
+from s1jax.gp.precision import deviation, least_variance, starts_double
 from s1jax.mogpr.config import MogprParams
 from s1jax.mogpr.inputs import check, check_hyper, on_days, picked, source
 from s1jax.mogpr.region import Scored, score
@@ -107,6 +107,8 @@ def posterior(
     grid, place, at = _timeline(day.astype(np.float64), days)
     batch = gp.lanes(solver, *params.hyper.mixing.shape) * jax.local_device_count()
     options = {"channel": channel, "own": bool(params.own)}
+    # of pixels' own hyperparameters each lane decides
+    double = params.prior is None and starts_double(params.hyper, NDVI)
 
     def _chunk(part):
         hyper, fine = None, np.ones(len(part[0]), bool)
@@ -116,7 +118,7 @@ def posterior(
         dates = jnp.asarray(grid, dtype), place, at
         return _of_all(
             params, before, after, dates, (*part, hyper, fine), **options,
-            solver=solver, inducing=inducing,
+            solver=solver, inducing=inducing, double=double,
         )  # fmt: skip
 
     arrays = (*series[1:3], series.smooth if min(channel) < NDVI else None, *(off or (None, None)))
@@ -150,8 +152,10 @@ def _told_of_all(params, before, arrays, *, channel, own):
     return jax.vmap(partial(_told, params, before, channel=channel, own=own))(*arrays)
 
 
-@partial(gp.compiled, static_argnames=("channel", "own", "solver", "inducing"))
-def _of_all(params, before, after, dates, arrays, *, channel, own, solver, inducing) -> Posterior:
+@partial(gp.compiled, static_argnames=("channel", "own", "solver", "inducing", "double"))
+def _of_all(
+    params, before, after, dates, arrays, *, channel, own, solver, inducing, double
+) -> Posterior:
     """All of it, from values to flags, of one batch of pixels after the other."""
     grid, place, at = dates
 
@@ -160,18 +164,22 @@ def _of_all(params, before, after, dates, arrays, *, channel, own, solver, induc
             params, before, value, valid, smooth, less, channel=channel, own=own
         )  # fmt: skip
         hyper = params.hyper if hyper is None else hyper
+        last, dense = (len(channel) - 1,), inducing is not None or solver == "dense"
         if inducing is not None:
-            series, last = Series(grid[place], told.z, told.valid), len(channel) - 1
-            mean, variance = sparse.condition(hyper, series, grid[at], (last,), inducing=inducing)
-            std = deviation(variance, hyper, series, (last,), dense=True)
-            mean, std = mean[0], std[0]
+            series = Series(grid[place], told.z, told.valid)
+            mean, variance = sparse.condition(hyper, series, grid[at], last, inducing=inducing)
+            mean, std = mean[0], deviation(variance, hyper, series, last, dense=True)[0]
         else:
             z, known = (
                 jnp.zeros((grid.size, leaf.shape[1]), leaf.dtype).at[place].set(leaf)
                 for leaf in told[:2]
             )
-            latent = gp.condition(hyper, Series(grid, z, known), None, channel=NDVI, solver=solver)
+            series = Series(grid, z, known)
+            latent = gp.condition(hyper, series, None, channel=NDVI, solver=solver, double=double)
             mean, std = latent.mean[at], latent.std[at]
+        # of float64 parameters too
+        least = least_variance(hyper, series, last, dense=dense)[0]
+        std = jnp.where(jnp.square(std) > least, std, jnp.nan)
         return _physical(params, after, hyper, told, dropped, fine, mean, std, more)
 
     lanes = gp.lanes("dense" if inducing else solver, *params.hyper.mixing.shape)
