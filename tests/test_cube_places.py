@@ -298,6 +298,21 @@ def test_axes_that_cannot_be(message):
         cube.open_cube(worlds.scene().assign_coords(AXES[message]))
 
 
+def test_places_that_a_projection_does_not_have_are_refused():
+    ds = worlds.scene().assign_coords(x=9e9 + 20 * np.arange(5.0))
+    with pytest.raises(ValueError, match=r"y, x: got .*, expected places of CRS EPSG:32749"):
+        cube.open_cube(ds)
+
+
+def test_numbers_and_names_of_places_are_no_axis():
+    ds = worlds.scene().isel(x=[0]).drop_attrs()
+    ds["S2ndvi"] = ds.S2ndvi.fillna(0.3) + xr.DataArray(np.arange(6) / 100, dims="y")
+    ds = ds.assign(VV=ds.VV.assign_attrs(units="dB"), VH=ds.VH.assign_attrs(units="dB"))
+    for y in ([17, 4, 9, 3, 2, 30], list("cabdef")):
+        made = cube.open_cube(ds.assign_coords(y=y, x=[0]))
+        assert made.y.values.tolist() == y
+
+
 def test_degrees_beyond_the_poles_are_refused():
     ds = _on(999 + np.arange(4.0), 100 + np.arange(5.0))
     with pytest.raises(
