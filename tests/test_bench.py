@@ -113,10 +113,11 @@ def test_mogpr_rows(field, tmp_path, monkeypatch, capsys):
         assert all(math.isfinite(row[k]) for k in SCORES)
         assert 0 <= row["coverage90"] <= 1
         assert row["kb_per_px"] > 1.0
-    # one model: precision changes no score, and twice the digits take twice the memory
+    # one model: precision changes no score, and a program in single precision has room for double
     for score in SCORES:
         assert rows[0][score] == pytest.approx(rows[1][score], abs=1e-2)
-    assert rows[1]["kb_per_px"] == pytest.approx(2 * rows[0]["kb_per_px"], rel=0.2)
+    double, both = rows[1]["kb_per_px"], rows[0]["kb_per_px"]
+    assert double < both < 1.5 * double
     assert rows[2]["kb_per_px"] > rows[0]["kb_per_px"]
     assert "fitted (MAP" in rows[2]["work"]
     assert "fitted" not in rows[0]["work"]
@@ -363,8 +364,9 @@ def test_limits_of_known_devices_only():
 def test_memory_is_of_a_pixel():
     hyper = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), gp.initial(1, 3))
     short, long = (timing.kb_per_px("kalman", hyper, dates) for dates in (16, 32))
-    # what is kept of a date: mean and P h of three outputs, 3 + 18 numbers; more than its fields
-    assert (long - short) / 16 == pytest.approx(4 * 21 / 1e3, rel=0.6)
+    # what is kept of a date, in single and in double precision (`gp.precision`): mean and P h of
+    # three outputs, 3 + 18 numbers; more than its fields
+    assert (long - short) / 16 == pytest.approx((4 + 8) * 21 / 1e3, rel=0.2)
 
 
 def test_not_a_number_is_refused(tmp_path, few):
