@@ -5,6 +5,7 @@ import xarray as xr
 
 from s1jax.cube.crs import crs, grid_mapping, is_points, with_grid_mapping
 from s1jax.cube.grid import NEAR, step
+from s1jax.cube.numbered import is_relative
 
 CONVENTIONS = "CF-1.11"
 """Of all files that are written."""
@@ -31,8 +32,7 @@ def georeferenced(ds: xr.Dataset) -> xr.Dataset:
     for name, attrs in _DEGREES.items():
         if name in out.variables:
             out = _said(out, name, attrs)
-    calendar = out.attrs.get("time_axis") != "relative"
-    if calendar and "t" in out.coords and out["t"].dtype.kind in "Mm":
+    if not is_relative(out) and "t" in out.coords and out["t"].dtype.kind in "Mm":
         out = _said(out, "t", {"standard_name": "time", "axis": "T"})
     if not {"y", "x"} <= set(out.indexes) or is_points(out):
         return out
