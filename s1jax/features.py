@@ -157,13 +157,18 @@ def without_implausible(series: Series) -> tuple[Series, Bool[np.ndarray, "pixel
     return (series if kept is valid else series._replace(valid=kept)), some
 
 
-def check_days(series: Series, days: Days | None = None) -> None:
+def check_days(series: Series, days: Days | None = None, *, repeats: bool = False) -> None:
     """Refuse a series whose days are not its dates in order, and days that are no numbers.
+
+    Args:
+      series: of a method.
+      days: where it is to predict.
+      repeats: whether one day may be there several times (a process takes both as observations).
 
     Raises:
       ValueError: value and valid that are not (pixel, date, channel) both, no date, another number
-        of days than dates, a day that is not finite or not later than the one before; one of `days`
-        that is not finite.
+        of days than dates, a day that is not finite or not later than the one before (with
+        `repeats`, before it); one of `days` that is not finite.
     """
     day, shape = np.asarray(series.day), series.value.shape
     if len(shape) != 3 or series.valid.shape != shape:
@@ -175,13 +180,15 @@ def check_days(series: Series, days: Days | None = None) -> None:
             f"series.day: got shape {day.shape}, expected one day for each of {dates} dates, 1+"
         )
     _check_finite("series.day", day)
-    back = np.flatnonzero(np.diff(day) <= 0)
+    gap = np.diff(day)
+    back = np.flatnonzero(gap < 0 if repeats else gap <= 0)
     if back.size:
         one, after = (float(day[back[0] + k]) for k in (0, 1))
-        raise ValueError(
-            f"series.day: got {after:.10g} after {one:.10g} at place {back[0] + 1}, expected each "
-            "day later than the one before"
+        order = (
+            "none earlier than the one before" if repeats else "each day later than the one before"
         )
+        got = f"{after:.10g} after {one:.10g} at place {back[0] + 1}"
+        raise ValueError(f"series.day: got {got}, expected {order}")
     if days is not None:
         _check_finite("days", np.asarray(days))
 

@@ -93,7 +93,7 @@ def test_valid_ranges_of_plain_values():
 
 
 @pytest.mark.parametrize(
-    "given_", ["0, 1", [0], [1, 2, 3], [1.0, -1.0], [np.nan, 1.0], np.array(["0", "1"]), 3]
+    "given_", ["0, one", [0], [1, 2, 3], [1.0, -1.0], [np.nan, 1.0], np.array(["0", "1"]), 3]
 )
 def test_a_valid_range_that_is_none(given_):
     ds = scene()

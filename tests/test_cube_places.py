@@ -227,6 +227,26 @@ def test_rotated_grids_are_refused():
 # longitudes
 
 
+@settings(max_examples=25, deadline=None)
+@given(west=st.floats(179.9, 179.9999), size=st.sampled_from([1e-4, 0.01]), turned=st.booleans())
+def test_columns_of_either_way_across_180_are_at_one_place(west, size, turned):
+    whole = west + size * np.arange(1 + int(np.ceil((180 - west) / size)) + 3)[-5:]
+    lon = (whole + 180) % 360 - 180
+    ds = _on(-17 - 0.01 * np.arange(4), lon[::-1] if turned else lon)
+    found = cube.open_cube(ds)
+    np.testing.assert_allclose(found.x, whole[::-1] if turned else whole, rtol=0, atol=1e-9)
+    line = next(li for li in found.attrs["s1jax_repairs"].splitlines() if "longitudes" in li)
+    first, last = line.split("written as ")[1].split(" to ")
+    np.testing.assert_allclose([float(first), float(last)], found.x[[0, -1]], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("at", [185.0, 355.0, -175.0, -180.1])
+def test_longitudes_of_one_piece_begin_between_180_west_and_east(at):
+    found = cube.open_cube(_on(-17 - 0.01 * np.arange(4), at + 0.05 * np.arange(5)))
+    assert -180 <= float(found.x[0]) < 180
+    assert (float(found.x[0]) - at) % 360 == pytest.approx(0, abs=1e-9)
+
+
 def test_a_cube_across_180_degrees_is_one_piece(tmp_path):
     lon = np.array([179.975, 179.985, 179.995, -179.995, -179.985])
     ds = _on(-17 - 0.01 * np.arange(4), lon)

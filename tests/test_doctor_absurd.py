@@ -47,6 +47,32 @@ def test_levels_of_land_are_not_asked_about(vv, apart, seed):
     assert (found is not None) == (vv - apart > -25 and apart < 11)
 
 
+@pytest.mark.parametrize("suffix", ["", "_2"])
+@settings(max_examples=40, deadline=None)
+@given(vv=st.floats(-13.5, -8.5), apart=st.floats(6.0, 8.5), seed=st.integers(0, 99))
+def test_one_polarisation_alone_is_asked_about(suffix, vv, apart, seed):
+    rng = np.random.default_rng(seed)
+    vv_db, vh_db = (rng.normal(mean, 1e-3, (8, 20)) for mean in (vv, vv - apart))
+    root, name = radar.level(f"VV{suffix}", vv_db / 2, vh_db), f"VH{suffix}"
+    if vv / 2 + apart - vv > 11.7:
+        assert root is not None
+    if root is not None:
+        assert root.what.startswith(f"The level of VV{suffix} alone")
+        assert "amplitude" in root.what
+    (root, square) = (radar.level(f"VV{suffix}", vv_db, vh_db * times) for times in (0.5, 2))
+    assert root.what.startswith(f"The level of {name} alone")
+    assert "amplitude" in root.what
+    assert square.what.startswith(f"The level of {name} alone")
+    assert "square of power" in square.what
+
+
+def test_amplitude_in_vv_alone_is_a_finding_of_a_whole_cube():
+    ds = plain()
+    found = _examined(ds.assign(VV=(ds.VV / 2).assign_attrs(units="dB")))
+    (level,) = [f for f in found.findings if f.name == "radar-level"]
+    assert "VV alone" in level.what
+
+
 def test_ndvi_below_0_everywhere_is_a_warning_and_no_traceback():
     ds = plain()
     found = _examined(ds.assign(S2ndvi=(-ds.S2ndvi).assign_attrs(units="1")), rows=500)

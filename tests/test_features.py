@@ -106,3 +106,13 @@ def test_values_where_invalid_do_not_matter():
     b = features.fill(day, jnp.array([1.0, jnp.nan, 3.0, -5.0, jnp.inf]), valid)
     np.testing.assert_array_equal(a, b)
     np.testing.assert_allclose(a, [1, 2, 3, 3, 3])
+
+
+def test_a_day_may_repeat_where_a_method_takes_both_of_its_values():
+    value = np.zeros((1, 3, 3), np.float32)
+    series = Series(np.array([5.0, 9.0, 9.0]), value, np.ones(value.shape, bool))
+    features.check_days(series, repeats=True)
+    with pytest.raises(ValueError, match="got 9 after 9 at place 2, expected each day later"):
+        features.check_days(series)
+    with pytest.raises(ValueError, match="got 5 after 9 at place 2, expected none earlier"):
+        features.check_days(series._replace(day=np.array([5.0, 9.0, 5.0])), repeats=True)

@@ -17,8 +17,8 @@ from s1jax.cube.facts import (
     without_fills,
     without_range,
 )
-from s1jax.cube.names import ALONE, present, sentinel1
-from s1jax.cube.notes import DECLARED, fill_line
+from s1jax.cube.names import ALONE, LOOKS, present, sentinel1
+from s1jax.cube.notes import DECLARED, NAMED, fill_line
 
 DB = frozenset({"db", "decibel", "decibels"})
 LINEAR = frozenset({"linear", "1", "power", "linear power", "m2/m2", "m2 m-2", "m^2/m^2"})
@@ -35,17 +35,22 @@ _WHOLE = {"S2ndvi": (-9999.0, -32768.0)}
 """Fills of whole numbers without scale: as NDVI they would be -1 and less."""
 
 
-def clean(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+def clean(ds: xr.Dataset, *, alone: bool = True) -> tuple[xr.Dataset, list[str]]:
     """The cube with NaN where missing, VV and VH in dB, S2ndvi in [-1, 1]; and what was said.
 
     Missing become: +-inf; values of a declared nodata; a plane (one variable on one date) that is
     one constant over all its pixels; pixels exactly 0 in all bands at once, where there are two
     bands or more, or in VV and VH of one orbit; values outside of a declared valid range; and
     powers not above 0, of which 1 % may be. NDVI in whole numbers without a scale is divided by
-    10,000, NDVI declared in percent by 100. S2ndvi may be missing everywhere.
+    10,000, NDVI declared in percent by 100. S2ndvi may be missing everywhere. An orbit (VV, VH; or
+    VV_2, VH_2, ...) that lacks all values of either is left out where another has some.
 
     A cube in chunks stays so: one pass over it collects counts and extremes of every date, and the
     repairs are made when a chunk is asked for.
+
+    Args:
+      ds: cube (t, y, x), with all variables or with those of one input.
+      alone: whether no other input has radar; else all orbits of this one may be left out.
 
     Raises:
       ValueError: units contradict the values or differ between dates, values that are neither dB
@@ -58,6 +63,13 @@ def clean(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     whole = {name for name in names if undeclared_integer(ds[name])}
     assumed = {name: _WHOLE.get(name, ()) if name in whole else () for name in names}
     values, facts = facts_of(ds, {name: fills[name] + assumed[name] for name in names})
+    empty, left = _empty_orbits(ds, facts)
+    if empty and (len(empty) < len(sentinel1(ds)) or not alone):
+        # what is missing in all bands is counted anew, without them
+        looks = [f"{name}_{look}" for name in empty for look in LOOKS]
+        rest = ds.drop_vars([*empty, *({*looks} & {*ds.variables})])
+        rest, said = clean(rest, alone=alone) if present(rest) else (rest, [])
+        return rest, [*left, *said]
     said = _said_fills(ds, facts, fills)
     for name in names:
         of = facts[name]
@@ -80,6 +92,30 @@ def clean(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
         changed[name].attrs = without_range(without_fills(ds[name].attrs)) | {"units": unit}
         changed[name].encoding = {}
     return ds.assign(changed), said
+
+
+def _empty_orbits(ds, facts):
+    """VV and VH of orbits that lack all values of either, and a line about each.
+
+    It tells of a repair where values go with them: those of one polarisation, or constant planes.
+    """
+    names, said = [], []
+    radar = sentinel1(ds)
+    pairs = [(name, name.replace("VV", "VH")) for name in radar if name.startswith("VV")]
+    for pair in pairs:
+        if pair[1] not in radar:
+            continue  # in another input
+        without = [name for name in pair if not facts[name].count.any()]
+        if not without:
+            continue
+        names += pair
+        lost = len(without) == 1 or any(
+            facts[name].constant.any() or facts[name].infinite or facts[name].dark.any()
+            for name in pair
+        )
+        why = f"{' and '.join(without)} got no value (all NaN, fill or constant)"
+        said.append(f"{'' if lost else NAMED}{', '.join(pair)}: left out, since {why}")
+    return names, said
 
 
 def _truth(ds):

@@ -17,6 +17,10 @@ LAUNCH, LANDSAT = np.datetime64("2014-04-03", "ns"), np.datetime64("1972-07-23",
 """From when on there is Sentinel-1, and NDVI from space of any kind: both their first launch."""
 
 
+_PARTS = {"dekads": (10, 20), "half-months": (15,)}
+"""Days of a month behind which its parts begin, beside the first."""
+
+
 class Periods(NamedTuple):
     """What the dates of a cube are dates of."""
 
@@ -25,10 +29,11 @@ class Periods(NamedTuple):
     centre: pd.DatetimeIndex | None
     """Middle of each, where `t` is another day of it; else None."""
     kind: str
-    """"months" or "dekads" (the thirds of a month); "periods", of one step of 5 days or more, some
-    of which may be left out; "dates", anything else, with none expected but themselves."""
+    """"months", "half-months" (to the 15th, and from the 16th on) or "dekads" (the thirds of a
+    month); "periods", of one step of 5 days or more, some of which may be left out; "dates",
+    anything else, with none expected but themselves."""
     label: str
-    """"first day", "last day" or "middle day" of months and dekads, "" of the others."""
+    """"first day", "last day" or "middle day" of (parts of) months, "" of the others."""
 
 
 def to_days(t: np.ndarray | xr.DataArray) -> Float[np.ndarray, "time"]:
@@ -69,10 +74,10 @@ def tidy_dates(ds: xr.Dataset, *, complete: bool = True) -> tuple[xr.Dataset, li
     """The cube on ascending dates, each once, with no period left out, and what was said.
 
     Planes of one date (and one Sentinel-1 track) are averaged, backscatter in linear power. Where
-    all dates are the first, the last or the middle day of months or dekads (`periods`) they are of
-    composites: `t` is moved to their centres, but on a relative axis. Where most gaps are one step
-    of at least 5 days and all are multiples of it, the dates left out are put in as missing, unless
-    they are more than those there. A cube in chunks stays so.
+    all dates are the first, the last or the middle day of months, half-months or dekads
+    (`periods`) they are of composites: `t` is moved to their centres, but on a relative axis.
+    Where most gaps are one step of at least 5 days and all are multiples of it, the dates left out
+    are put in as missing, unless they are more than those there. A cube in chunks stays so.
 
     Args:
       ds: cube whose `t` is datetime64[ns].
@@ -139,21 +144,22 @@ def checked_dates(ds: xr.Dataset) -> None:
 
 
 def periods(t: pd.DatetimeIndex, *, calendar: bool = True) -> Periods:
-    """What dates are dates of; without `calendar` no months and dekads are told.
+    """What dates are dates of; without `calendar` no months and parts of them are told.
 
     Months and dekads are told by 3 dates or more that are all the first day of one (1; 1, 11, 21),
     all the last (28 to 31; 10, 20, 28 to 31), or all one day in the middle (15 or 16; 5, 15, 25 or
     6, 16, 26), where no more of them are left out than there are. Dates with different times of day
     are of acquisitions; the last and middle days of dekads are told in two months and more, since
-    days 10 apart may be so by chance in one.
+    days 10 apart may be so by chance in one. Half-months are told by their first days (1, 16) or
+    their last (15, 28 to 31), each at least twice.
     """
     day = t.floor("D")
     if calendar and len(t) >= 3 and day.is_unique and len(set(t - day)) == 1:
         for kind, label, start in _labels(day):
             first = pd.date_range(start[0].replace(day=1), start[-1], freq="MS")
-            if kind == "dekads":
-                tens = [first + pd.Timedelta(days=days) for days in (10, 20)]
-                first = first.append(tens).sort_values()
+            if kind in _PARTS:
+                later = [first + pd.Timedelta(days=days) for days in _PARTS[kind]]
+                first = first.append(later).sort_values()
                 first = first[(first >= start[0]) & (first <= start[-1])]
             if len(first) > 2 * len(t):
                 continue
@@ -193,14 +199,21 @@ def _labels(day):
         yield "dekads", "last day", ten
     if several and (of_month <= {5, 15, 25} or of_month <= {6, 16, 26}):
         yield "dekads", "middle day", ten
+    halves = month + pd.to_timedelta(15 * (day.day > 15), "D")
+    twice = several and min((halves == month).sum(), (halves != month).sum()) > 1
+    if twice and of_month == {1, 16}:
+        yield "half-months", "first day", day
+    if twice and (day.is_month_end | (day.day == 15)).all():
+        yield "half-months", "last day", halves
 
 
 def _next(first, kind):
     """First day of the period after each."""
     if kind == "months":
         return first + pd.offsets.MonthBegin(1)
-    after = first + pd.Timedelta(days=10)
-    return after.where(first.day != 21, first + pd.offsets.MonthBegin(1))
+    later = _PARTS[kind]
+    after = first + pd.Timedelta(days=later[0])
+    return after.where(first.day != 1 + later[-1], first + pd.offsets.MonthBegin(1))
 
 
 def _average_duplicates(ds):

@@ -1,5 +1,6 @@
 """Counts and extremes of every date of a cube: all that its repair needs to know of the whole."""
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -9,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 _PLANE = ("y", "x")
 _Count = Int[np.ndarray, "time"]
-_NODATA = ("nodata", "nodatavals", "missing_value", "_FillValue")
+FILLS = ("nodata", "nodatavals", "missing_value", "_FillValue")
+"""Attributes that declare a fill."""
 _VALID = ("valid_range", "valid_min", "valid_max")
 _NOTHING = frozenset({"", "nan", "none", "null", "na", "n/a"})
 """Text that stands for no fill at all, in any case of letters."""
@@ -153,7 +155,7 @@ def declared_fills(variable: xr.DataArray) -> tuple[float, ...]:
     Raises:
       ValueError: an attribute is no number.
     """
-    fills = [_fill(variable, key, fill) for key in _NODATA for fill in _listed(variable, key)]
+    fills = [_fill(variable, key, fill) for key in FILLS for fill in _listed(variable, key)]
     return tuple(dict.fromkeys(fill for fill in fills if np.isfinite(fill)))
 
 
@@ -190,7 +192,7 @@ def equal(variable: xr.DataArray, fill: float) -> xr.DataArray:
 
 def without_fills(attrs: Mapping) -> dict:
     """Attributes but those that declare a fill."""
-    return {key: value for key, value in attrs.items() if key not in _NODATA}
+    return {key: value for key, value in attrs.items() if key not in FILLS}
 
 
 def without_range(attrs: Mapping) -> dict:
@@ -230,10 +232,11 @@ def _fill(variable, key, fill):
 
 def _range(variable, key):
     """(least, greatest) that an attribute lets values be as they are now."""
-    got = variable.attrs[key]
-    ends, size = np.ravel(got), 2 if key == "valid_range" else 1
+    got, size = variable.attrs[key], 2 if key == "valid_range" else 1
+    ends = _ends(got)
     if ends.size != size or ends.dtype.kind not in "iuf" or np.isnan(ends.astype(float)).any():
-        raise ValueError(f"{variable.name}: {key}: got {got!r}, expected {size} number(s)")
+        expected = "two numbers" if size == 2 else "one number"
+        raise ValueError(f"{variable.name}: {key}: got {got!r}, expected {expected}")
     stored = np.dtype(variable.encoding.get("dtype", variable.dtype))
     if ends.dtype.kind == "i" and str(variable.encoding.get("_Unsigned", "")).lower() == "true":
         ends = ends.view(ends.dtype.str.replace("i", "u"))
@@ -247,6 +250,21 @@ def _range(variable, key):
         return low, high
     low, high = sorted((low * scale + offset, high * scale + offset))
     return low - abs(scale) / 2, high + abs(scale) / 2
+
+
+def _ends(declared):
+    """The numbers of an attribute; of text (GDAL writes "0, 250") those that it spells, whole ones
+    as whole; anything else as it is."""
+    text = declared.decode(errors="replace") if isinstance(declared, bytes) else declared
+    if not isinstance(text, str):
+        return np.ravel(text)
+    words = re.split(r"[,;\s]+", text.strip(" ()[]{}\n\t"))
+    for number in (int, float):
+        try:
+            return np.array([number(word) for word in words])
+        except (ValueError, OverflowError):
+            continue
+    return np.ravel(text)
 
 
 def _packing(variable):

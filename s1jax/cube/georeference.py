@@ -4,10 +4,13 @@ import numpy as np
 import xarray as xr
 
 from s1jax.cube.crs import crs, grid_mapping, is_points, with_grid_mapping
-from s1jax.cube.grid import NEAR, step
+from s1jax.cube.grid import NEAR, resolution, step, transforms
+from s1jax.cube.notes import NAMED, with_notes
+from s1jax.cube.numbered import is_relative
 
 CONVENTIONS = "CF-1.11"
 """Of all files that are written."""
+_NO_SIZE = f"{NAMED}one pixel: no transform and no resolution declares its size, none is written"
 _DEGREES = {
     "lat": {"standard_name": "latitude", "units": "degrees_north"},
     "lon": {"standard_name": "longitude", "units": "degrees_east"},
@@ -19,7 +22,9 @@ def georeferenced(ds: xr.Dataset) -> xr.Dataset:
 
     The axes get `standard_name`, `units` and `axis` of the CRS (projected, geographic or rotated),
     the grid mapping the parameters of CF, `crs_wkt`, `spatial_ref` and, on a regular grid, GDAL's
-    `GeoTransform`, which alone tells the size of a pixel where there is one row or one column.
+    `GeoTransform`, which alone tells the size of a pixel where there is one row or one column. One
+    pixel has the size that the cube declares (`GeoTransform`, `transform` or `resolution`); where
+    it declares none, a note among attrs["s1jax_repairs"] says so.
     Dates that count from a beginning of their own (attrs["time_axis"]) are no CF time.
     Places (one pixel a field) are no grid: their `lat` and `lon` say what they are. What the cube
     says itself of `units` is kept.
@@ -31,8 +36,7 @@ def georeferenced(ds: xr.Dataset) -> xr.Dataset:
     for name, attrs in _DEGREES.items():
         if name in out.variables:
             out = _said(out, name, attrs)
-    calendar = out.attrs.get("time_axis") != "relative"
-    if calendar and "t" in out.coords and out["t"].dtype.kind in "Mm":
+    if not is_relative(out) and "t" in out.coords and out["t"].dtype.kind in "Mm":
         out = _said(out, "t", {"standard_name": "time", "axis": "T"})
     if not {"y", "x"} <= set(out.indexes) or is_points(out):
         return out
@@ -52,8 +56,14 @@ def georeferenced(ds: xr.Dataset) -> xr.Dataset:
     reference = {key: value for key, value in system.to_cf().items() if value is not None}
     reference["spatial_ref"] = reference["crs_wkt"]
     name = grid_mapping(out)
-    own = _numbers(out[name].attrs.get("GeoTransform"))
-    transform = geotransform(out["x"].values, out["y"].values, own)
+    declared = (numbers for _, numbers in transforms(out))
+    own = _numbers(out[name].attrs.get("GeoTransform")) or next(
+        ((c, a, b, f, d, e) for a, b, c, d, e, f in declared if b == d == 0), None
+    )
+    transform = geotransform(out["x"].values, out["y"].values, own, resolution(out))
+    alone = out.sizes["y"] == out.sizes["x"] == 1
+    if transform is None and alone and _NO_SIZE not in str(out.attrs.get("s1jax_repairs", "")):
+        out = with_notes(out, [_NO_SIZE])
     if transform is not None:
         reference["GeoTransform"] = " ".join(map(repr, transform))
     kept = {k: v for k, v in out[name].attrs.items() if k not in ("GeoTransform", *reference)}
@@ -61,21 +71,27 @@ def georeferenced(ds: xr.Dataset) -> xr.Dataset:
 
 
 def geotransform(
-    x: np.ndarray, y: np.ndarray, larger: tuple[float, ...] | None = None
+    x: np.ndarray,
+    y: np.ndarray,
+    larger: tuple[float, ...] | None = None,
+    size: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[float, ...] | None:
     """GDAL's six numbers of a grid, in the order of its rows and columns; None where it has none.
 
     A single row or column has the pixels of the `larger` grid that it was cut from, else pixels as
-    high as they are wide; one pixel that was cut from none has no size.
+    high as they are wide; one pixel that was cut from none has the width and height `size`, and no
+    transform where they are 0.
     """
     x, y = (np.asarray(axis, np.float64) for axis in (x, y))
     wide, high = step(x), step(y)
-    for axis, size in ((x, wide), (y, high)):
-        if axis.size > 1 and not np.abs(np.diff(axis) - size).max() <= NEAR * abs(size):
+    for axis, gap in ((x, wide), (y, high)):
+        if axis.size > 1 and not np.abs(np.diff(axis) - gap).max() <= NEAR * abs(gap):
             return None
     if larger is not None:
         wide = wide or _size(x[0], *larger[:2])
         high = high or _size(y[0], larger[3], larger[5])
+    if not wide and not high:
+        wide, high = size[0], -size[1]
     wide, high = wide or abs(high), high or -abs(wide)
     if not wide or not high or not np.isfinite([wide, high]).all():
         return None

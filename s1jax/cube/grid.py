@@ -104,16 +104,18 @@ def _monotone(ds, name, where):
 
 
 def _unwrapped(ds):
-    """Longitudes that run through 180 as 179.9, 180.1, and begin in [-180, 180)."""
+    """Longitudes that run through 180 as 179.9, 180.1, the least of them in [-180, 180), whichever
+    way the columns run."""
     x = ds["x"].values
     smooth = np.unwrap(x.astype(np.float64), period=360.0)
-    if smooth.min() >= 180 or smooth.max() < -180:
+    west, round_earth = smooth.min(), np.ptp(smooth) >= 180
+    if west >= 180 or smooth.max() < -180 or (west < -180 and not round_earth):
         smooth = smooth - 360 * np.floor((smooth.min() + 180) / 360)
     if np.abs(smooth - x).max() < 180:
         return ds, []
-    said = f"{NAMED}x: longitudes from {x[0]:.6g} to {x[-1]:.6g} are written as "
+    said = f"{NAMED}x: longitudes from {x[0]:.9g} to {x[-1]:.9g} are written as "
     x = ds["x"].copy(data=smooth)
-    return ds.assign_coords(x=x), [f"{said}{smooth[0]:.6g} to {smooth[-1]:.6g}"]
+    return ds.assign_coords(x=x), [f"{said}{smooth[0]:.9g} to {smooth[-1]:.9g}"]
 
 
 def _centred(ds, where):
@@ -122,7 +124,7 @@ def _centred(ds, where):
     Raises:
       ValueError: the transform is rotated.
     """
-    declared = next(_transforms(ds), None)
+    declared = next(transforms(ds), None)
     if declared is None:
         return ds, []
     name, (a, b, c, d, e, f) = declared
@@ -149,7 +151,7 @@ def _corners(axis, pixel, first):
     return min(part, 1 - part) < near
 
 
-def _transforms(ds) -> Iterator[tuple[str, tuple[float, ...]]]:
+def transforms(ds) -> Iterator[tuple[str, tuple[float, ...]]]:
     """Names and values (a, b, c, d, e, f) of the transforms that attributes declare."""
     mapping = grid_mapping(ds)
     holders = [("attribute", ds.attrs), *((n, v.attrs) for n, v in ds.data_vars.items())]
@@ -312,8 +314,13 @@ def _pixel(ds):
     if height or width:
         # one row or one column alone has no spacing: its pixel is square
         return width or height, height or width
-    for _, (a, _, _, _, e, _) in _transforms(ds):
+    for _, (a, _, _, _, e, _) in transforms(ds):
         return abs(a), abs(e)
+    return resolution(ds)
+
+
+def resolution(ds: xr.Dataset) -> tuple[float, float]:
+    """Width and height of a pixel by an attribute `resolution`, positive; 0 where there is none."""
     for attrs in (ds.attrs, *(variable.attrs for variable in ds.data_vars.values())):
         declared = np.ravel(attrs.get("resolution", ()))
         if declared.size in (1, 2) and declared.dtype.kind in "iuf":

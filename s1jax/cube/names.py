@@ -135,6 +135,22 @@ def standard_names(
     return ds.transpose("t", "y", "x", ...), said
 
 
+def first_orbit(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+    """The cube whose first orbit is VV, VH, whichever number it came with; and what was said.
+
+    Raises:
+      ValueError: it has no radar.
+    """
+    radar = sentinel1(ds)
+    if not radar:
+        raise ValueError("VV, VH: got no value in any orbit, expected some")
+    if "VV" in radar or "VH" in radar:
+        return ds, []
+    pair, behind = radar[:2], [f"_{look}" for look in LOOKS]
+    new = {f"{n}{b}": f"{n[:2]}{b}" for n in pair for b in ("", *behind) if f"{n}{b}" in ds}
+    return ds.rename(new), [f"{NAMED}{', '.join(pair)} are taken as VV, VH, which have no value"]
+
+
 def with_labels(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     """The cube with an S2ndvi that is missing everywhere where it is of radar alone; what was said.
 

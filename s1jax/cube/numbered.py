@@ -20,7 +20,15 @@ RELATIVE = "relative"
 """attrs["time_axis"] of a cube whose `t` counts from a beginning that differs between pixels."""
 
 _ORIGIN = np.datetime64("2000-01-01", "ns")
-"""Day 0 of a relative axis that comes as lengths of time."""
+"""Day 0 of a relative axis that comes as lengths of time, or as numbers of days."""
+_SINCE = " since "
+_UNITS = {
+    ("days", "day", "d"): DAY,
+    ("hours", "hour", "hrs", "hr", "h"): DAY // 24,
+    ("minutes", "minute", "min"): DAY // 1440,
+    ("seconds", "second", "sec", "s"): DAY // 86_400,
+}
+"""Names of units and their lengths."""
 _ISO = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?( ?[Zz]| ?[+-]\d\d(:?\d\d)?)?)?"
 )
@@ -73,10 +81,29 @@ def is_relative(ds: xr.Dataset) -> bool:
     """Whether `t` of the cube counts days from a beginning that differs from pixel to pixel.
 
     So it is where attrs["time_axis"] of the cube or of its `t` is "relative" (`open_cube` puts it
-    there): gaps between the dates mean what they say, the calendar says nothing.
+    there), in any case of letters: gaps between the dates mean what they say, the calendar says
+    nothing.
+
+    Raises:
+      ValueError: the attribute is something else.
     """
-    own = ds["t"].attrs if "t" in ds.coords else {}
-    return RELATIVE in (str(of.get("time_axis", "")).lower() for of in (ds.attrs, own))
+    declared = [of["time_axis"] for of in (ds.attrs, _attrs(ds)) if of.get("time_axis") is not None]
+    words = [str(one).strip().lower() for one in declared]
+    for given, word in zip(declared, words, strict=True):
+        if word not in ("", RELATIVE):
+            raise ValueError(f"time_axis: got {given!r}, expected {RELATIVE!r}")
+    return RELATIVE in words
+
+
+def undated(ds: xr.Dataset) -> list[str]:
+    """Variables in numbers whose `units`, as days since planting, or `calendar` xarray cannot read
+    as dates; the cube is as it is stored, and only the variables that `units` make times are read.
+    """
+    return [
+        name
+        for name, variable in ds.variables.items()
+        if _SINCE in str(variable.attrs.get("units", "")) and _dates_in(ds, name) is None
+    ]
 
 
 def with_dates(
@@ -91,7 +118,9 @@ def with_dates(
 
     An axis is relative, and attrs["time_axis"] says so, where the file declares it (`is_relative`),
     where a variable `start_date` gives pixels beginnings of their own, or where `t` comes as
-    lengths of time, which are put behind 2000-01-01.
+    lengths of time, which are put behind 2000-01-01. So are the numbers of an axis that is declared
+    relative and is not dated by `start`, days unless its `units` say hours, minutes or seconds;
+    `units` as days since planting are of such an axis alone.
 
     Args:
       ds: cube with the dimension `t`.
@@ -105,6 +134,12 @@ def with_dates(
     """
     ds, said = _relative(_since(ds, where))
     t = ds["t"].values if "t" in ds.coords else np.arange(1, ds.sizes["t"] + 1)
+    numbers = "t" in ds.coords and t.dtype.kind in "iuf" and not _spelt(t)
+    if start is None and numbers and is_relative(ds):
+        kept = {k: v for k, v in _attrs(ds).items() if k not in ("units", "calendar")}
+        read = f"{NAMED}t ({t.dtype}) read as days of a relative axis, put behind 2000-01-01"
+        since = _ORIGIN + _lengths(ds, where)
+        return ds.assign_coords(t=("t", since, kept)), [*said, read], False
     if np.issubdtype(t.dtype, np.datetime64):
         return ds.assign_coords(t=("t", _nanoseconds(t, where), _attrs(ds))), said, False
     if t.dtype.kind in "USOT" or _spelt(t):
@@ -212,16 +247,49 @@ def with_all(ds: xr.Dataset, expected: np.ndarray | pd.Index) -> xr.Dataset:
 
 
 def _since(ds, where):
-    """The cube with numbers that its own attribute `units` calls days since a date as dates."""
-    units = str(_attrs(ds).get("units", ""))
-    if " since " not in units or ds["t"].dtype.kind not in "iuf":
+    """The cube with numbers that its own attribute `units` calls days since a date as dates; those
+    of a relative axis stay numbers where there is no such date."""
+    if "t" not in ds.coords or ds["t"].dtype.kind not in "iuf":
         return ds
+    units = str(_attrs(ds).get("units", ""))
+    if _SINCE not in units:
+        return ds
+    dates = _dates_in(ds, "t")
+    if dates is not None:
+        return ds.assign_coords(t=dates)
+    if is_relative(ds):
+        return ds
+    calendar = _attrs(ds).get("calendar")
+    got = f"units {units!r}" + (f" of the calendar {calendar}" if calendar else "")
+    expected = "'days since DATE' in the standard calendar, or time_axis='relative'"
+    raise ValueError(f"{where}: t: got {got}, expected {expected}")
+
+
+def _dates_in(ds, name):
+    """A variable of numbers as dates, None where they are of no calendar that xarray reads."""
     try:
-        return ds.assign_coords(t=xr.decode_cf(ds[["t"]])["t"].variable)
-    except (ValueError, ImportError, OverflowError) as error:
-        calendar = _attrs(ds).get("calendar", "standard")
-        got = f"{units!r} of the calendar {calendar}"
-        raise ValueError(f"{where}: t: units: got {got}, expected dates ({error})") from error
+        dates = xr.decode_cf(ds[[name]])[name].variable
+        # values are decoded when they are asked for
+        return dates if dates.values.dtype.kind == "M" else None
+    except (ValueError, ImportError, OverflowError):
+        return None
+
+
+def _lengths(ds, where):
+    """timedelta64[ns] of the numbers of a relative axis.
+
+    Raises:
+      ValueError: a unit that is no length of time, or a number that is none.
+    """
+    units, t = str(_attrs(ds).get("units", "") or "days"), ds["t"].values
+    word = units.partition(_SINCE)[0].strip().lower()
+    one = next((size for names, size in _UNITS.items() if word in names), None)
+    if one is None:
+        raise ValueError(f"{where}: t: got units {units!r}, expected days of a relative axis")
+    if not np.isfinite(t).all() or (np.abs(t.astype(float)) * (one / DAY) > LONGEST).any():
+        got = t[~np.isfinite(t)] if not np.isfinite(t).all() else t[[np.abs(t).argmax()]]
+        raise ValueError(f"{where}: t: got {got[0]} {word}, expected at most {LONGEST:,} days")
+    return np.round(t.astype(float) * one.astype(float)).astype("timedelta64[ns]")
 
 
 def _relative(ds):

@@ -15,7 +15,7 @@ from s1jax.cube.funnel import funnel
 from s1jax.cube.join import joined
 from s1jax.cube.mask import with_mask
 from s1jax.cube.match import matched
-from s1jax.cube.names import ALONE, with_labels
+from s1jax.cube.names import ALONE, first_orbit, present, sentinel1, with_labels
 from s1jax.cube.notes import repairs, with_notes
 from s1jax.cube.numbered import checked_step, instant
 from s1jax.cube.periods import align_cube
@@ -77,14 +77,17 @@ def open_cube(
     sources = sources_of(path_or_glob)
     found = parts(sources, start=begin, step=step, chunks=chunks)
     said = [line for part in found for line in part.said]
-    found = [_tidy(part, alone=len(found) == 1) for part in found]
+    radar = sum(bool(sentinel1(part.ds)) for part in found)
+    found = [_tidy(part, alone=len(found) == 1, radar=radar) for part in found]
     said += [line for part in found for line in part.said]
-    cubes, told = [part.ds for part in found], []
+    # an input whose orbits are all empty has nothing to give
+    cubes, told = [part.ds for part in found if present(part.ds)] or [found[0].ds], []
     if match is not None:
         cubes, told = matched(cubes, match)
     ds, together = joined(cubes)
+    ds, first = first_orbit(ds)
     ds, alone = with_labels(ds)
-    said += told + together + alone
+    said += told + together + first + alone
     checked_dates(ds)
     if not all(part.numbered for part in found):
         if len(found) > 1:
@@ -121,9 +124,15 @@ def _checked(start, step, match, chunks):
     return None if start is None else instant("start", start)
 
 
-def _tidy(part: Part, *, alone: bool) -> Part:
-    """The part with its values and dates in order; and what was said of that only."""
-    ds, said = clean(with_grid_mapping(part.ds))
+def _tidy(part: Part, *, alone: bool, radar: int) -> Part:
+    """The part with its values and dates in order; and what was said of that only.
+
+    Args:
+      part: of the input.
+      alone: whether it is all of it.
+      radar: how many parts have radar.
+    """
+    ds, said = clean(with_grid_mapping(part.ds), alone=radar < 2)
     if not part.numbered:
         # of several sensors, regular days are told once all their dates are together
         ds, dated = tidy_dates(ds, complete=alone)

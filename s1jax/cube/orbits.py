@@ -53,7 +53,10 @@ def orbits_of(ds: xr.Dataset, most: int | None) -> Orbits:
             by_way.setdefault(way.get(one, ""), []).append(one)
         by_way = by_way if len(by_way) <= most else {"of any direction": found}
         groups = [tuple(group) for group in by_way.values()]
-        words = "; ".join(f"{_list(of, tracks)} {way or 'untold'}" for way, of in by_way.items())
+        words = "; ".join(
+            f"{_list(of, tracks)} {way or '(directions not declared)'}"
+            for way, of in by_way.items()
+        )
         joined = f"{len(found)} orbits put together by direction in linear power"
         lines = (f"{joined}, {len(groups)} left: {words}",)
     if tracks:

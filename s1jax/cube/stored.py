@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 
 from s1jax.cube.border import FAULTS, reading, require_room, unreadable
-from s1jax.cube.facts import declared_fills, equal, without_fills
+from s1jax.cube.facts import FILLS, declared_fills, equal, without_fills
 from s1jax.cube.names import stored_chunks
 from s1jax.cube.notes import DECLARED, fill_line
+from s1jax.cube.numbered import undated
 from s1jax.cube.planes import Chunks
 from s1jax.cube.sealed import Stored, begins, local, sealed_hdf5, sealed_zarr, whole_blosc
 
@@ -53,6 +54,11 @@ def read_dataset(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[st
     _fits(file, chunks)
     ds = _opened(file, {"decode_coords": "all"}, chunks)
     with reading(path, file.kind):
+        for name in (name for name in ds.data_vars if ds[name].dtype.kind in "iuf"):
+            of = ds[name].encoding
+            # xarray takes numbers alone as fills: text is for `declared_fills`, as other attributes
+            text = {key: of.pop(key) for key in FILLS if isinstance(of.get(key), str | bytes)}
+            ds[name].attrs.update(text)
         fills = {
             name: ds[name].encoding["_FillValue"]
             for name in ds.data_vars
@@ -171,6 +177,11 @@ def _open(file, options):
         # an axis may be what is damaged: without its values the file opens
         with reading(file.path, file.kind), xr.open_dataset(file.path, **plain) as stored:
             why = _damaged(file, stored, {}, error)
+            dated = isinstance(error, ValueError | OverflowError) and "decode_times" not in options
+            numbers = dict.fromkeys(undated(stored), False) if dated else {}
+        if numbers:
+            # of no calendar: `with_dates` says what they are
+            return _open(file, {**options, "decode_times": numbers})
         raise why from error
 
 
@@ -180,7 +191,9 @@ def _in_chunks(file, options, chunks):
     with reading(file.path, file.kind):
         if isinstance(chunks, dict):
             chunks = stored_chunks(stored, chunks)
-        planned = xr.open_dataset(file.path, chunks=chunks, **file.options, **options)
+        # sizes alone are looked at, whatever its times are
+        sized = {**file.options, **options, "decode_times": False}
+        planned = xr.open_dataset(file.path, chunks=chunks, **sized)
         with planned:
             sizes = {name: variable.chunks for name, variable in planned.variables.items()}
     lazy = {}

@@ -124,27 +124,42 @@ def water(vv_db: _Radar, vh_db: _Radar, ndvi: _Radar) -> float:
 
 def level(name: str, vv_db: _Radar, vh_db: _Radar) -> Finding | None:
     """Backscatter whose level and whose distance from VV to VH are those of amplitude taken for
-    power, half as many dB, or of dB taken twice.
+    power, half as many dB, or of dB taken twice; in both polarisations or in one alone.
 
     Over land VH is near -18 dB and 6 to 9 dB below VV; over forest, where it is highest, near -12
     and 6 below. Of amplitude as power VH is above -12.5 dB and less than 5.5 dB below VV; of power
-    squared VV is below -18 dB and VH 12 dB and more below that.
+    squared VV is below -18 dB and VH 12 dB and more below that. Where one of them alone is changed,
+    VV and VH are farther apart than on any land, or VH is above VV by less than where they are
+    swapped (6 dB and more).
     """
     both = np.isfinite(vv_db) & np.isfinite(vh_db)
     if both.sum() < 30:
         return None
     vv, vh, apart = (float(np.median(db[both])) for db in (vv_db, vh_db, vv_db - vh_db))
-    amplitude = vh > -12.5 and 1.0 < apart < 5.5
-    if not amplitude and not (vv < -18.0 and apart > 12.0):
+    other = name.replace("VV", "VH")
+    amplitude = {
+        f"{name} and {other}": vh > -12.5 and 1.0 < apart < 5.5,
+        f"{name} alone": vv > -8.5 and vh > -23.0 and apart > (10.0 if vv > -5.9 else 11.6),
+        f"{other} alone": vh > -12.5 and -5.0 < apart <= 1.0,
+    }
+    squared = {
+        f"{name} and {other}": vv < -18.0 and apart > 12.0,
+        f"{name} alone": vv < -18.0 and vh < -13.5 and -12.0 < apart < 0.0,
+        f"{other} alone": vv >= -18.0 and vh < -24.0 and apart > 15.0,
+    }
+    odd = [(of, kind) for kind in (amplitude, squared) for of, here in kind.items() if here]
+    if not odd:
         return None
-    kind = "amplitude (the root of power)" if amplitude else "the square of power"
+    of, changed = odd[0]
+    root = changed is amplitude
+    kind = "amplitude (the root of power)" if root else "the square of power"
     return warning(
         "radar-level",
-        f"The level of {name} and VH is odd: it looks like {kind} taken for power.",
-        f"{name}, {name.replace('VV', 'VH')}",
+        f"The level of {of} is odd: it looks like {kind} taken for power.",
+        f"{name}, {other}",
         f"medians {vv:.1f} and {vh:.1f} dB, {apart:.1f} dB apart; crops lie near -11 and -18 dB, "
         "6 to 9 dB apart",
-        ("square the values before they are opened" if amplitude else "take 10 log10 of power once")
+        ("square the values before they are opened" if root else "take 10 log10 of power once")
         + "; over a city or dense forest it may be true",
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from s1jax.align import fold
-from s1jax.features import plausible
+from s1jax.features import check_days, plausible
 from s1jax.gp import Hyper
 from s1jax.mogpr.config import INPUTS, Curve
 from s1jax.types import NDVI, Series
@@ -65,17 +65,7 @@ def check(series: Series, channel: Int[np.ndarray, "output"]) -> None:
         raise ValueError(f"series.value: got {radar} radar channels, expected {place.max() + 1}")
     if (channel < NDVI).any() and series.smooth is None:
         raise ValueError("series.smooth: got none, expected the speckle-filtered channels")
-    day, dates = np.asarray(series.day), series.value.shape[-2]
-    if day.shape != (dates,) or not dates:
-        raise ValueError(f"series.day: got shape {day.shape}, expected ({dates},), at least one")
-    # NaN compares False
-    falls = ~(np.diff(day, prepend=-np.inf) >= 0) | ~np.isfinite(day)
-    if falls.any():
-        place = int(falls.argmax())
-        raise ValueError(
-            f"series.day: got days that do not ascend ({day[place]} at place {place}), expected "
-            "finite ascending ones"
-        )
+    check_days(series, repeats=True)
 
 
 def check_labels(series: Series) -> None:
