@@ -12,22 +12,6 @@ from pathlib import Path
 
 from s1jax import files
 
-_REMEDIES = {
-    errno.ENOSPC: "make room there, or choose another place",
-    errno.EDQUOT: "make room there, or choose another place",
-    errno.EFBIG: "choose a disk that holds files of this size",
-    errno.EROFS: "choose a place that can be written to",
-    errno.EACCES: "change its permissions, or choose another place",
-    errno.EPERM: "change its permissions, or choose another place",
-    errno.EEXIST: "remove that file, or choose another name",
-    errno.ENOTDIR: "choose a path whose parents are folders",
-    errno.EISDIR: "choose the name of a file",
-    errno.ENOENT: "check the path",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.EIO: "check the disk",
-}
-_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-"""Errors that name no file where they come from a write."""
 _TRIAL = 65_536
 """Bytes that a place must take before any work is done."""
 
@@ -149,7 +133,9 @@ def _full(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         words = re.search(r"errno = (\d+)", str(error))
         number = getattr(error, "errno", None) or (int(words[1]) if words else None)
-        if number not in _OF_WRITING or getattr(error, "filename", None) is not None:
+        worded = isinstance(error, OSError) and error.errno is not None and error.strerror is None
+        named = worded or getattr(error, "filename", None) is not None
+        if number not in files.OF_WRITING or named:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 
@@ -158,10 +144,10 @@ def _of_system(error: OSError) -> str:
     if error.errno is None or error.strerror is None:
         return str(error)
     # every file that is written is named where it is written
-    path = "standard output" if error.errno in _OF_WRITING else None
+    path = "standard output" if error.errno in files.OF_WRITING else None
     path = path if error.filename is None else os.fsdecode(error.filename)
     where = "" if path is None else f"{path}: "
-    remedy = _REMEDIES.get(error.errno, "")
+    remedy = files.remedy(error.errno)
     return f"{where}{error.strerror.lower()}" + (f"; {remedy}" if remedy else "")
 
 

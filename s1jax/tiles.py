@@ -103,7 +103,7 @@ def fill(
         ds.attrs, method=str(method), weights=weights, trained_on=trained_on
     )
     begun: list[Path] = []
-    with replacing_cube(path, keep=lambda: bool(begun)) as part:
+    with replacing_cube(path, keep_unfinished=lambda: bool(begun)) as part:
         whole = _begun(_empty(ds, days, quality).assign_attrs(about), path, part, tile)
         begun.append(part)
         options = {"tile": tile, "days": days, "quality": quality, "smooth": smooth}

@@ -221,10 +221,11 @@ def test_a_disk_that_is_full_loses_nothing(stored, chunks):
     before = _bytes(stored)
     with (
         _files_up_to(3_000),
-        pytest.raises(OSError, match=rf"{stored}: cannot be written .*: free space") as told,
+        pytest.raises(OSError, match=rf"{stored}: cannot be written .*: choose a disk") as told,
     ):
         cube.write(large, stored)
     assert told.value.errno == errno.EFBIG
+    assert str(told.value).startswith(f"{stored}: cannot be written")
     assert _bytes(stored) == before
     assert [p.name for p in stored.parent.iterdir()] == [stored.name]
 
@@ -235,6 +236,32 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, suffix):
     path = tmp_path / "file" / "deep" / f"map{suffix}"
     with pytest.raises(OSError, match=rf"{path}: cannot be written .*: choose a path"):
         cube.write(scene(), path)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("start", ["s3://bucket/", "http://host/", "zip::http://host/", "/vsis3/"])
+def test_a_server_is_no_folder_to_write(tmp_path, monkeypatch, start, suffix):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no folder of this machine"):
+        cube.write(scene(), f"{start}a{suffix}")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_link_beside_the_path_is_not_followed(tmp_path, suffix):
+    cube.write(scene(), tmp_path / f"victim{suffix}")
+    (tmp_path / f"map{suffix}.part").symlink_to(tmp_path / f"victim{suffix}")
+    before = _bytes(tmp_path / f"victim{suffix}")
+    cube.write(scene(seed=1), tmp_path / f"map{suffix}")
+    assert _bytes(tmp_path / f"victim{suffix}") == before
+    np.testing.assert_array_equal(_load(tmp_path / f"map{suffix}").VV, scene(seed=1).VV)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"map{suffix}", f"victim{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_name_that_is_too_long_for_the_disk_says_so(tmp_path, suffix):
+    with pytest.raises(OSError, match=r"cannot be written .*: choose a shorter name"):
+        cube.write(scene(), tmp_path / f"{'n' * 252}{suffix}")
 
 
 def _gdal(path, name="S2ndvi"):

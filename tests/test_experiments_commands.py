@@ -33,12 +33,13 @@ def _raising(error):
         (ImportError("no gpytorch"), "error: no gpytorch"),
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full/a.json"),
-            "error: /full/a.json: no space left on device; make room there, or choose another "
-            "place",
+            "error: /full/a.json: no space left on device; free space there, or choose a path "
+            "on another disk",
         ),
         (
             PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/secret"),
-            "error: /secret: permission denied; change its permissions, or choose another place",
+            "error: /secret: permission denied; change its permissions, or choose a folder "
+            "that you may write to",
         ),
         (OSError("a chunk of VV is damaged"), "error: a chunk of VV is damaged"),
     ],

@@ -2,8 +2,10 @@
 
 import json
 import os
+import resource
 import shutil
 import zipfile
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -197,21 +199,54 @@ def test_a_declared_size_asks_for_no_memory(tmp_path):
         assert str(path) in str(caught.value)
 
 
-def test_a_save_that_was_cut_off_looks_like_none(folder, monkeypatch):
+def test_a_save_that_was_cut_off_leaves_the_old_network_or_none_that_loads(folder, monkeypatch):
     def _stopped(*_):
         raise KeyboardInterrupt
 
-    for name in ("arrays.write", "rename"):
-        networks.save(folder, CNP, PARAMS, SERIES)
+    others = jax.tree.map(lambda leaf: leaf + 1, PARAMS)
+    networks.save(folder, CNP, PARAMS, SERIES)
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    for module, name in ((arrays, "write"), (arrays, "digest"), (os, "rename")):
         with monkeypatch.context() as patch:
-            patch.setattr(arrays if name == "arrays.write" else os, name.split(".")[-1], _stopped)
+            patch.setattr(module, name, _stopped)
             with pytest.raises(KeyboardInterrupt):
-                networks.save(folder, CNP, PARAMS, SERIES)
-        with pytest.raises(ValueError, match=r"learnt network: got no .*card.json"):
-            networks.load(folder)
+                networks.save(folder, CNP, others, SERIES)
+        assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+        assert callable(networks.load(folder))
+    real = os.replace
+
+    def _without_card(part, path):
+        return _stopped() if str(path).endswith("card.json") else real(part, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", _without_card)
+        with pytest.raises(KeyboardInterrupt):
+            networks.save(folder, CNP, others, SERIES)
+    with pytest.raises(ValueError, match=r"got other weights than card.json was written with"):
+        networks.load(folder)
     networks.save(folder, CNP, PARAMS, SERIES)
     assert callable(networks.load(folder))
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "weights"]
+
+
+def test_a_full_disk_costs_no_network(folder):
+    networks.save(folder, CNP, PARAMS, SERIES)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            networks.save(folder, CNP, PARAMS, SERIES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert callable(networks.load(folder))
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "weights"]
+
+
+def test_a_network_is_saved_on_this_machine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no folder of this machine"):
+        networks.save(Path("s3://bucket/net"), CNP, PARAMS, SERIES)
+    assert not [*tmp_path.iterdir()]
 
 
 class _Earlier(NamedTuple):

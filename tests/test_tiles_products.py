@@ -251,7 +251,7 @@ def test_a_disk_that_fills_up_ends_the_map_and_keeps_what_was_there(ds, tmp_path
     for suffix in ENGINES:
         path = tmp_path / f"map{suffix}"
         tiles.fill(_half, ds, path)
-        message = rf"{path}: cannot be written .*free space"
+        message = rf"{path}: cannot be written .*choose a disk"
         message += r".*tiles that were written are in .*map.zarr.part" if suffix == ".zarr" else ""
         with _files_up_to(60_000), pytest.raises(OSError, match=message):
             tiles.fill(_rough, big, path, tile=50)

@@ -181,3 +181,40 @@ def test_save_and_restore(tmp_path):
         train.restore(tmp_path / "w", tree | {"b": (jnp.zeros(3),)})
     with pytest.raises(ValueError, match=r"other: got no arrays.npz"):
         train.restore(tmp_path / "other", tree)
+
+
+@pytest.mark.parametrize("name", ["keep", "d/thesis.txt", "_METADATA.old"])
+def test_a_folder_that_holds_more_than_weights_is_not_removed(tmp_path, name):
+    train.save(tmp_path / "w", {"a": np.zeros(2)})
+    for folder in ("w", "w.part", "w.old"):
+        file = tmp_path / folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+        with pytest.raises(ValueError, match=f"got a folder with {name}, expected weights alone"):
+            train.save(tmp_path / "w", {"a": np.ones(2)})
+        assert file.read_text() == "mine"
+        file.unlink()
+    kept = train.restore(tmp_path / "w", {"a": np.zeros(2)})
+    np.testing.assert_array_equal(kept["a"], 0)
+    train.save(tmp_path / "w", {"a": np.ones(2)})
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+@pytest.mark.filterwarnings("default")  # orbax and its dependencies warn of their own future
+def test_a_folder_of_orbax_is_replaced(tmp_path):
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "w", {"a": np.zeros(2), "b": {"c": np.ones((3, 3))}})
+    train.save(tmp_path / "w", {"a": np.ones(2)})
+    assert [path.name for path in (tmp_path / "w").iterdir()] == [train.FILE]
+
+
+def test_a_save_that_fails_leaves_nothing_beside(tmp_path, monkeypatch):
+    def _full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    train.save(tmp_path / "w", {"a": np.zeros(2)})
+    monkeypatch.setattr(np.lib.format, "write_array", _full)
+    with pytest.raises(OSError, match="No space left"):
+        train.save(tmp_path / "w", {"a": np.ones(2)})
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+    np.testing.assert_array_equal(train.restore(tmp_path / "w", {"a": np.zeros(2)})["a"], 0)

@@ -1,11 +1,9 @@
 """A cube in a file: what is there already, how it is replaced, and what a disk may refuse."""
 
-import errno
 import io
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +14,18 @@ from s1jax.cube.crs import grid_mapping
 from s1jax.cube.georeference import CONVENTIONS, georeferenced
 from s1jax.cube.sources import is_store, refuse_source
 from s1jax.cube.storable import storable
-from s1jax.files import replacing
+from s1jax.files import (
+    old_of,
+    part_of,
+    refuse_remote,
+    remedy,
+    replacing,
+    replacing_folder,
+)
 
 SUFFIXES = (".nc", ".zarr")
 _OF_ZARR = re.compile(r"\.z(group|attrs|array|metadata)|zarr\.json|\d+(\.\d+)*|c|.*\.partial")
 """Names of the files of a store."""
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write(
@@ -63,19 +67,21 @@ def target(ds: xr.Dataset, path: str | Path, *, in_memory: bool = False) -> Path
       ValueError: another suffix, a source of the cube, or what is there already is not to be
         replaced.
     """
+    refuse_remote(path)
     path = Path(path).expanduser()
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: got suffix {path.suffix!r}, expected a .nc or .zarr file")
     real = Path(os.path.realpath(path))
     refuse_source(ds, path, in_memory=in_memory)
     # nor may the cube be read from what lies beside the path for a while
-    for beside in (_part(real), _old(real)):
+    for beside in (part_of(real), old_of(real)):
         refuse_source(ds, beside)
     if path.suffix == ".nc" and real.is_dir():
         raise ValueError(f"{path}: got a folder, expected a file, or a new path")
     if path.suffix == ".zarr":
-        for there in (real, _part(real), _old(real)):
-            _refuse_other(there)
+        with naming(real, lambda: None):
+            for there in (real, part_of(real), old_of(real)):
+                _refuse_other(there)
     return real
 
 
@@ -123,39 +129,38 @@ def put(made: xr.Dataset, part: Path) -> None:
             raise file.failure
 
 
+def _never() -> bool:
+    return False
+
+
 @contextmanager
-def replacing_cube(path: Path, *, keep: Callable[[], bool] = bool) -> Iterator[Path]:
+def replacing_cube(path: Path, *, keep_unfinished: Callable[[], bool] = _never) -> Iterator[Path]:
     """A path to write to, `path` + ".part"; it takes the place of `path` once the block is over.
 
     Where the block raises, what was at `path` stays.
 
     Args:
       path: of `target`.
-      keep: whether an unfinished Zarr store is left beside `path` where the block raises; an
-        OSError then says where it is.
+      keep_unfinished: whether an unfinished Zarr store is left beside `path` where the block
+        raises; an OSError then says where it is.
 
     Raises:
       OSError: the folder or the file cannot be written; it names path and remedy.
     """
-    part = _part(path)
-    with naming(path, lambda: part if keep() and path.suffix == ".zarr" else None):
+
+    def _left() -> Path | None:
+        return part_of(path) if path.suffix == ".zarr" and keep_unfinished() else None
+
+    with naming(path, _left):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".nc":
-            with replacing(path) as part:
-                yield part
-            return
-        _refuse_other(part)
-        part.mkdir(exist_ok=True)
-        shutil.rmtree(part)
-        part.mkdir()
-        try:
+            whole_or_not = replacing(path)
+        else:
+            whole_or_not = replacing_folder(
+                path, refuse_other=_refuse_other, keep_unfinished=keep_unfinished
+            )
+        with whole_or_not as part:
             yield part
-        except BaseException:
-            if not keep():
-                shutil.rmtree(part, ignore_errors=True)
-            raise
-        _to_disk(part)
-        _swap(part, path)
 
 
 @contextmanager
@@ -168,16 +173,14 @@ def naming(path: Path, left: Callable[[], Path | None]) -> Iterator[None]:
         if error.errno is None or elsewhere:
             raise  # of what is read, not written
         what = error.strerror or str(error)
-        if error.errno in _FULL:
-            remedy = "free space there, or choose a path on another disk"
-        elif error.errno in (errno.ENOTDIR, errno.EEXIST):
-            remedy = "choose a path whose folders are no files"
-        else:
-            remedy = "choose a folder that you may write to"
         kept = left()
         rest = f"; the tiles that were written are in {kept}" if kept else ""
-        text = f"{path}: cannot be written ({what}): {remedy}{rest}"
-        raise OSError(error.errno, text) from error
+        advice = remedy(error.errno) or "choose another path"
+        text = f"{path}: cannot be written ({what}): {advice}{rest}"
+        # without strerror, for all is said: nobody puts a path or a remedy to it again
+        named = type(OSError(error.errno, text))(text)
+        named.errno = error.errno
+        raise named from error
 
 
 def _inside(name, folder: Path) -> bool:
@@ -210,14 +213,6 @@ class _Checked(io.FileIO):
         except OSError as error:
             self.failure = self.failure or error
             return size or 0
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
-
-
-def _old(path: Path) -> Path:
-    return path.with_name(path.name + ".old")
 
 
 def _refuse_other(path: Path) -> None:
@@ -259,32 +254,3 @@ def _is_group(mark: Path) -> bool:
     except ValueError:
         return False
     return isinstance(content, dict) and content.get("node_type") == "group"
-
-
-def _swap(part: Path, path: Path) -> None:
-    """Put a finished store in the place of an older one, which stays until then."""
-    if not path.exists():
-        os.rename(part, path)
-        return
-    old = _old(path)
-    _refuse_other(old)
-    if old.exists():
-        shutil.rmtree(old)
-    os.rename(path, old)
-    try:
-        os.rename(part, path)
-    except OSError:
-        os.rename(old, path)
-        raise
-    shutil.rmtree(old)
-
-
-def _to_disk(store: Path) -> None:
-    """Wait until the files of a store have reached the disk."""
-    for folder, _, files in os.walk(store):
-        for name in files:
-            handle = os.open(os.path.join(folder, name), os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)

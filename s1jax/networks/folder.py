@@ -1,6 +1,7 @@
 """A learnt network as one folder that loads with nothing else, and refuses what it does not fit."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -64,14 +65,20 @@ def save(
     """Write weights and normaliser (a .npz file) and `card.json`: features, units, cadence,
     versions.
 
-    The card is removed first and written last: a save that was cut off leaves no folder that loads.
+    What an earlier call wrote stays until the new weights and the new card are on the disk. A save
+    that is cut off between the change of the one and of the other leaves no folder that loads.
 
     Args:
       folder: made if missing; what an earlier call wrote there is replaced.
       config: what the network was made of.
       params: what it learnt.
       series: what it was trained on; its cadence and value ranges are what a cube must fit.
+
+    Raises:
+      ValueError: a folder of another machine, or whose `weights` hold other files; a configuration
+        or a series of no network.
     """
+    files.refuse_remote(folder)
     check_days(series)
     series, _ = without_implausible(series)
     value, valid = np.asarray(series.value), np.asarray(series.valid)
@@ -98,10 +105,19 @@ def save(
         "s1jax": version("s1jax"),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "card.json").unlink(missing_ok=True)
-    train.save(folder / "weights", params)
-    digest = arrays.digest(folder / "weights" / train.FILE)
-    files.write_json(folder / "card.json", card | {"weights_sha256": digest})
+    with (
+        files.replacing(folder / "card.json") as new_card,
+        train.saving(folder / "weights", params) as weights,
+    ):
+        card["weights_sha256"] = arrays.digest(weights / train.FILE)
+        new_card.write_text(json.dumps(card, indent=1, default=str) + "\n", encoding="utf-8")
+        _retire(folder / "card.json")
+
+
+def _retire(path: Path) -> None:
+    """Remove a card that does not name its weights: it would load with any that fit."""
+    if path.is_file() and b'"weights_sha256"' not in path.read_bytes():
+        path.unlink()
 
 
 def _whole(config: SequenceConfig, params: SequenceParams) -> SequenceParams:

@@ -3,7 +3,7 @@
 from s1jax.train.config import TrainConfig, batch_size, plan
 from s1jax.train.epoch import Data, Loss, State, Variables, rows
 from s1jax.train.fit import fit
-from s1jax.train.keep import FILE, restore, save
+from s1jax.train.keep import FILE, restore, save, saving
 
 __all__ = [
     "FILE",
@@ -18,4 +18,5 @@ __all__ = [
     "restore",
     "rows",
     "save",
+    "saving",
 ]

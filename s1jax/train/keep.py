@@ -1,8 +1,9 @@
 """Pytrees kept in a folder: what was learnt, in one file that needs nothing else to be read."""
 
 import os
-import shutil
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -10,24 +11,63 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from s1jax.files import refuse_remote, replacing_folder
 from s1jax.train import arrays
 
 FILE = "arrays.npz"
 """The file in a folder of `save`."""
 
 
+_OF_ORBAX = re.compile(
+    r"_METADATA|_CHECKPOINT_METADATA|_sharding|commit_success\.txt|manifest\.ocdbt"
+    r"|(ocdbt\.process_\d+/)?(manifest\.ocdbt|d/[0-9a-f]{32})|array_metadatas/process_\d+"
+)
+"""Files of a folder of orbax, as an earlier s1jax wrote them."""
+
+
 def save(folder: Path, tree: PyTree) -> None:
-    """Write a pytree of arrays to `folder`, replacing what is there once it is written whole."""
-    folder = Path(os.path.abspath(folder))
-    part = folder.with_name(folder.name + ".part")
-    if part.exists():
-        shutil.rmtree(part)
-    part.mkdir(parents=True)
+    """Write a pytree of arrays to `folder`, replacing what is there once it is written whole.
+
+    Raises:
+      ValueError: `folder` is a file, or holds anything that `save` or orbax did not write.
+    """
+    with saving(folder, tree):
+        pass
+
+
+@contextmanager
+def saving(folder: Path, tree: PyTree) -> Iterator[Path]:
+    """The folder of a pytree of arrays, which takes the place of `folder` once the block is over.
+
+    Raises:
+      ValueError: as `save`.
+    """
+    refuse_remote(folder)
+    folder = Path(os.path.realpath(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    arrays.write(part / FILE, {_name(path): np.asarray(leaf) for path, leaf in leaves})
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.rename(part, folder)
+    with replacing_folder(folder, refuse_other=_refuse_other) as part:
+        arrays.write(part / FILE, {_name(path): np.asarray(leaf) for path, leaf in leaves})
+        yield part
+
+
+def _refuse_other(folder: Path) -> None:
+    """Nothing, where a folder holds no more than what `save`, or orbax, wrote."""
+    if folder.is_symlink() or not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: got a file, expected a folder of weights, or a new path")
+    orbax = (folder / "_METADATA").is_file()
+    for at, _, names in os.walk(folder):
+        for name in names:
+            path = Path(at, name).relative_to(folder).as_posix()
+            # a save that was cut off leaves the part of its file
+            own = path in (FILE, f"{FILE}.part") or (orbax and _OF_ORBAX.fullmatch(path))
+            if not own:
+                raise ValueError(
+                    f"{folder}: got a folder with {path}, expected weights alone, which are "
+                    "replaced; move that file, or choose another folder"
+                )
 
 
 def restore(folder: Path, like: PyTree, optional: Mapping[str, np.ndarray] = {}) -> PyTree:
