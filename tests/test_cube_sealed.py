@@ -179,7 +179,22 @@ def _linked_deep(file, other):
     file.create_group("a/b")["c"] = h5py.ExternalLink(str(other), "/VV")
 
 
-@pytest.mark.parametrize("how", [_external_values, _virtual, _linked, _linked_deep])
+def _virtual_of_itself(file, other):
+    _virtual(file, ".")
+
+
+def _virtual_of_each_other(file, other):
+    _virtual(file, ".")
+    layout = h5py.VirtualLayout((7, 6, 5), "f4")
+    layout[:] = h5py.VirtualSource(file.filename, "VV", (7, 6, 5))
+    del file["VH"]
+    file.create_virtual_dataset("VH", layout)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [_external_values, _virtual, _linked, _linked_deep, _virtual_of_itself, _virtual_of_each_other],
+)
 @pytest.mark.parametrize("chunks", [None, {"t": 2}])
 def test_hdf5_keeps_its_values_itself(how, chunks, tmp_path):
     other, path = _hdf5(tmp_path / "other.nc"), _hdf5(tmp_path / "a.nc")
@@ -204,6 +219,15 @@ def test_links_inside_of_an_hdf5_file_are_its_own(tmp_path):
     with h5py.File(del_soft, "a") as file:
         file.create_group("more")["loop"] = file["/"]
     worlds.same(cube.open_cube(del_soft), worlds.scene())
+
+
+@pytest.mark.parametrize("target", ["/around", "/nowhere"])
+def test_a_link_that_leads_nowhere_is_named(target, tmp_path):
+    path = _hdf5(tmp_path / "a.nc")
+    with h5py.File(path, "a") as file:
+        file["around"] = h5py.SoftLink(target)
+    with pytest.raises(ValueError, match=rf"a\.nc: /around: got a link to '{target}', which leads"):
+        cube.open_cube(path)
 
 
 def _store(path, **options):
