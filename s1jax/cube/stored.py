@@ -168,12 +168,12 @@ def _opened(file, options, chunks):
 def _open(file, options):
     """The Dataset, of which only the axes are in memory."""
     options = file.options | options
-    for array in file.arrays.values():
-        # axes are read whole; of others the ends, where they may be dates
-        counts = _counts(array)
-        ends = (sorted({0, n - 1}) if n else () for n in counts)
-        _require_whole(file, array, np.ndindex(*counts) if len(counts) < 2 else product(*ends))
     try:
+        for array in file.arrays.values():
+            # axes are read whole; of others the ends, where they may be dates
+            counts = _counts(array)
+            ends = (sorted({0, n - 1}) if n else () for n in counts)
+            _require_whole(file, array, np.ndindex(*counts) if len(counts) < 2 else product(*ends))
         return xr.open_dataset(file.path, **options)
     except FAULTS as error:
         plain = {**options, "decode_cf": False, "create_default_indexes": False}
