@@ -191,9 +191,7 @@ def test_a_declared_size_asks_for_no_memory(tmp_path):
             head = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
             # a thousand times as much as there should be
             file.writestr("x.npy", head + bytes(12_000_000))
-        with pytest.raises(
-            ValueError, match=r"x: got (shape|12,000,000 bytes, expected 12 )"
-        ) as caught:
+        with pytest.raises(ValueError, match=r"x: got (shape|12,000,000 bytes, )") as caught:
             arrays.of_shapes(path, {"x": (3,)})
         assert str(path) in str(caught.value)
 

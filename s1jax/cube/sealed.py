@@ -413,10 +413,25 @@ def sealed_tif(path: Path) -> None:
             raise ValueError(f"{beside}: got another format, expected GeoTIFF as {path.name}")
     beside = path.with_name(path.name + ".aux.xml")
     if beside.exists():
-        with reading(beside, "XML of GDAL"):
-            text = beside.read_bytes().decode("utf-8", "replace")
-        if "OVERVIEW_FILE" in text:
-            raise ValueError(f"{beside}: got OVERVIEW_FILE, expected nothing about other files")
+        _plain_aux(beside)
+
+
+def _plain_aux(beside):
+    """Nothing, where the XML that GDAL keeps beside a file names no other file."""
+    with reading(beside, "XML of GDAL", ElementTree.ParseError):
+        text = beside.read_text(encoding="utf-8-sig")
+        declared = re.search("<!(DOCTYPE|ENTITY)", text, re.IGNORECASE)
+        root = ElementTree.fromstring("<none/>" if declared else text)
+    if declared:
+        raise ValueError(f"{beside}: got {declared[0]}>, expected XML that declares nothing")
+    for element in root.iter():
+        words = (element.tag, *element.attrib.values(), element.text or "")
+        for word in (word.strip() for word in words):
+            upper = word.upper()
+            named = "OVERVIEW_FILE" in upper or upper in ("FILENAME", "PROXYOVERVIEWREQUEST")
+            if named or _SCHEME.match(word):
+                got = brief(word)
+                raise ValueError(f"{beside}: got {got}, expected nothing about other files")
 
 
 def sealed_vrt(path: Path) -> None:
@@ -435,13 +450,21 @@ def sealed_vrt(path: Path) -> None:
         raise ValueError(f"{path}: got {got}>, expected <VRTDataset>")
     folder = path.resolve().parent
     for element in root.iter():
-        kind = element.get("subClass", "VRTSourcedRasterBand")
+        # GDAL reads names of attributes in any case
+        attributes = {name.lower(): value for name, value in element.attrib.items()}
+        if len(attributes) < len(element.attrib):
+            raise ValueError(f"{path}: <{element.tag}: got an attribute twice, expected it once")
+        kind = attributes.get("subclass", "VRTSourcedRasterBand")
         if element.tag not in _VRT or kind != "VRTSourcedRasterBand":
             got = element.tag if element.tag not in _VRT else kind
             raise ValueError(f"{path}: got {got}, expected a mosaic of GeoTIFFs beside it")
         if element.tag == "SourceFilename":
-            name = element.text or ""
-            beside = folder / name if element.get("relativeToVRT") == "1" else Path(name)
+            name, relative = element.text or "", attributes.get("relativetovrt", "0")
+            if name != name.strip() or relative not in ("0", "1"):
+                # GDAL leaves blanks out, and takes 01 for 1
+                got = f"the source {brief(name)!r}, relative {brief(relative)!r}"
+                raise ValueError(f"{path}: got {got}, expected no blanks around, and 0 or 1")
+            beside = folder / name if relative == "1" else Path(name)
             with reading(path, "a mosaic of GeoTIFFs beside it"):
                 inside = beside.is_absolute() and beside.resolve().is_relative_to(folder)
                 there = inside and beside.is_file()

@@ -60,6 +60,9 @@ def read_dataset(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[st
     file = _file(path)
     _fits(file, chunks)
     ds = _opened(file, {"decode_coords": "all"}, chunks)
+    for held in (ds, *ds.variables.values()):
+        # HDF5 has attributes without a value, which say nothing
+        held.attrs = {k: v for k, v in held.attrs.items() if np.size(v) or isinstance(v, str)}
     with reading(path, file.kind):
         fills = {
             name: ds[name].encoding["_FillValue"]
