@@ -21,9 +21,12 @@ import xarray as xr
 
 from experiments import commands
 from experiments.page import Picture, Section, Table, picture, write_report
-from s1jax import cube, doctor, files, plots
+from s1jax import arrays, cube, doctor, files, plots
 from s1jax.cube.stored import read_dataset
 from s1jax.doctor.labels import OFFSET_CEILING, TOA_CEILING
+
+_LARGEST = 2**32
+"""Bytes of a split, at most."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,7 @@ def read_split(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.exists():
         raise ValueError(f"split: got no such file {path}, expected .npz, NetCDF or Zarr")
     if path.suffix == ".npz":
-        with np.load(path) as file:
-            stored = dict(file)
+        stored = arrays.read(path, names, limit=_LARGEST)
     else:
         ds, _ = read_dataset(path)
         stored = {str(name): ds[name].values for name in ds.variables}

@@ -22,7 +22,7 @@ from jaxtyping import Bool
 
 from experiments import commands
 from experiments.outcome_files import fingerprint
-from s1jax import cube, files, metrics, networks, simulate, train
+from s1jax import arrays, cube, files, metrics, networks, simulate, train
 from s1jax.chunks import map_pixels
 from s1jax.networks import CnpConfig, Dates
 from s1jax.networks.bands import labelling
@@ -38,6 +38,8 @@ from s1jax.train import TrainConfig
 _DECIDING = 2
 """Regions beyond those learnt from that decide the best epoch."""
 _SCORES = ("r2", "rmse", "coverage90")
+_LARGEST = 2**32
+"""Bytes of a region in the bank, at most."""
 _FIRST_KEY = 1000
 """Keys of the regions; scenes that anything is scored on have small ones."""
 
@@ -123,8 +125,7 @@ def simulated(config: Pretrain, number: int) -> Dates:
     constants = region(number, config.size)
     path = config.bank / f"region-{number:03d}-{fingerprint(constants, config.pixels)}.npz"
     if path.is_file():
-        with np.load(path) as kept:
-            return Dates(*(kept[name] for name in Dates._fields))
+        return Dates(**arrays.read(path, Dates._fields, limit=_LARGEST))
     scene = simulate.scene(jax.random.key(_FIRST_KEY + number), constants)
     ds = cube.despeckle(cube.open_cube(cube.from_scene(scene, pixel_m=constants.pixel_m)))
     series, pixel = cube.to_series(ds)

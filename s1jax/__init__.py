@@ -8,9 +8,9 @@ a region. Importing s1jax imports nothing heavy and changes no setting: rooms op
 from importlib import import_module
 
 _ROOMS = (
-    "align", "baselines", "chunks", "cube", "doctor", "features", "files", "forked", "fusets", "gp",
-    "hiding", "hybrid", "indices", "metrics", "mogpr", "nets", "networks", "phenology", "plots",
-    "progress", "simulate", "speckle", "tiles", "train", "types",
+    "align", "arrays", "baselines", "chunks", "cube", "doctor", "features", "files", "forked",
+    "fusets", "gp", "hiding", "hybrid", "indices", "metrics", "mogpr", "nets", "networks",
+    "phenology", "plots", "progress", "simulate", "speckle", "tiles", "train", "types",
 )  # fmt: skip
 _NAMES = {
     "open_cube": "cube",

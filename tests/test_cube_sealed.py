@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import threading
@@ -179,7 +180,22 @@ def _linked_deep(file, other):
     file.create_group("a/b")["c"] = h5py.ExternalLink(str(other), "/VV")
 
 
-@pytest.mark.parametrize("how", [_external_values, _virtual, _linked, _linked_deep])
+def _virtual_of_itself(file, other):
+    _virtual(file, ".")
+
+
+def _virtual_of_each_other(file, other):
+    _virtual(file, ".")
+    layout = h5py.VirtualLayout((7, 6, 5), "f4")
+    layout[:] = h5py.VirtualSource(file.filename, "VV", (7, 6, 5))
+    del file["VH"]
+    file.create_virtual_dataset("VH", layout)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [_external_values, _virtual, _linked, _linked_deep, _virtual_of_itself, _virtual_of_each_other],
+)
 @pytest.mark.parametrize("chunks", [None, {"t": 2}])
 def test_hdf5_keeps_its_values_itself(how, chunks, tmp_path):
     other, path = _hdf5(tmp_path / "other.nc"), _hdf5(tmp_path / "a.nc")
@@ -204,6 +220,15 @@ def test_links_inside_of_an_hdf5_file_are_its_own(tmp_path):
     with h5py.File(del_soft, "a") as file:
         file.create_group("more")["loop"] = file["/"]
     worlds.same(cube.open_cube(del_soft), worlds.scene())
+
+
+@pytest.mark.parametrize("target", ["/around", "/nowhere"])
+def test_a_link_that_leads_nowhere_is_named(target, tmp_path):
+    path = _hdf5(tmp_path / "a.nc")
+    with h5py.File(path, "a") as file:
+        file["around"] = h5py.SoftLink(target)
+    with pytest.raises(ValueError, match=rf"a\.nc: /around: got a link to '{target}', which leads"):
+        cube.open_cube(path)
 
 
 def _store(path, **options):
@@ -385,3 +410,81 @@ def test_what_does_not_fit_into_memory_is_refused_by_every_reader(tmp_path, monk
     monkeypatch.setattr("s1jax.cube.border._memory", lambda: 2600)
     for name in ("a.nc", "a.zarr", "a.tif"):
         worlds.same(cube.open_cube(tmp_path / name, chunks={}).compute(), ds)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"features": 5}, "features: got int, expected a list"),
+        ([{"type": "Polygon"}], "begins with"),
+        ({"a": 1}, r"features\[0\].geometry: got {'a': 1}, expected an object with a type"),
+        ({"features": [5]}, r"features\[0\]: got int, expected an object with geometry"),
+        ({"features": [], "crs": {"properties": 5}}, "crs: got .*expected properties with"),
+        ({"features": [], "crs": [1]}, "crs: got"),
+        (
+            {"features": [{"geometry": {"type": "Polygon", "coordinates": [[1, 2]]}}]},
+            r"features\[0\].geometry: cannot be read, expected rings of x and y",
+        ),
+        ({"features": [{"geometry": {"type": ["x"]}}]}, r"features\[0\].geometry: got"),
+    ],
+)
+def test_a_forged_geojson_is_named_by_its_field(content, message, tmp_path):
+    (tmp_path / "a.geojson").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"a\.geojson: .*{message}"):
+        cube.open_cube(worlds.scene(), mask=tmp_path / "a.geojson")
+
+
+@pytest.mark.parametrize("name", [" a.tif", "a.tif ", "\n../a.tif", " ../out.tif", "\t/etc/a.tif"])
+def test_blanks_around_the_name_of_a_source_are_no_way_out(name, tmp_path):
+    folder = tmp_path / "in"
+    (folder / " ..").mkdir(parents=True)
+    for path in (tmp_path / "out.tif", folder / "a.tif", folder / " .." / "out.tif"):
+        _stack(path)
+    (folder / "x.vrt").write_text(_vrt(name))
+    with pytest.raises(ValueError, match=r"x\.vrt: got the source .*, expected no blanks around"):
+        cube.open_cube(folder / "x.vrt")
+
+
+def test_attributes_of_a_mosaic_mean_the_same_in_any_case(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    _stack(folder / "a.tif")
+    rasterio.shutil.copy(folder / "a.tif", folder / "x.vrt", driver="VRT")
+    text = (folder / "x.vrt").read_text().replace("relativeToVRT", "RELATIVETOVRT")
+    (folder / "x.vrt").write_text(text)
+    assert cube.open_cube(folder / "x.vrt").sizes == cube.open_cube(folder / "a.tif").sizes
+    assert 'RELATIVETOVRT="1"' in text
+    bad = text.replace('RELATIVETOVRT="1"', 'RELATIVETOVRT="1" relativeToVRT="0"')
+    (folder / "x.vrt").write_text(bad)
+    with pytest.raises(ValueError, match=r"x\.vrt: <SourceFilename: got an attribute twice"):
+        cube.open_cube(folder / "x.vrt")
+
+
+@pytest.mark.parametrize(
+    "key", ["OVERVIEW_FILE", "OVERVIEW&#95;FILE", "overview_file", " &#79;VERVIEW_FILE"]
+)
+def test_other_files_beside_an_image_are_seen_however_they_are_written(key, tmp_path):
+    _stack(tmp_path / "a.tif")
+    beside = tmp_path / "a.tif.aux.xml"
+    domain = '<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="{}">o.ovr</MDI></Metadata>'
+    beside.write_text(domain.format(key) + "</PAMDataset>")
+    with pytest.raises(ValueError, match=r"a\.tif\.aux\.xml: got .*expected nothing about other"):
+        cube.open_cube(tmp_path / "a.tif")
+    beside.write_text("<PAMDataset><Metadata><MDI key='AREA'>x</MDI></Metadata></PAMDataset>")
+    assert cube.open_cube(tmp_path / "a.tif").sizes["t"]
+
+
+@pytest.mark.parametrize("empty", [h5py.Empty("f4"), h5py.Empty("S1")], ids=["number", "text"])
+def test_an_attribute_without_a_value_says_nothing(empty, tmp_path):
+    bare = worlds.scene()
+    bare["VV"].attrs.pop("units", None)
+    bare.to_netcdf(tmp_path / "bare.nc", engine="h5netcdf")
+    shutil.copy(tmp_path / "bare.nc", tmp_path / "a.nc")
+    with h5py.File(tmp_path / "a.nc", "a") as file:
+        file["VV"].attrs["units"] = empty
+        file.attrs["title"] = empty
+    for chunks in (None, {"t": 2}):
+        again = cube.open_cube(tmp_path / "a.nc", chunks=chunks)
+        expected = cube.open_cube(tmp_path / "bare.nc", chunks=chunks)
+        assert again["VV"].attrs == expected["VV"].attrs
+        worlds.same(again.compute(), expected.compute())

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOOR = {
     "types": 0, "progress": 0, "files": 0, "forked": 0,
-    "indices": 1, "metrics": 1, "chunks": 1, "hiding": 1, "nets": 1, "phenology": 1,
+    "arrays": 1, "indices": 1, "metrics": 1, "chunks": 1, "hiding": 1, "nets": 1, "phenology": 1,
     "align": 2, "speckle": 2,
     "features": 3, "simulate": 3, "train": 3, "gp": 3, "baselines": 4, "networks": 4, "mogpr": 4,
     "hybrid": 5, "cube": 6, "doctor": 7, "tiles": 7, "plots": 7, "fusets": 8,

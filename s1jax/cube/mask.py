@@ -9,7 +9,7 @@ import pyproj
 import xarray as xr
 from jaxtyping import Bool
 
-from s1jax.cube.border import bytes_of, reading, require_room
+from s1jax.cube.border import brief, bytes_of, reading, require_room
 from s1jax.cube.crs import is_points
 from s1jax.cube.geotiff import (
     SUFFIXES,
@@ -202,12 +202,33 @@ def _polygons(path):
 def _geojson(geopandas, path):
     """GeoJSON, read without GDAL, which would fetch a CRS that is given by its address."""
     content = json.loads(path.read_text(encoding="utf-8-sig"))
-    features = content.get("features", [content])
-    features = [f if "geometry" in f else {"geometry": f, "properties": {}} for f in features]
+    features = content.get("features", [content]) if isinstance(content, dict) else content
+    if not isinstance(features, list) or not isinstance(content, dict):
+        got = brief(type(features).__name__)
+        raise ValueError(f"features: got {got}, expected a list of polygons")
+    geometries = []
+    for k, feature in enumerate(features):
+        if not isinstance(feature, dict):
+            got = type(feature).__name__
+            raise ValueError(f"features[{k}]: got {got}, expected an object with geometry")
+        geometry = feature.get("geometry") if "geometry" in feature else feature
+        geometries.append(geometry and _polygon(geometry, f"features[{k}].geometry"))
     declared = content.get("crs") or {"type": "name", "properties": {"name": "EPSG:4326"}}
-    name = str(declared["properties"]["name"])
-    features = [{"type": "Feature", "properties": {}, "geometry": f["geometry"]} for f in features]
-    return geopandas.GeoDataFrame.from_features(features, crs=pyproj.CRS.from_user_input(name))
+    named = declared.get("properties") if isinstance(declared, dict) else None
+    name = named.get("name") if isinstance(named, dict) else None
+    if not isinstance(name, str):
+        raise ValueError(f"crs: got {brief(declared)}, expected properties with the name of a CRS")
+    return geopandas.GeoDataFrame(geometry=geometries, crs=pyproj.CRS.from_user_input(name))
+
+
+def _polygon(geometry, where):
+    """The shape of GeoJSON's description of one."""
+    import shapely
+
+    if not isinstance(geometry, dict) or not isinstance(geometry.get("type"), str):
+        raise ValueError(f"{where}: got {brief(geometry)}, expected an object with a type")
+    with reading(where, "rings of x and y", shapely.errors.ShapelyError):
+        return shapely.geometry.shape(geometry)
 
 
 def _rasterize(ds, polygons):

@@ -10,13 +10,16 @@ import os
 import re
 import sqlite3
 import stat
+import struct
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from s1jax.cube.border import brief, bytes_of, reading
+from s1jax.cube.inflate import TEXT, chain, why_too_large, why_unbounded
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/|[^/]*::|/vsi", re.IGNORECASE | re.DOTALL)
 """A server, a chain of fsspec, or a virtual file of GDAL; a Path has lost one slash of ://."""
@@ -36,6 +39,17 @@ _VRT = {
 """Elements of a mosaic: no warping, no functions of pixels, no files for overviews."""
 
 
+class Shard(NamedTuple):
+    """A file of Zarr that holds many chunks."""
+
+    chunks: int
+    chunk_bytes: int
+    head: int
+    """Bytes of the table that says where they are ..."""
+    first: bool
+    """... and whether it is at the beginning, not at the end."""
+
+
 class Stored(NamedTuple):
     """An array of a file, as its header declares it."""
 
@@ -44,10 +58,12 @@ class Stored(NamedTuple):
     itemsize: int
     chunk: tuple[int, ...]
     """Shape of what is read at once; () where that is what is asked for."""
-    blosc: bool = False
-    """Whether the files of a Zarr array are compressed by Blosc ..."""
     key: tuple[str, str] = ("", ".")
-    """... and what begins their names, and what parts the numbers in them."""
+    """What begins the names of the files of a Zarr array, and what parts the numbers in them."""
+    codecs: tuple[str, ...] = ()
+    """Of a Zarr array, the outermost last; of HDF5 those that can unpack to any size."""
+    shard: Shard | None = None
+    """How each of its files is divided, where it is."""
 
     @property
     def bytes(self) -> int:
@@ -107,7 +123,7 @@ def sealed_hdf5(path: Path) -> list[Stored]:
 def _hdf5_outside(h5py, path, arrays, visited):
     """What the file keeps elsewhere, in words; "" where nothing. Its arrays go into `arrays`."""
     with h5py.File(path, "r") as file:
-        groups = [file["/"]]
+        groups, soft = [file["/"]], []
         while groups:
             group = groups.pop()
             for key in group:
@@ -116,7 +132,9 @@ def _hdf5_outside(h5py, path, arrays, visited):
                 if isinstance(link, h5py.ExternalLink):
                     return f"{name}: got a link to {link.filename!r}"
                 if not isinstance(link, h5py.HardLink):
-                    continue  # a soft link names an object of this file
+                    # it names an object of this file, once no other link leaves it
+                    soft.append((name, group, key, link.path))
+                    continue
                 node = group[key]
                 address = h5py.h5o.get_info(node.id).addr
                 if address in visited:
@@ -129,13 +147,28 @@ def _hdf5_outside(h5py, path, arrays, visited):
                     if layout.get_external_count():
                         kept = os.fsdecode(layout.get_external(0)[0])
                         return f"{name}: got values kept in {kept!r}"
-                    sources = node.virtual_sources() if node.is_virtual else []
-                    others = [source.file_name for source in sources if source.file_name != "."]
-                    if others:
-                        return f"{name}: got values kept in {others[0]!r}"
+                    if node.is_virtual:
+                        # one of itself, at any remove, ends the process once it is read
+                        kept = ", ".join(sorted({s.file_name for s in node.virtual_sources()}))
+                        return f"{name}: got a virtual dataset of values kept in {brief(kept)!r}"
                     shape, size = node.shape or (), node.dtype.itemsize
-                    arrays.append(Stored(name.lstrip("/"), shape, size, node.chunks or ()))
+                    codecs = _hdf5_codecs(h5py, layout)
+                    if codecs.count("zlib") > 1:
+                        return f"{name}: got values compressed {codecs.count('zlib')} times"
+                    stored = Stored(name.lstrip("/"), shape, size, node.chunks or ())
+                    arrays.append(stored._replace(codecs=codecs))
+        for name, group, key, path in soft:
+            try:
+                group[key]
+            except (KeyError, OSError, RuntimeError):
+                return f"{name}: got a link to {brief(path)!r}, which leads to nothing"
     return ""
+
+
+def _hdf5_codecs(h5py, layout):
+    """Names of filters whose two sides are not of one size; HDF5 lets deflate grow freely."""
+    numbers = (layout.get_filter(k)[0] for k in range(layout.get_nfilters()))
+    return tuple("zlib" for number in numbers if number == h5py.h5z.FILTER_DEFLATE)
 
 
 def sealed_zarr(path: Path) -> list[Stored]:
@@ -214,11 +247,36 @@ def _zarr_array(file, name, content) -> Iterator[Stored]:
             got, expected = brief(chunk), f"{len(shape)} whole numbers from 1"
             raise ValueError(f"{where}: chunks: got {got}, expected {expected}")
     size = _itemsize(content.get("dtype", content.get("data_type")))
-    outermost = content.get("compressor") or [None, *(content.get("codecs") or ())][-1]
-    blosc = isinstance(outermost, dict) and "blosc" in (outermost.get("id"), outermost.get("name"))
-    yield Stored(
-        name, tuple(shape), size, tuple(chunk) if regular else (), blosc, _zarr_key(content)
-    )
+    codecs, shard = _zarr_codecs(where, content, chunk if regular else [], size or 8)
+    if size is None:
+        size, codecs = 8, (TEXT, *codecs)  # a fair guess, which bounds nothing
+    if why := why_unbounded(codecs):
+        raise ValueError(f"{where}: codecs: got {why}, expected one compressor that is known")
+    chunk = tuple(chunk) if regular else ()
+    yield Stored(name, tuple(shape), size, chunk, _zarr_key(content), codecs, shard)
+
+
+def _zarr_codecs(where, content, chunk, size):
+    """Names of the codecs of an array, and how each file is divided, where it is."""
+    if "codecs" not in content:
+        filters, outer = content.get("filters") or [], content.get("compressor")
+        return chain([*filters, *([outer] if outer else [])]), None
+    codecs = content["codecs"]
+    if chain(codecs) != ("sharding_indexed",):
+        return chain(codecs), None
+    options = codecs[0].get("configuration")
+    options = options if isinstance(options, dict) else {}
+    inner, table = options.get("chunk_shape"), chain(options.get("index_codecs"))
+    fits = _sizes(inner) and len(inner) == len(chunk) and 0 not in inner
+    if not fits or any(n % k for n, k in zip(chunk, inner, strict=True)):
+        raise ValueError(f"{where}: chunk_shape: got {brief(inner)}, expected parts of {chunk}")
+    if table not in (("bytes",), ("bytes", "crc32c")) or "big" in str(options["index_codecs"]):
+        got = brief(options.get("index_codecs"))
+        raise ValueError(f"{where}: index_codecs: got {got}, expected bytes and crc32c")
+    count = bytes_of(chunk, 1) // bytes_of(inner, 1)
+    head = 16 * count + 4 * (len(table) - 1)
+    first = options.get("index_location") == "start"
+    return chain(options.get("codecs")), Shard(count, bytes_of(inner, size), head, first)
 
 
 def _zarr_key(content):
@@ -233,12 +291,14 @@ def _zarr_key(content):
     return "c" + str(given or "/"), str(given or "/")
 
 
-def whole_blosc(path: Path, array: Stored, number: tuple[int, ...]) -> None:
-    """Nothing, where a chunk is as long as it says; Blosc reads on behind one that was cut.
+def whole_chunk(path: Path, array: Stored, number: tuple[int, ...]) -> None:
+    """Nothing, where a chunk of a Zarr store is as long as it says and unpacks to no more.
+
+    Blosc reads on behind a chunk that was cut; other codecs unpack to whatever was packed.
 
     Args:
       path: the Zarr store.
-      array: of it; one without Blosc is not looked at.
+      array: of it.
       number: of the chunk, along each dimension.
 
     Raises:
@@ -247,20 +307,83 @@ def whole_blosc(path: Path, array: Stored, number: tuple[int, ...]) -> None:
     prefix, separator = array.key
     name = prefix + separator.join(map(str, number)) if number else prefix.strip("/.") or "0"
     file = path / array.name / name
-    if not array.blosc or not file.exists():
+    irregular = array.shape and not array.chunk
+    if irregular or not file.exists():
         return  # by the format a chunk that is not there is a fill
-    head, size = begins(file), file.stat().st_size
-    kept = int.from_bytes(head[12:16], "little")
-    if len(head) < 16 or kept != size:
-        expected = f"{kept:,}, as it says" if len(head) == 16 else "a head of 16"
-        got = f"{size:,} bytes"
-        raise ValueError(f"{path}: {array.name}: chunk {name}: got {got}, expected {expected}")
+    where, size = f"{path}: {array.name}: chunk {name}", file.stat().st_size
+    if array.codecs[-1:] == ("blosc",) and array.shard is None:
+        head = begins(file)
+        kept = int.from_bytes(head[12:16], "little")
+        if len(head) < 16 or kept != size:
+            expected = f"{kept:,}, as it says" if len(head) == 16 else "a head of 16"
+            raise ValueError(f"{where}: got {size:,} bytes, expected {expected}")
+    parts = [(array.chunk_bytes or array.itemsize, size, file.read_bytes)]
+    if array.shard is not None:
+        parts = _sharded(array.shard, file)
+    with reading(where, "a chunk"):
+        why = (why_too_large(array.codecs, *part) for part in parts)
+        wrong = next(filter(None, why), "")
+    if wrong:
+        raise ValueError(f"{where}: got {wrong}")
+
+
+def _sharded(shard, file):
+    """Size of the values, stored bytes and content of each chunk in a file of many."""
+    with file.open("rb") as stream:
+        stream.seek(0, os.SEEK_SET) if shard.first else stream.seek(-shard.head, os.SEEK_END)
+        table = stream.read(shard.head)
+        entries = struct.iter_unpack("<QQ", table[: 16 * shard.chunks])
+        for start, size in entries:
+            if start == size == 2**64 - 1:
+                continue  # by the format a chunk that is not there is a fill
+
+            def _content(start=start, size=size):
+                stream.seek(start)
+                return stream.read(size)
+
+            yield shard.chunk_bytes, size, _content
+
+
+def whole_hdf5(path: Path, array: Stored, numbers: Iterable[tuple[int, ...]]) -> None:
+    """Nothing, where chunks of an array of an HDF5 file unpack to no more than their values.
+
+    Raises:
+      ValueError: one unpacks to more; the message names it.
+    """
+    import h5py
+
+    if not array.codecs or not array.chunk:
+        return
+    with reading(path, "a NetCDF file"), h5py.File(path, "r") as file:
+        stored = file[array.name].id
+        for number in numbers:
+            start = tuple(k * size for k, size in zip(number, array.chunk, strict=True))
+            info = stored.get_chunk_info_by_coord(start)
+            if info.byte_offset is None or info.filter_mask:
+                continue  # not there, or not compressed
+            packed = partial(_direct, stored, start)
+            wrong = why_too_large(array.codecs, array.chunk_bytes, info.size, packed)
+            if wrong:
+                break
+        else:
+            return
+    at = ".".join(map(str, number))
+    raise ValueError(f"{path}: {array.name}: chunk {at}: got {wrong}")
+
+
+def _direct(stored, start):
+    return stored.read_direct_chunk(start)[1]
 
 
 def _itemsize(dtype):
-    """Bytes of a value: of <f4 as of float32 4, and 8, a fair guess, of what is no number."""
-    found = re.fullmatch(r"([<>|])?[a-z]+(\d+)", dtype) if isinstance(dtype, str) else None
-    return 8 if found is None else max(int(found[2]) // (1 if found[1] else 8), 1)
+    """Bytes of a value: of <f4 as of float32 4; None of what is no number."""
+    if dtype == "bool":
+        return 1
+    found = re.fullmatch(r"([<>|])?([a-zA-Z]+)(\d+)", dtype) if isinstance(dtype, str) else None
+    if found is None:
+        return None
+    count = int(found[3]) * (4 if found[2] == "U" else 1)
+    return max(count // (1 if found[1] else 8), 1)
 
 
 def _sizes(found):
@@ -290,10 +413,25 @@ def sealed_tif(path: Path) -> None:
             raise ValueError(f"{beside}: got another format, expected GeoTIFF as {path.name}")
     beside = path.with_name(path.name + ".aux.xml")
     if beside.exists():
-        with reading(beside, "XML of GDAL"):
-            text = beside.read_bytes().decode("utf-8", "replace")
-        if "OVERVIEW_FILE" in text:
-            raise ValueError(f"{beside}: got OVERVIEW_FILE, expected nothing about other files")
+        _plain_aux(beside)
+
+
+def _plain_aux(beside):
+    """Nothing, where the XML that GDAL keeps beside a file names no other file."""
+    with reading(beside, "XML of GDAL", ElementTree.ParseError):
+        text = beside.read_text(encoding="utf-8-sig")
+        declared = re.search("<!(DOCTYPE|ENTITY)", text, re.IGNORECASE)
+        root = ElementTree.fromstring("<none/>" if declared else text)
+    if declared:
+        raise ValueError(f"{beside}: got {declared[0]}>, expected XML that declares nothing")
+    for element in root.iter():
+        words = (element.tag, *element.attrib.values(), element.text or "")
+        for word in (word.strip() for word in words):
+            upper = word.upper()
+            named = "OVERVIEW_FILE" in upper or upper in ("FILENAME", "PROXYOVERVIEWREQUEST")
+            if named or _SCHEME.match(word):
+                got = brief(word)
+                raise ValueError(f"{beside}: got {got}, expected nothing about other files")
 
 
 def sealed_vrt(path: Path) -> None:
@@ -312,13 +450,21 @@ def sealed_vrt(path: Path) -> None:
         raise ValueError(f"{path}: got {got}>, expected <VRTDataset>")
     folder = path.resolve().parent
     for element in root.iter():
-        kind = element.get("subClass", "VRTSourcedRasterBand")
+        # GDAL reads names of attributes in any case
+        attributes = {name.lower(): value for name, value in element.attrib.items()}
+        if len(attributes) < len(element.attrib):
+            raise ValueError(f"{path}: <{element.tag}: got an attribute twice, expected it once")
+        kind = attributes.get("subclass", "VRTSourcedRasterBand")
         if element.tag not in _VRT or kind != "VRTSourcedRasterBand":
             got = element.tag if element.tag not in _VRT else kind
             raise ValueError(f"{path}: got {got}, expected a mosaic of GeoTIFFs beside it")
         if element.tag == "SourceFilename":
-            name = element.text or ""
-            beside = folder / name if element.get("relativeToVRT") == "1" else Path(name)
+            name, relative = element.text or "", attributes.get("relativetovrt", "0")
+            if name != name.strip() or relative not in ("0", "1"):
+                # GDAL leaves blanks out, and takes 01 for 1
+                got = f"the source {brief(name)!r}, relative {brief(relative)!r}"
+                raise ValueError(f"{path}: got {got}, expected no blanks around, and 0 or 1")
+            beside = folder / name if relative == "1" else Path(name)
             with reading(path, "a mosaic of GeoTIFFs beside it"):
                 inside = beside.is_absolute() and beside.resolve().is_relative_to(folder)
                 there = inside and beside.is_file()

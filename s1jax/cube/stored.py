@@ -15,7 +15,15 @@ from s1jax.cube.names import stored_chunks
 from s1jax.cube.notes import DECLARED, fill_line
 from s1jax.cube.numbered import undated
 from s1jax.cube.planes import Chunks
-from s1jax.cube.sealed import Stored, begins, local, sealed_hdf5, sealed_zarr, whole_blosc
+from s1jax.cube.sealed import (
+    Stored,
+    begins,
+    local,
+    sealed_hdf5,
+    sealed_zarr,
+    whole_chunk,
+    whole_hdf5,
+)
 
 _MOST_CHUNKS = 10_000_000
 """Chunks of one variable: their names alone fill the memory of a machine."""
@@ -53,6 +61,9 @@ def read_dataset(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[st
     file = _file(path)
     _fits(file, chunks)
     ds = _opened(file, {"decode_coords": "all"}, chunks)
+    for held in (ds, *ds.variables.values()):
+        # HDF5 has attributes without a value, which say nothing
+        held.attrs = {k: v for k, v in held.attrs.items() if np.size(v) or isinstance(v, str)}
     with reading(path, file.kind):
         for name in (name for name in ds.data_vars if ds[name].dtype.kind in "iuf"):
             of = ds[name].encoding
@@ -166,11 +177,12 @@ def _opened(file, options, chunks):
 def _open(file, options):
     """The Dataset, of which only the axes are in memory."""
     options = file.options | options
-    for array in file.arrays.values():
-        if len(array.shape) < 2:
-            for k in range(-(-array.shape[0] // array.chunk[0]) if array.chunk else 0):
-                whole_blosc(file.path, array, (k,))
     try:
+        for array in file.arrays.values():
+            # axes are read whole; of others the ends, where they may be dates
+            counts = _counts(array)
+            ends = (sorted({0, n - 1}) if n else () for n in counts)
+            _require_whole(file, array, np.ndindex(*counts) if len(counts) < 2 else product(*ends))
         return xr.open_dataset(file.path, **options)
     except FAULTS as error:
         plain = {**options, "decode_cf": False, "create_default_indexes": False}
@@ -227,15 +239,33 @@ def _lazy(file, stored, name, sizes):
 
 
 def _whole(file, name, variable, window):
-    """Nothing, where no chunk inside a window was cut, of formats that do not see it themselves.
+    """Nothing, where no chunk inside a window was cut or unpacks to more than its values.
 
     Raises:
-      ValueError: one was.
+      ValueError: one was, or does.
     """
     array = file.arrays.get(str(name))
-    if array is not None and array.blosc:
-        for number, _ in _stored_parts(variable, window):
-            whole_blosc(file.path, array, number)
+    if array is None or len(_counts(array)) != variable.ndim:
+        return
+    spans = []
+    for (dim, n), size in zip(variable.sizes.items(), array.chunk, strict=True):
+        first, stop, _ = window.get(dim, slice(0, n)).indices(n)
+        spans.append(range(first // size, -(-stop // size)))
+    _require_whole(file, array, product(*spans))
+
+
+def _counts(array):
+    """Numbers of its chunks along each dimension; () of one that is not in chunks."""
+    sizes = zip(array.shape, array.chunk, strict=True) if array.chunk else ()
+    return [-(-n // max(size, 1)) for n, size in sizes]
+
+
+def _require_whole(file, array, numbers):
+    if file.options["engine"] == "zarr":
+        for number in numbers:
+            whole_chunk(file.path, array, number)
+    elif array.chunk:
+        whole_hdf5(file.path, array, numbers)
 
 
 def _damaged(file, stored, window, error) -> ValueError:

@@ -1,18 +1,12 @@
 """What MOGPR learnt, in one file that needs nothing else to be read."""
 
-import math
-import os
-import re
-import struct
-import zipfile
-import zlib
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from s1jax import gp
+from s1jax import arrays, gp
 from s1jax.files import replacing
 from s1jax.mogpr.config import Curve, MogprParams
 
@@ -29,16 +23,6 @@ _KNOWN = _NEEDED | {f"{name}.{part}" for name, kind in _PARTS.items() for part i
 _POSITIVE = {
     "hyper.lengthscale", "hyper.kappa", "hyper.noise", "region_std", "widen"
 }  # fmt: skip
-_HEADER = re.compile(
-    rb"\{'descr': '([<>|=][a-zA-Z]\d+)', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:\d{1,9},? ?)*)\), \}\s*"
-)
-"""What NumPy writes above an array; nothing in it is evaluated."""
-_BROKEN = (
-    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error,
-    OSError, UnicodeDecodeError, KeyError, OverflowError
-)  # fmt: skip
-"""What zipfile raises about bytes that are no archive, are cut off or encrypted."""
 
 
 def save(params: MogprParams, path: str | Path) -> None:
@@ -69,7 +53,14 @@ def load(path: str | Path) -> MogprParams:
       ValueError: not such a file, or one whose fields cannot be; the message names file and field.
         What is declared too large is refused before it is read.
     """
-    arrays = _arrays(path)
+    fields = arrays.read(path, limit=_LARGEST)
+    version = str(fields.pop("format", "none"))
+    if version != _FORMAT:
+        raise ValueError(f"{path}: got format {version[:40]!r}, expected {_FORMAT!r}")
+    return _params(path, fields)
+
+
+def _params(path, arrays):
     _check(path, arrays)
     fields = {}
     for name, kind in _PARTS.items():
@@ -79,79 +70,6 @@ def load(path: str | Path) -> MogprParams:
         fields[name] = jax.tree.map(_real, fields[name])
     whole = {name: arrays.pop(name) for name in ("channel", "own")}
     return MogprParams(**fields, **whole, **{k: _real(v) for k, v in arrays.items()})
-
-
-def _arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name, less its format."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: expected a .npz file that `save` wrote")
-    size = os.path.getsize(path)
-    if size > _LARGEST:
-        raise ValueError(f"{path}: got {size:,} bytes, expected at most {_LARGEST:,}")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            refusal = _refusal(entries)
-            contents = [] if refusal else [_content(archive, entry) for entry in entries]
-    except _BROKEN as error:
-        raise ValueError(f"{path}: got a damaged archive ({error}), expected a .npz file") from None
-    if refusal:
-        raise ValueError(f"{path}: {refusal}")
-    names = [entry.filename.removesuffix(".npy") for entry in entries]
-    arrays = {n: _array(f"{path}: {n[:40]}", c) for n, c in zip(names, contents, strict=True)}
-    version = str(arrays.pop("format", "none"))
-    if version != _FORMAT:
-        raise ValueError(f"{path}: got format {version[:40]!r}, expected {_FORMAT!r}")
-    return arrays
-
-
-def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    with archive.open(entry) as stream:
-        # as much as is declared: without a number all of it is unpacked, then cut
-        return stream.read(entry.file_size)
-
-
-def _refusal(entries: list[zipfile.ZipInfo]) -> str | None:
-    """Why the entries of an archive are not to be read: how they are packed, how large they are."""
-    names = [entry.filename for entry in entries]
-    total = sum(entry.file_size for entry in entries)
-    for entry in entries:
-        field = entry.filename.removesuffix(".npy")[:40]
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            return f"{field}: got compression {entry.compress_type}, expected none or deflate"
-        if names.count(entry.filename) > 1:
-            return f"{field}: got it more than once, expected once"
-        if 2 * entry.file_size > total > _LARGEST or entry.file_size > _LARGEST:
-            return f"{field}: got {entry.file_size:,} bytes, expected at most {_LARGEST:,} in all"
-        if len(entries) > 2 * len(_KNOWN):
-            return f"got {len(entries)} fields, expected at most {len(_KNOWN) + 1}"
-    if total > _LARGEST:
-        return f"got fields of {total:,} bytes, expected at most {_LARGEST:,}"
-    return None
-
-
-def _array(field: str, content: bytes) -> np.ndarray:
-    """The array that the bytes of a .npy file hold; its header is matched, not evaluated."""
-    if content[:8] != b"\x93NUMPY\x01\x00" or len(content) < 10:
-        raise ValueError(f"{field}: got no array of NumPy in format 1.0, expected one")
-    start = 10 + int.from_bytes(content[8:10], "little")
-    header = _HEADER.fullmatch(content[10:start])
-    if header is None or header[1][1:2] not in (b"f", b"i", b"u", b"b", b"U"):
-        got = content[10 : min(start, 90)].decode("latin-1").strip()
-        raise ValueError(f"{field}: got the header {got!r}, expected one of numbers")
-    try:
-        dtype = np.dtype(header[1].decode())
-    except TypeError:
-        raise ValueError(f"{field}: got type {header[1].decode()}, expected numbers") from None
-    shape = tuple(int(length) for length in header[3].replace(b",", b" ").split())
-    size = math.prod((dtype.itemsize, *shape))
-    if size != len(content) - start:
-        raise ValueError(
-            f"{field}: got {len(content) - start:,} bytes, expected {size:,} ({shape}, {dtype})"
-        )
-    order = "F" if header[2] == b"True" else "C"
-    # a copy: the bytes are not kept, and what comes back may be written to
-    return np.frombuffer(content, dtype, offset=start).reshape(shape, order=order).copy()
 
 
 def _check(path: str | Path, arrays: dict[str, np.ndarray]) -> None:

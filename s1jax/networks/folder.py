@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from s1jax import files, train
+from s1jax import arrays, files, train
 from s1jax.features import check_days, without_implausible
 from s1jax.networks import card as cards
 from s1jax.networks.beyond import PRIOR
@@ -21,7 +21,6 @@ from s1jax.networks.mlp import like as like_mlp
 from s1jax.networks.model import SequenceParams
 from s1jax.networks.model import like as like_sequence
 from s1jax.networks.sequence import sequence
-from s1jax.train import arrays
 from s1jax.types import VH, VV, Days, Estimate, Series
 
 _OPTIONAL = {f"level.{name}": leaf for name, leaf in PRIOR._asdict().items()}

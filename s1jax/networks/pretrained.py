@@ -7,13 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from s1jax import files, train
+from s1jax import arrays, files, train
 from s1jax.networks import card as cards
 from s1jax.networks.bands import ELSEWHERE, Bands
 from s1jax.networks.beyond import PRIOR
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.model import SequenceParams, initial
-from s1jax.train import arrays
 
 FOLDER = Path(__file__).parent / "shipped"
 """Where they lie: cnp.npz (half precision) and cnp.json (configuration, scores)."""
@@ -85,7 +84,7 @@ def pretrained(config: SequenceConfig = CnpConfig(), *, folder: Path = FOLDER) -
     like = jax.eval_shape(lambda: initial(jax.random.key(0), config).params)
     named = {jax.tree_util.keystr(p): leaf for p, leaf in jax.tree_util.tree_leaves_with_path(like)}
     shapes = {name: leaf.shape for name, leaf in named.items()}
-    stored = arrays.read(folder / "cnp.npz", shapes | {name: (2,) for name in Bands._fields})
+    stored = arrays.of_shapes(folder / "cnp.npz", shapes | {name: (2,) for name in Bands._fields})
     if card.get("weights_sha256") not in (None, arrays.digest(folder / "cnp.npz")):
         got = "other weights than cnp.json was written with"
         raise ValueError(f"{folder / 'cnp.npz'}: got {got}, expected those of its SHA-256")

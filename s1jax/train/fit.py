@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from s1jax.arrays import DAMAGED, line_of
 from s1jax.chunks import shape
 from s1jax.progress import bar
-from s1jax.train.arrays import DAMAGED, line_of
 from s1jax.train.config import TrainConfig, batch_size, plan
 from s1jax.train.epoch import Data, Loss, State, Variables, epoch, optimiser_of, rows, take
 from s1jax.types import Key

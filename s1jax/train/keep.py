@@ -11,8 +11,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from s1jax import arrays
 from s1jax.files import refuse_remote, replacing_folder
-from s1jax.train import arrays
 
 FILE = "arrays.npz"
 """The file in a folder of `save`."""
@@ -86,7 +86,7 @@ def restore(folder: Path, like: PyTree, optional: Mapping[str, np.ndarray] = {})
     wanted = {_name(path): leaf for path, leaf in leaves}
     shapes = {name: tuple(leaf.shape) for name, leaf in wanted.items()}
     if (folder / FILE).is_file():
-        found = arrays.read(folder / FILE, shapes, optional)
+        found = arrays.of_shapes(folder / FILE, shapes, optional)
     elif (folder / "_METADATA").is_file():
         found = _of_orbax(folder, wanted, optional)
     else:
