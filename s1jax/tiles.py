@@ -1,10 +1,8 @@
 """A method over a region: tile by tile into a file; memory does not grow with the region."""
 
-import itertools
 import logging
 import shutil
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +13,7 @@ from jaxtyping import Float, Int
 
 from s1jax import cube
 from s1jax.cube import provenance
-from s1jax.cube.sources import lazy_sources
+from s1jax.cube.sources import named
 from s1jax.cube.storable import storable
 from s1jax.cube.write import prepared, put, replacing_cube, target
 from s1jax.mogpr import Posterior
@@ -187,7 +185,9 @@ def read(
     kept = [n for n in ds.data_vars if n in needed or str(n).endswith(("_smooth", "_wide"))]
     halo = max(smooth, default=0) // 2
     wide = [slice(max(s.start - halo, 0), s.stop + halo) for s in (rows, columns)]
-    part = _loaded(ds[kept], *wide)
+    window = dict(zip(("y", "x"), wide, strict=True))
+    with named(ds[kept], window):
+        part = ds[kept].isel(window).compute()
     if smooth:
         part = cube.despeckle(part, sizes=smooth)
         inner = [
@@ -203,56 +203,6 @@ def read(
         place = where[rows, columns].reshape(-1, 2)[pixel]
         series = series._replace(place=place.astype(series.day.dtype))
     return part, series, pixel
-
-
-_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, SystemError, MemoryError, zlib.error)
-"""What a damaged file raises in HDF5, Zarr and their codecs."""
-
-
-def _loaded(ds: xr.Dataset, rows: slice, columns: slice) -> xr.Dataset:
-    """A part of a cube in memory."""
-    part = ds.isel(y=rows, x=columns)
-    try:
-        return part.compute()
-    except _UNREADABLE as error:
-        for name, variable in part.data_vars.items():
-            try:
-                variable.compute()
-            except _UNREADABLE as own:
-                files = [str(file) for file in sorted(lazy_sources(variable))]
-                if any(file in str(own) for file in files):
-                    raise  # of a reader that names them
-                chunk = _first_unreadable(ds[name], rows, columns)
-                raise ValueError(
-                    f"{', '.join(files) or 'file'}: variable {name}: cannot be read{chunk}, "
-                    f"expected values; the file is damaged ({type(own).__name__}: {own})"
-                ) from error
-        raise
-
-
-def _first_unreadable(variable: xr.DataArray, rows: slice, columns: slice) -> str:
-    """The first chunk of a part that cannot be read, in words; empty where it has no chunks."""
-    sizes = variable.encoding.get("chunks") or variable.encoding.get("chunksizes")
-    if sizes is None and variable.chunks is not None:
-        sizes = tuple(map(max, variable.chunks))
-    if sizes is None:
-        return ""
-    ends = {"y": rows, "x": columns}
-    spans = []
-    for dim, size in zip(variable.dims, sizes, strict=True):
-        start, stop, _ = ends.get(dim, slice(None)).indices(variable.sizes[dim])
-        spans.append(
-            [slice(k * size, (k + 1) * size) for k in range(start // size, -(-stop // size))]
-        )
-    for places in itertools.product(*spans):
-        at = dict(zip(variable.dims, places, strict=True))
-        try:
-            variable.isel(at).compute()
-        except _UNREADABLE:
-            number = ".".join(str(p.start // n) for p, n in zip(places, sizes, strict=True))
-            words = ", ".join(f"{dim} {place.start}:{place.stop}" for dim, place in at.items())
-            return f" in chunk {number} ({words})"
-    return ""
 
 
 def _check(ds: xr.Dataset, days: Days | None) -> None:

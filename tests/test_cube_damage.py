@@ -276,3 +276,16 @@ def test_bounds_of_time_pass_every_door(tmp_path):
     for chunks in (None, {"t": 2}):
         found, _ = read_dataset(tmp_path / "a.nc", chunks)
         np.testing.assert_array_equal(found.time_bnds, bounds)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("lazy", [None, {}], ids=["arrays", "dask"])
+@pytest.mark.parametrize("junk", [b"junk", b""], ids=["junk", "empty"])
+def test_writing_what_cannot_be_read_names_it(suffix, lazy, junk, tmp_path):
+    path = _zarr(2, tmp_path)
+    (path / "VV" / "1.1.0").write_bytes(junk)
+    with xr.open_zarr(path, chunks=lazy) as ds:
+        whole = r"a\.zarr: VV: chunk 1\.1\.0 \(t 2 to 3, y 3 to 5, x 0 to 4\): cannot be read, exp"
+        with pytest.raises(ValueError, match=whole):
+            cube.write(ds, tmp_path / f"out{suffix}")
+    assert not (tmp_path / f"out{suffix}").exists()

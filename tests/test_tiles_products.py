@@ -284,7 +284,7 @@ def test_a_damaged_chunk_costs_its_tile_and_is_named(ds, tmp_path, chunks):
     done = tiles.fill(_half, lazy, tmp_path / "map.nc", tile=3)
     (failed,) = done.failed
     assert (failed.rows, failed.columns) == (slice(3, 6), slice(0, 3))
-    where = "variable VH: cannot be read in chunk 0.1.0 (t 0:7, y 3:6, x 0:3)"
+    where = "VH: chunk 0.1.0 (t 0 to 6, y 3 to 5, x 0 to 2): cannot be read, expected whole"
     assert f"{path}: {where}" in failed.error
     made = _load(tmp_path / "map.nc")
     assert "s1jax_input_sha256" not in made.attrs

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import xarray as xr
 
+from s1jax.cube.damage import UNREADABLE, first_damaged
 from s1jax.cube.read import Source, files_of
 
 _KEY = "s1jax_sources"
@@ -70,6 +72,34 @@ def lazy_sources(ds: xr.Dataset | xr.DataArray) -> frozenset[Path]:
         graph = getattr(data, "__dask_graph__", None)
         roots.append(data if graph is None else graph())
     return frozenset(_paths(roots))
+
+
+@contextmanager
+def named(ds: xr.Dataset, window: Mapping[str, slice]) -> Iterator[None]:
+    """A block that reads a cube; of values that cannot be read it names file, variable and chunk.
+
+    Args:
+      ds: the cube; only values that are still to be read are looked at.
+      window: rows, columns, ... of it that the block reads.
+
+    Raises:
+      ValueError: they cannot be read.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of a file that is written, or is not there
+        for name, variable in ds.variables.items():
+            files = sorted(map(str, lazy_sources(ds[name].reset_coords(drop=True))))
+            if any(file in str(error) for file in files):
+                raise  # of a reader that names them
+            lazy = files or variable.chunks is not None
+            where = f"{', '.join(files) or 'file'}: {name}"
+            wrong = first_damaged(where, variable, window) if lazy else None
+            if wrong is not None:
+                raise wrong from error
+        raise
 
 
 def refuse_source(ds: xr.Dataset, path: str | Path, *, in_memory: bool = False) -> None:

@@ -1,7 +1,7 @@
 """NetCDF and Zarr: a Dataset as it is stored, in memory or in chunks."""
 
 import json
-from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from s1jax.cube.border import FAULTS, reading, require_room, unreadable
+from s1jax.cube.damage import first_damaged
 from s1jax.cube.facts import FILLS, declared_fills, equal, without_fills
 from s1jax.cube.names import stored_chunks
 from s1jax.cube.notes import DECLARED, fill_line
@@ -271,31 +272,11 @@ def _require_whole(file, array, numbers):
 def _damaged(file, stored, window, error) -> ValueError:
     """What says of an error which variable and chunk of a file are damaged."""
     for name, variable in stored.variables.items():
-        for number, part in _stored_parts(variable, window):
-            try:
-                _whole(file, name, variable, part)
-                _ = variable.isel(part).values
-            except FAULTS as wrong:
-                at = ".".join(map(str, number)) or "0"
-                spans = ", ".join(f"{d} {s.start} to {s.stop - 1}" for d, s in part.items())
-                where = f"{file.path}: {name}: chunk {at}{f' ({spans})' if spans else ''}"
-                return unreadable(where, "whole values", wrong)
+        check = partial(_whole, file, name, variable)
+        wrong = first_damaged(f"{file.path}: {name}", variable, window, check)
+        if wrong is not None:
+            return wrong
     return unreadable(file.path, file.kind, error)
-
-
-def _stored_parts(variable, window) -> Iterator[tuple[tuple[int, ...], dict[str, slice]]]:
-    """Numbers and windows of the chunks that a file keeps of a variable, inside of a window."""
-    kept = variable.encoding.get("preferred_chunks") or {}
-    spans = []
-    for dim, n in variable.sizes.items():
-        size = kept.get(dim, n)
-        size = max(int(size if isinstance(size, int) else n), 1)
-        first, stop, _ = window.get(dim, slice(0, n)).indices(n)
-        numbers = range(first // size, -(-stop // size))
-        spans.append([(k, slice(k * size, min((k + 1) * size, n))) for k in numbers])
-    for parts in product(*spans):
-        windows = (part for _, part in parts)
-        yield tuple(k for k, _ in parts), dict(zip(variable.dims, windows, strict=True))
 
 
 def _counted(file, fills, chunks):

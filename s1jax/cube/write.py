@@ -12,7 +12,7 @@ import xarray as xr
 
 from s1jax.cube.crs import grid_mapping
 from s1jax.cube.georeference import CONVENTIONS, georeferenced
-from s1jax.cube.sources import is_store, refuse_source
+from s1jax.cube.sources import is_store, named, refuse_source
 from s1jax.cube.storable import storable
 from s1jax.files import (
     old_of,
@@ -46,12 +46,13 @@ def write(
 
     Raises:
       ValueError: another suffix, a source of the cube, something that is no file or store of a
-        cube, or values that the format has no type for.
+        cube, values that the format has no type for, or values of the cube that cannot be read;
+        the message names file, variable and chunk.
       OSError: the file cannot be written; the message names the path and a remedy.
     """
     path = target(ds, path, in_memory=replace_source)
     made = prepared(ds, path.suffix, tile=tile)
-    with replacing_cube(path) as part:
+    with replacing_cube(path) as part, named(ds, {}):
         put(made, part)
 
 
