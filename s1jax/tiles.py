@@ -75,7 +75,7 @@ def fill(
       predict: series and days of a tile's pixels to their estimate; its `noise` becomes
         S2ndvi_NOISE, unless it has none or a single 0 for all pixels.
       ds: aligned cube (`cube.align_cube`).
-      path: .zarr or .nc; replaced where it exists.
+      path: .zarr or .nc; replaced where it is a map.
       tile: rows and columns of a tile.
       days: on which to estimate, days since 1970-01-01, ascending; the cube's own where None.
       quality: write the flags of `predict`, whose estimate then has `quality`, as S2ndvi_QUALITY.
@@ -87,12 +87,12 @@ def fill(
       trained_on: what it has learnt it from.
 
     Raises:
-      ValueError: another suffix, a source of the cube, a folder that is no Zarr store, a tile
+      ValueError: another suffix, a source of the cube, another file than a map, a tile
         without pixels, or days that are none, not finite or do not ascend. All before any tile.
       OSError: the file cannot be written; the message names the path, a remedy and, of a Zarr
         store, where the tiles are that were written.
     """
-    path = target(ds, path)
+    path = target(ds, path, product=True)
     if tile < 1:
         raise ValueError(f"tile: got {tile}, expected 1 row and column or more")
     _check(ds, days)

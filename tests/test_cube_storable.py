@@ -181,3 +181,37 @@ def test_encodings_of_another_file_do_not_hold(tmp_path, suffix):
     ds.t.encoding = {"units": "parsecs since never", "dtype": "int8"}
     back = _back(ds, tmp_path / f"cube{suffix}")
     xr.testing.assert_equal(back[["VV", "VH"]].drop_vars("spatial_ref"), ds[["VV", "VH"]])
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_what_holds_itself_is_written_as_what_python_prints(tmp_path, suffix):
+    listed, keyed = [1], {}
+    listed.append(listed)
+    keyed["self"] = [keyed, keyed]
+    deep = []
+    for _ in range(50_000):
+        deep = [deep]
+    values = np.empty(2, object)
+    values[:] = [values, 1]
+    ds = scene().assign_attrs(listed=listed, keyed=keyed, deep=deep, array=values)
+    cube.write(ds, tmp_path / f"a{suffix}")
+    with xr.open_dataset(tmp_path / f"a{suffix}", engine=ENGINES[suffix]) as back:
+        assert back.attrs["listed"].startswith("[1, [1, [")
+        assert back.attrs["deep"].startswith("[[[")
+        assert back.attrs["keyed"].startswith("{'self': [")
+        assert "attribute listed: list has no form" in back.attrs["s1jax_repairs"]
+        np.testing.assert_array_equal(back.VV, ds.VV)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_long_name_is_cut_and_stays_its_own(tmp_path, suffix):
+    ds, names = scene(), ["n" * 300, "n" * 301, "é" * 150, "m" * 200]
+    for k, name in enumerate(names):
+        ds[name] = ds.VV.isel(t=0, drop=True) * 0 + k
+    cube.write(ds, tmp_path / f"a{suffix}")
+    with xr.open_dataset(tmp_path / f"a{suffix}", engine=ENGINES[suffix]) as back:
+        assert "m" * 200 in back
+        added = sorted(set(back.data_vars) - set(ds.data_vars) - {"spatial_ref"})
+        assert max(len(name.encode()) for name in added) <= 200
+        assert sorted(float(back[name].max()) for name in added) == [0, 1, 2]
+        assert "name 'nnn" in back.attrs["s1jax_repairs"]

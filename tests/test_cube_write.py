@@ -140,7 +140,10 @@ def test_a_store_of_either_format_is_replaced(tmp_path):
     for version in (2, 3):
         # zarr's own wording about what its third format does not define yet is not looked at
         ds[["VV"]].to_zarr(path, mode="w", zarr_format=version, consolidated=False)
-        cube.write(scene(seed=version), path)
+        # which s1jax did not write
+        with pytest.raises(ValueError, match=r"cube of VV that s1jax did not write"):
+            cube.write(scene(seed=version), path)
+        cube.write(scene(seed=version), path, replace_source=True)
         np.testing.assert_array_equal(_load(path).VV, scene(seed=version).VV)
 
 
@@ -170,6 +173,26 @@ def test_sources_of_geotiffs_and_of_several_files(tmp_path):
     with pytest.raises(ValueError, match=r"got a folder with .*period_|holds the source"):
         cube.write(found, images)
     assert len([*images.iterdir()]) == 3
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_cube_without_a_record_of_its_source_does_not_replace_what_others_wrote(tmp_path, suffix):
+    path, own = tmp_path / f"raw{suffix}", tmp_path / f"own{suffix}"
+    raw = scene()
+    raw.to_netcdf(path) if suffix == ".nc" else raw.to_zarr(path, zarr_format=2)
+    cube.write(raw, own)
+    before = _bytes(path)
+    ds = cube.align_cube(cube.open_cube(path))
+    coords = {name: ds[name].values for name in ("t", "y", "x")}
+    bare = xr.Dataset({k: (v.dims, v.values) for k, v in ds.data_vars.items()}, coords, ds.attrs)
+    assert not recorded_sources(bare)
+    with pytest.raises(ValueError, match=r"cube of VH, VV that s1jax did not write"):
+        cube.write(bare, path)
+    assert _bytes(path) == before
+    cube.write(bare, own)
+    cube.write(bare, own)
+    cube.write(bare, path, replace_source=True)
+    np.testing.assert_array_equal(_load(path).VV, bare.VV)
 
 
 def test_only_a_store_of_a_cube_is_replaced(tmp_path):

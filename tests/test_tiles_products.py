@@ -229,6 +229,26 @@ def test_what_cannot_be_stored_is_known_before_the_first_tile(ds, tmp_path, suff
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"map{suffix}"]
 
 
+@BOTH
+@pytest.mark.parametrize("names", [["VV", "VH", "S2ndvi"], ["S2ndvi"], ["VV"]])
+def test_a_map_replaces_nothing_but_a_map(ds, tmp_path, suffix, names):
+    path = tmp_path / f"cube{suffix}"
+    cube.write(ds[names], path)
+    bare = xr.Dataset(
+        {name: (v.dims, v.values) for name, v in ds.data_vars.items()},
+        {name: ds[name].values for name in ("t", "y", "x")},
+        ds.attrs,
+    )
+    called = []
+    with pytest.raises(ValueError, match=rf"cube of .*{names[0]}.*no map, expected a new path"):
+        tiles.fill(lambda s, d: called.append(1) or _half(s, d), bare, path)
+    assert not called
+    np.testing.assert_array_equal(_load(path)[names[0]], ds[names[0]])
+    for _ in range(2):
+        tiles.fill(_half, bare, tmp_path / f"map{suffix}")
+    assert "S2ndvi_FUSED" in _load(tmp_path / f"map{suffix}")
+
+
 @contextmanager
 def _files_up_to(size):
     """As on a full disk: the kernel refuses to make a file longer."""

@@ -29,13 +29,13 @@ def provenance(
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     title = "NDVI estimated from Sentinel-1 and Sentinel-2"
     of = str(attrs.get("title", "")).removeprefix(f"{title}: ")
-    line = f"{now}: s1jax {_version()}, NDVI estimated by {method}"
+    line = f"{now}: s1jax {own_version()}, NDVI estimated by {method}"
     return {
         "Conventions": CONVENTIONS,
         "title": f"{title}: {of}" if of and of != title else title,
         "date_created": now,
         "history": "\n".join(filter(None, [str(attrs.get("history", "")), line])),
-        "s1jax_version": _version(),
+        "s1jax_version": own_version(),
         "s1jax_method": method,
         "s1jax_weights": weights or NOT_STATED,
         "s1jax_trained_on": trained_on or NOT_STATED,
@@ -104,7 +104,8 @@ def _bits(plane: np.ndarray) -> np.ndarray:
     return plane.astype(np.int64).view(np.uint64)
 
 
-def _version() -> str:
+def own_version() -> str:
+    """Of s1jax."""
     try:
         return version("s1jax")
     except PackageNotFoundError:  # a tree that is not installed

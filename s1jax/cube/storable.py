@@ -1,8 +1,10 @@
 """Names, attributes and types as a file can hold them; what changes on the way is said."""
 
+import hashlib
 import json
 import logging
 import math
+import reprlib
 from collections.abc import Collection, Mapping
 from datetime import date
 from numbers import Integral
@@ -27,6 +29,10 @@ _PACKING = ("_FillValue", "missing_value", "scale_factor", "add_offset")
 """Attributes that readers apply to the values: numbers, or nothing."""
 _CALENDAR = ("units", "calendar", "dtype")
 """Attributes of dates, which the writer makes."""
+_NAME = 200
+"""Bytes of the name of a variable: a folder of a Zarr store, which most disks limit to 255."""
+_NESTED = 64
+"""Levels of lists and dicts in an attribute; JSON is read and written by recursion."""
 _INT = range(-(2**63), 2**63)
 _MOST = 4000
 """Items of an attribute: HDF5 has room for 64 kB in one."""
@@ -81,6 +87,10 @@ def _renamed(names: list, said: list[str]) -> dict:
         text = text.strip()
         if text in ("", ".", "..") or text.startswith(("__", ".z")):
             text = f"_{text.lstrip('._')}"
+        if len(text.encode()) > _NAME:
+            # its digest tells it from others that begin as it does
+            mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+            text = f"{text.encode()[: _NAME - 9].decode(errors='ignore')}_{mark}"
         if text != name:
             said.append(f"name {name!r}: written as {text!r}")
         if text in out.values():
@@ -185,6 +195,8 @@ def _spurious(attrs: Mapping, dtype: np.dtype) -> list[str]:
 
 def _stored(value: Any, suffix: str) -> tuple[bool, Any]:
     """Whether the format has a form for an attribute, and that form, or its text."""
+    if _endless(value):
+        return False, _text(value)
     if isinstance(value, np.ndarray | np.generic):
         value = _of_numpy(value)
     if isinstance(value, str):
@@ -259,8 +271,21 @@ def _text(value: Any) -> str:
     """A value as text, from which a reader can tell what it was."""
     if value is None or isinstance(value, bool | np.bool_):
         return str(value)
+    if _endless(value):
+        return _sound(reprlib.repr(value))
     made = _plain(value)
     return _sound(made if isinstance(made, str) else json.dumps(made, ensure_ascii=False))
+
+
+def _endless(value: Any, level: int = 0) -> bool:
+    """Whether lists and dicts hold themselves, or others deeper than JSON can be read."""
+    if isinstance(value, xr.DataArray | xr.Variable | np.ndarray):
+        value = [*np.asarray(value).flat] if value.dtype.kind == "O" else ()
+    if isinstance(value, Mapping):
+        value = value.values()
+    if not isinstance(value, Collection) or isinstance(value, str | bytes | range):
+        return False
+    return level == _NESTED or any(_endless(item, level + 1) for item in value)
 
 
 def _plain(value: Any):

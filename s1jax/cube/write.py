@@ -12,6 +12,7 @@ import xarray as xr
 
 from s1jax.cube.crs import grid_mapping
 from s1jax.cube.georeference import CONVENTIONS, georeferenced
+from s1jax.cube.provenance import own_version
 from s1jax.cube.sources import is_store, named, refuse_source
 from s1jax.cube.storable import storable
 from s1jax.files import (
@@ -41,8 +42,9 @@ def write(
       ds: the cube.
       path: .nc or .zarr; replaced where it exists. A link is followed.
       tile: rows and columns of a Zarr chunk, which then holds all dates; zarr's own choice if None.
-      replace_source: whether the file that a cube in memory was read from may be replaced. One
-        whose values are still to be read never is.
+      replace_source: whether the file that a cube in memory was read from may be replaced, or any
+        that holds radar and that s1jax did not write. One whose values are still to be read never
+        is.
 
     Raises:
       ValueError: another suffix, a source of the cube, something that is no file or store of a
@@ -56,17 +58,20 @@ def write(
         put(made, part)
 
 
-def target(ds: xr.Dataset, path: str | Path, *, in_memory: bool = False) -> Path:
+def target(
+    ds: xr.Dataset, path: str | Path, *, in_memory: bool = False, product: bool = False
+) -> Path:
     """The path that is to be written, links followed.
 
     Args:
       ds: the cube that is to be written there, or what it is made of.
       path: .nc or .zarr.
-      in_memory: as in `refuse_source`.
+      in_memory: as in `refuse_source`; a cube that s1jax did not write may then be replaced, too.
+      product: whether a map is to be written, which replaces nothing but maps.
 
     Raises:
-      ValueError: another suffix, a source of the cube, or what is there already is not to be
-        replaced.
+      ValueError: another suffix, a server, a source of the cube, or what is there already is not to
+        be replaced.
     """
     refuse_remote(path)
     path = Path(path).expanduser()
@@ -83,12 +88,54 @@ def target(ds: xr.Dataset, path: str | Path, *, in_memory: bool = False) -> Path
         with naming(real, lambda: None):
             for there in (real, part_of(real), old_of(real)):
                 _refuse_other(there)
+    if not in_memory:
+        _refuse_input(path, real, product)
     return real
+
+
+def _refuse_input(path: Path, real: Path, product: bool) -> None:
+    """Nothing, where what is at a path is no cube that others measured, or that others need.
+
+    A cube that was rebuilt from its arrays does not say which file it was read from.
+
+    Raises:
+      ValueError: a map would replace a file without S2ndvi_FUSED or with radar, or a cube one with
+        radar that s1jax did not write; the message names the variables.
+    """
+    names, attrs = _content(real)
+    radar = {name for name in names if re.match(r"(VV|VH)(_|$)", name)}
+    if product and names and (radar or "S2ndvi_FUSED" not in names):
+        raise ValueError(
+            f"{path}: got a cube of {', '.join(sorted(radar or names)[:4])}, which is no map, "
+            "expected a new path, or a map to replace"
+        )
+    if radar and not product and not any(name.startswith("s1jax_") for name in attrs):
+        raise ValueError(
+            f"{path}: got a cube of {', '.join(sorted(radar))} that s1jax did not write, expected "
+            "a new path, or replace_source=True"
+        )
+
+
+def _content(path: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of the variables and of the attributes of a file; none where it cannot be read."""
+    if not path.exists():
+        return frozenset(), frozenset()
+    if path.suffix == ".zarr":
+        names = frozenset(inside.name for inside in path.iterdir() if is_store(inside))
+        of_2, of_3 = (_json(path / mark) for mark in (".zattrs", "zarr.json"))
+        of_3 = of_3.get("attributes", {})
+        return names, frozenset(of_2) | frozenset(of_3 if isinstance(of_3, dict) else ())
+    try:
+        with xr.open_dataset(path, decode_cf=False, cache=False) as ds:
+            return frozenset(map(str, ds.variables)), frozenset(map(str, ds.attrs))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return frozenset(), frozenset()
 
 
 def prepared(ds: xr.Dataset, suffix: str, *, tile: int | None = None) -> xr.Dataset:
     """The cube as it is stored: georeferenced, storable, with the encodings of its variables."""
-    out = storable(georeferenced(ds), suffix).assign_attrs(Conventions=CONVENTIONS)
+    out = storable(georeferenced(ds), suffix)
+    out = out.assign_attrs(Conventions=CONVENTIONS, s1jax_version=own_version())
     reference = grid_mapping(out)
     for name in out.variables:
         variable = out[name].variable.copy(deep=False)
@@ -250,8 +297,13 @@ def _refuse_other(path: Path) -> None:
 
 def _is_group(mark: Path) -> bool:
     """Whether a zarr.json is that of a group; of a damaged one nothing is known."""
+    return _json(mark).get("node_type") == "group"
+
+
+def _json(path: Path) -> dict:
+    """The JSON object in a file; an empty one where there is none."""
     try:
-        content = json.loads(mark.read_bytes())
-    except ValueError:
-        return False
-    return isinstance(content, dict) and content.get("node_type") == "group"
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from s1jax import arrays, gp
-from s1jax.files import replacing
+from s1jax.files import refuse_remote, replacing
 from s1jax.mogpr.config import Curve, MogprParams
 
 _FORMAT = "s1jax mogpr 1"
@@ -29,8 +29,9 @@ def save(params: MogprParams, path: str | Path) -> None:
     """Write parameters to a .npz file, fields by name (`hyper.lengthscale`, ...).
 
     Raises:
-      ValueError: another suffix, or parameters that `load` would refuse.
+      ValueError: another suffix, a server, or parameters that `load` would refuse.
     """
+    refuse_remote(path)
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"path: got {path}, expected a .npz file")
