@@ -212,7 +212,7 @@ def markdown(rows: Sequence[Mapping]) -> str:
 def main(config: Alignments) -> Path:
     """The folder with table.md and align.json (rows as in metrics.json); the table is printed."""
     out = config.out or Path("results") / time.strftime("align-%Y%m%dT%H%M%SZ", time.gmtime())
-    with commands.writing(out):
+    with commands.writing(out, inputs=[config.cube]):
         _compare(config, out)
     return out
 

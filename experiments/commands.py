@@ -6,11 +6,12 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from s1jax import files
+from s1jax.cube.sources import is_store
 
 _TRIAL = 65_536
 """Bytes that a place must take before any work is done."""
@@ -49,14 +50,23 @@ def status(command: Callable[[], object]) -> int:
 
 
 @contextmanager
-def writing(folder: str | Path) -> Iterator[Path]:
+def writing(folder: str | Path, *, inputs: Iterable[str | Path | None] = ()) -> Iterator[Path]:
     """A folder to write into: made where it is missing, and this process' alone in the block.
 
+    Args:
+      folder: to write into.
+      inputs: files and folders that are read; None: there is no such file.
+
     Raises:
-      ValueError: another process writes into it.
+      ValueError: another process writes into it, it is an input, is or lies in a Zarr store, or is
+        on another machine.
       OSError: it cannot be made or written to; the error names it.
     """
     folder = Path(folder)
+    _refuse_stores(folder, folder)
+    for source in inputs:
+        if source is not None and os.path.realpath(source) == os.path.realpath(folder):
+            raise ValueError(f"{folder}: got the folder of the input, expected another one")
     with ExitStack() as stack:
         with _at(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -71,11 +81,12 @@ def writing_file(path: str | Path) -> Iterator[Path]:
     """A file or store to write: its folder is made, and no other process writes it in the block.
 
     Raises:
-      ValueError: another process writes it.
+      ValueError: another process writes it, it lies in a Zarr store, or is on another machine.
       OSError: its folder cannot be made or written to; the error names it.
     """
     path = Path(path)
     folder = path.absolute().parent
+    _refuse_stores(path, folder)
     with ExitStack() as stack:
         with _at(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -89,6 +100,7 @@ def writable(*paths: Path | None) -> None:
     """Refuse now what could not be written in the end; None: there is no such file.
 
     Raises:
+      ValueError: a path lies in a Zarr store, or is on another machine.
       OSError: a path is a folder, or its folder cannot be written to.
     """
     for path in paths:
@@ -97,6 +109,7 @@ def writable(*paths: Path | None) -> None:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         folder = path.absolute().parent
+        _refuse_stores(path, folder)
         with _at(folder):
             _try(folder)
 
@@ -105,6 +118,15 @@ def stem(path: str | Path) -> str:
     """What a file or folder is called, as a part of another name: letters, digits, - and _."""
     name = re.sub(r"[^\w-]+", "-", Path(path).name.split(".")[0], flags=re.ASCII)
     return name.strip("-")[:80] or "cube"
+
+
+def _refuse_stores(path: Path, folder: Path) -> None:
+    """Nothing, where a folder that is to be written into is neither a Zarr store nor in one."""
+    files.refuse_remote(path)
+    real = Path(os.path.realpath(folder))
+    for above in (real, *real.parents):
+        if is_store(above):
+            raise ValueError(f"{path}: got a path in the Zarr store {above}, expected another one")
 
 
 def _try(folder: Path) -> None:

@@ -218,7 +218,7 @@ def main(config: Compare) -> Path:
     asked = wanted(config)
     known_to(config)
     figure = None if config.readme is None else config.readme.parent / "docs" / "overview.png"
-    with commands.writing(config.out):
+    with commands.writing(config.out, inputs=[config.data]):
         commands.writable(config.readme, config.results, figure)
         _compare(config, asked)
     return config.out

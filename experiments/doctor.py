@@ -68,7 +68,7 @@ def main(config: Doctor) -> doctor.Examination:
         raise ValueError("cube: got no file, expected one, or one for each sensor")
     utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     out = config.out or Path("results") / f"doctor-{commands.stem(config.cube[0])}-{utc}"
-    with commands.writing(out):
+    with commands.writing(out, inputs=config.cube):
         found = _examine(config, out)
     print(f"\n{out} written in {time.perf_counter() - started:.0f} s")
     return found

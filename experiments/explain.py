@@ -139,7 +139,7 @@ def main(config: Explain) -> Path:
     _check(config)
     utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     out = config.out or Path("results") / f"explain-{utc}"
-    with commands.writing(out):
+    with commands.writing(out, inputs=[config.cube]):
         _explain(config, out)
     return out
 

@@ -31,6 +31,7 @@ from experiments.protocol import UNLABELLED
 from experiments.sampling import FILTER, sampled
 from s1jax import cube, mogpr, tiles
 from s1jax.cube.notes import repairs
+from s1jax.cube.write import target
 from s1jax.fusets import periods
 from s1jax.mogpr.inputs import source
 from s1jax.types import NDVI, Days, Series
@@ -93,6 +94,8 @@ def main(job: Job) -> tiles.Filled:
 def _fill(job: Job) -> tiles.Filled:
     ds = opened(job)
     print(f"{job.input}: {cube.span(ds)}", flush=True)
+    # what `tiles.fill` would refuse after a minute of learning
+    target(ds, job.output, product=True)
     days = None if job.at == "input" else regular_days(ds["t"].values, job.at)
     params = learnt(job, ds)
     radar = source(params.channel).max() + 1

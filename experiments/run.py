@@ -33,6 +33,7 @@ from experiments.opening import Align, opened
 from experiments.page import write_report
 from experiments.report import console_table
 from s1jax import cube, files, networks, simulate, tiles
+from s1jax.cube.write import target
 from s1jax.types import NDVI
 
 log = logging.getLogger("s1jax")
@@ -183,7 +184,7 @@ def run(config: Config) -> Path:
     stem = "demak_sim" if config.cube is None else commands.stem(config.cube)
     out = config.out or Path("results") / f"{stem}-{utc}"
     with ExitStack() as stack:
-        stack.enter_context(commands.writing(out))
+        stack.enter_context(commands.writing(out, inputs=[config.cube]))
         if config.save_cube is not None:
             stack.enter_context(commands.writing_file(config.save_cube))
         stack.enter_context(_logging(out / "run.log"))
@@ -218,6 +219,9 @@ def _go_on(record: logging.LogRecord) -> None:
 
 def _head_to_head(config: Config, out: Path) -> None:
     ds, name = load(config)
+    if config.save_cube is not None:
+        # what `tiles.fill` would refuse after hours of training
+        target(ds, config.save_cube, product=True)
     print(*filter(None, (ds.attrs.get("s1jax_repairs"), ds.attrs.get("s1jax_funnel"))), sep="\n")
     data, pixel = to_data(ds)
     if data.truth is None and "T2d" in config.tasks:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -222,6 +223,14 @@ def test_input_is_never_overwritten(folder):
     job = _given(folder, "any", "aligned.zarr", overwrite=True)
     with pytest.raises(ValueError, match=r"output: got the input"):
         batch.main(dataclasses.replace(job, output=folder / "aligned.zarr"))
+
+
+def test_a_cube_is_no_map_to_replace_and_nothing_is_learnt_before_that_is_said(folder, monkeypatch):
+    shutil.copytree(folder / "aligned.zarr", folder / "copy.zarr")
+    monkeypatch.setattr(batch, "learnt", lambda *_: pytest.fail("learnt"))
+    with pytest.raises(ValueError, match=r"copy.zarr: got a cube of VH, VV, which is no map"):
+        batch.main(_given(folder, "copy", "aligned.zarr", overwrite=True))
+    assert not [*folder.glob(".*lock")]
 
 
 def test_hyperparameters_of_more_orbits_are_refused(folder):

@@ -273,3 +273,65 @@ def test_a_pretrained_bank_is_whole_or_not_there(tmp_path, monkeypatch):
     ):
         np.savez(file, a=1)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.fixture
+def store(tmp_path):
+    path = tmp_path / "a.zarr"
+    (path / "VV").mkdir(parents=True)
+    (path / ".zgroup").write_text('{"zarr_format": 2}')
+    (path / "VV" / ".zarray").write_text("{}")
+    return path
+
+
+def test_nothing_is_written_into_a_store(store, tmp_path):
+    (tmp_path / "link").symlink_to(store / "VV")
+    before = sorted(tmp_path.rglob("*"))
+    for folder in (store, store / "VV", store / "new" / "deep", tmp_path / "link"):
+        with pytest.raises(ValueError, match="got a path in the Zarr store"):
+            commands.writing(folder).__enter__()
+        with pytest.raises(ValueError, match="got a path in the Zarr store"):
+            commands.writing_file(folder / "x.zarr").__enter__()
+        with pytest.raises(ValueError, match="got a path in the Zarr store"):
+            commands.writable(folder / "x.npz")
+    assert sorted(tmp_path.rglob("*")) == before
+    # the store itself may be replaced, and what lies beside it be written
+    with commands.writing_file(store), commands.writing(tmp_path):
+        pass
+
+
+def test_nothing_is_written_beside_the_images_of_the_input(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    for folder in (tmp_path, tmp_path / "link"):
+        with pytest.raises(ValueError, match="got the folder of the input"):
+            commands.writing(folder, inputs=[None, tmp_path]).__enter__()
+    with commands.writing(tmp_path / "results", inputs=[tmp_path]):
+        pass
+
+
+def test_a_server_is_no_place_to_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("s3://bucket/out.zarr", Path("http://host/out.npz")):
+        for refuse in (commands.writing, commands.writing_file):
+            with pytest.raises(ValueError, match="no folder of this machine"):
+                refuse(path).__enter__()
+        with pytest.raises(ValueError, match="no folder of this machine"):
+            commands.writable(Path(path))
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["run", "doctor", "explain", "align", "mogpr"])
+def test_a_command_leaves_the_store_it_reads_as_it_is(name, store):
+    arguments = {
+        "doctor": [store, "--out", store],
+        "mogpr": [store, store / "x.zarr"],
+    }.get(name, ["--cube", store, "--out", store])
+    before = sorted(store.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert "got a path in the Zarr store" in done.stderr
+    assert sorted(store.rglob("*")) == before

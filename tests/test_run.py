@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
+from cube_worlds import scene
 
 from experiments import protocol
 from experiments.config import complete, parse
@@ -277,3 +278,16 @@ def test_readme_code_runs_and_its_two_commands_are_ci(tmp_path, monkeypatch):
     assert names["estimate"].mean.shape == (30, 12)
     assert names["tails"].shape == (30, 12, 2)
     assert (tmp_path / "weights" / "card.json").is_file()
+
+
+def test_a_map_onto_the_cube_is_refused_before_any_training(tmp_path, monkeypatch):
+    path = tmp_path / "cube.nc"
+    cube.write(cube.align_cube(cube.open_cube(scene())), path)
+    before = path.read_bytes()
+    monkeypatch.setattr("experiments.run.to_data", lambda _: pytest.fail("went on"))
+    arguments = ["--cube", str(path), "--save-cube", str(path), "--methods", "mlp3"]
+    arguments += ["--save-method", "mlp3", "--out", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match=r"cube\.nc: got a path that is the source"):
+        run(parse(arguments))
+    assert path.read_bytes() == before
+    assert not [*tmp_path.glob(".*")]
