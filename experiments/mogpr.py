@@ -31,6 +31,7 @@ from experiments.protocol import UNLABELLED
 from experiments.sampling import FILTER, sampled
 from s1jax import cube, mogpr, tiles
 from s1jax.cube.notes import repairs
+from s1jax.cube.stored import unread_dataset
 from s1jax.cube.write import target
 from s1jax.fusets import periods
 from s1jax.mogpr.inputs import source
@@ -160,16 +161,11 @@ def opened(job: Job) -> xr.Dataset:
     """The aligned cube: not yet read where `cube.write` wrote it so, else in memory."""
     own = (job.start, job.step, job.mask, job.align) == (None, None, None, Align())
     if own and job.input.exists() and job.input.suffix in (".nc", ".zarr"):
-        engine = "zarr" if job.input.is_dir() else None
-        try:
-            ds = xr.open_dataset(job.input, engine=engine, decode_coords="all", cache=False)
-        except (OSError, KeyError, TypeError, ValueError):
-            pass  # open_cube says what is wrong with it
-        else:
-            if {"s1_day", "s2_day"} <= set(ds.coords) and "s1jax_funnel" in ds.attrs:
-                print(f"{job.input}: aligned by s1jax, read tile by tile")
-                return ds
-            ds.close()
+        ds = unread_dataset(job.input)
+        if {"s1_day", "s2_day"} <= set(ds.coords) and "s1jax_funnel" in ds.attrs:
+            print(f"{job.input}: aligned by s1jax, read tile by tile")
+            return ds
+        ds.close()
     ds = opening.opened(job.input, start=job.start, step=job.step, mask=job.mask, align=job.align)
     lines = ds.attrs["s1jax_repairs"].splitlines()
     unasked = repairs(lines)  # on stderr already

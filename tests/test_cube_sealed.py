@@ -20,6 +20,7 @@ import shapely
 import xarray as xr
 
 from s1jax import cube, doctor
+from s1jax.cube.stored import unread_dataset
 
 
 @pytest.fixture
@@ -205,6 +206,8 @@ def test_hdf5_keeps_its_values_itself(how, chunks, tmp_path):
         cube.open_cube(path, chunks=chunks)
     with pytest.raises(ValueError, match=r"a\.nc: .*expected all of it in this file"):
         cube.open_cube(worlds.scene(), mask=path)
+    with pytest.raises(ValueError, match=r"a\.nc: .*expected all of it in this file"):
+        unread_dataset(path)
 
 
 def test_links_inside_of_an_hdf5_file_are_its_own(tmp_path):

@@ -48,6 +48,15 @@ def _consolidated(path):
     return json.loads(group.read_text(encoding="utf-8")).get("consolidated_metadata") is not None
 
 
+def unread_dataset(path: Path) -> xr.Dataset:
+    """The Dataset of a NetCDF or Zarr store as it lies there, its values still to be read.
+
+    Raises:
+      ValueError: the file cannot be read, or points at another file.
+    """
+    return _open(_file(local(path)), {"decode_coords": "all", "cache": False})
+
+
 def read_dataset(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[str]]:
     """The Dataset of a NetCDF or Zarr store, and how many values its declared fills took.
 
