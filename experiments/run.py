@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -34,7 +35,7 @@ from experiments.page import write_report
 from experiments.report import console_table
 from s1jax import cube, files, networks, simulate, tiles
 from s1jax.cube.write import target
-from s1jax.types import NDVI
+from s1jax.types import NDVI, Key
 
 log = logging.getLogger("s1jax")
 
@@ -217,6 +218,18 @@ def _go_on(record: logging.LogRecord) -> None:
     raise
 
 
+class Seed(NamedTuple):
+    """One seed of the head to head: what is fitted, and on what."""
+
+    number: int
+    split: splits.Split
+    key_fit: Key
+    gaps: dict
+    views: dict
+    pixels: str
+    """How many train, decide and test, in words."""
+
+
 def _head_to_head(config: Config, out: Path) -> None:
     ds, name = load(config)
     if config.save_cube is not None:
@@ -224,61 +237,111 @@ def _head_to_head(config: Config, out: Path) -> None:
         target(ds, config.save_cube, product=True)
     print(*filter(None, (ds.attrs.get("s1jax_repairs"), ds.attrs.get("s1jax_funnel"))), sep="\n")
     data, pixel = to_data(ds)
+    _refuse_without_truth(config, data)
+    outcomes, fewest, first, kept, params = defaultdict(list), None, None, {}, {}
+    for number in config.seeds:
+        seed = _seed(config, data, number)
+        fewest = min(seed.split, fewest or seed.split, key=clusters)
+        chosen = _fitting(config, ds, out)
+        estimates, params_here = _scored(config, data, seed, chosen, out, outcomes)
+        if first is None:
+            # the report and the map show the first seed alone
+            first, kept, params = seed, estimates, params_here
+    words = f"{config.split}: {describe(fewest)}"
+    rows = _written(config, out, name, words, outcomes)
+    print("\n" + console_table(rows))
+    if config.report:
+        print("drawing the report", flush=True)
+        shown = pictures.Shown(data, pixel, first.split, first.views)
+        sections = pictures.sections(
+            name, words, config.seeds, _facts(data, first), ds, rows, shown, kept, params
+        )
+        write_report(out, f"Head to head on {name}", sections)
+    if config.save_cube is not None:
+        _save_cube(config, ds, chosen, params, first.split)
+
+
+def _refuse_without_truth(config: Config, data: protocol.Data) -> None:
+    """Say that T2d needs the truth.
+
+    Raises:
+      ValueError: it is the only task of data without truth.
+    """
     if data.truth is None and "T2d" in config.tasks:
         print("T2d is left out: it is scored against the truth, which only a simulation has")
         if config.tasks == ("T2d",):
             raise ValueError("tasks: got T2d alone on data without truth, expected others")
-    outcomes, kept, facts, shown, fewest = defaultdict(list), {}, {}, None, None
-    for seed in config.seeds:
-        split = split_of(config, data, seed)
-        sizes = [
-            sum(part.size for part in parts)
-            for parts in zip(*(f[:3] for f in split.folds), strict=True)
-        ]
-        pixels = f"{sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test pixels"
-        fewest = min(split, fewest or split, key=clusters)
-        print(f"seed {seed}: {describe(split)}; {pixels}\n{HEAD}", flush=True)
-        key_fit, gaps, views = protocol.asked(data, split, config.tasks, seed)
-        gaps, views = _usable(data, split, gaps, views)
-        if shown is None:
-            shown = pictures.Shown(data, pixel, split, views)
-            facts = {"pixels": pixels, "periods": len(data.series.day)}
-            facts |= {f"left out of {t}": v.left_out for t, v in views.items() if v.left_out}
-        learnt = {}
-        models = out / "models" / f"seed-{seed}"
-        # a name of the data is no path
-        folders = {fold.name: f"fold-{k}" for k, fold in enumerate(split.folds)}
-        models.mkdir(parents=True, exist_ok=True)
-        files.write_json(models / "folds.json", {f: name for name, f in folders.items()})
 
-        def _learnt(method, fold, params, learnt=learnt, models=models, folders=folders):
-            learnt[method, fold.name] = params
-            if method in SAVED:
-                folder = models / method / folders[fold.name]
-                seen = protocol.take(data.series, fold.training, fold.training_time)
-                networks.save(folder, getattr(config, method), params, seen)
 
-        chosen = methods(config, folder=out / "checkpoints")
-        if min(ds.sizes["y"], ds.sizes["x"]) == 1:
-            alone = [method.name for method in chosen if method.spatial]
-            chosen = [method for method in chosen if not method.spatial]
-            if alone:
-                print(f"{', '.join(alone)} left out: pixels side by side are needed, not points")
-        for method, task, estimates in protocol.head_to_head(
-            key_fit, chosen, data, split, gaps, learnt=_learnt
-        ):
-            for against in views[task].scored:
-                outcome = scoring.score(views[task], estimates, against, seed=seed)
-                outcomes[method, task, against].append(outcome)
-                print(row_line(scoring.rows(outcomes, only=(method, task, against))[0]), flush=True)
-            if seed == config.seeds[0]:
-                kept[method, task] = pictures.lighter(estimates)
-        if seed == config.seeds[0]:
-            first = learnt
+def _seed(config: Config, data: protocol.Data, number: int) -> Seed:
+    """The split of a seed and the tasks that can be scored on it; both are printed."""
+    split = split_of(config, data, number)
+    parts = zip(*(fold[:3] for fold in split.folds), strict=True)
+    training, validation, test = (sum(part.size for part in of_folds) for of_folds in parts)
+    pixels = f"{training:,} training, {validation:,} validation, {test:,} test pixels"
+    print(f"seed {number}: {describe(split)}; {pixels}\n{HEAD}", flush=True)
+    key_fit, gaps, views = protocol.asked(data, split, config.tasks, number)
+    gaps, views = _usable(data, split, gaps, views)
+    return Seed(number, split, key_fit, gaps, views, pixels)
+
+
+def _facts(data: protocol.Data, seed: Seed) -> dict:
+    """What the report says of the data."""
+    left_out = {f"left out of {t}": v.left_out for t, v in seed.views.items() if v.left_out}
+    return {"pixels": seed.pixels, "periods": len(data.series.day)} | left_out
+
+
+def _fitting(config: Config, ds: xr.Dataset, out: Path) -> list[protocol.Method]:
+    """The methods that a cube has what they need for; the others are printed."""
+    chosen = methods(config, folder=out / "checkpoints")
+    if min(ds.sizes["y"], ds.sizes["x"]) > 1:
+        return chosen
+    if spatial := [method.name for method in chosen if method.spatial]:
+        print(f"{', '.join(spatial)} left out: pixels side by side are needed, not points")
+    return [method for method in chosen if not method.spatial]
+
+
+def _scored(config, data, seed: Seed, chosen, out: Path, outcomes) -> tuple[dict, dict]:
+    """Estimates of each method and task, and parameters of each method and fold, of one seed.
+
+    Outcomes are added to `outcomes` and printed; weights of networks are saved.
+    """
+    folder = out / "models" / f"seed-{seed.number}"
+    # a name of the data is no path
+    folders = {fold.name: f"fold-{k}" for k, fold in enumerate(seed.split.folds)}
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "folds.json", {f: name for name, f in folders.items()})
+    estimates_of, params_of = {}, {}
+
+    def _keep(method, fold, params):
+        params_of[method, fold.name] = params
+        if method in SAVED:
+            series = protocol.take(data.series, fold.training, fold.training_time)
+            at = folder / method / folders[fold.name]
+            networks.save(at, getattr(config, method), params, series)
+
+    for method, task, estimates in protocol.head_to_head(
+        seed.key_fit, chosen, data, seed.split, seed.gaps, learnt=_keep
+    ):
+        view = seed.views[task]
+        for against in view.scored:
+            outcome = scoring.score(view, estimates, against, seed=seed.number)
+            outcomes[method, task, against].append(outcome)
+            print(row_line(scoring.rows(outcomes, only=(method, task, against))[0]), flush=True)
+        if seed.number == config.seeds[0]:
+            estimates_of[method, task] = pictures.lighter(estimates)
+    return estimates_of, params_of
+
+
+def _written(config: Config, out: Path, name: str, words: str, outcomes) -> list[dict]:
+    """Rows of the scores, which are written.
+
+    Raises:
+      ValueError: some are not finite; all others are written.
+    """
     every = scoring.rows(outcomes)
     broken = {row_name(row): scoring.not_finite(row) for row in every if scoring.not_finite(row)}
     rows = [row for row in every if row_name(row) not in broken]
-    words = f"{config.split}: {describe(fewest)}"
     _write(config, out, name, words, rows)
     if broken:
         lines = (f"{row} ({', '.join(scores)})" for row, scores in broken.items())
@@ -286,13 +349,7 @@ def _head_to_head(config: Config, out: Path) -> None:
             f"{out / 'metrics.json'}: got scores that are not finite, expected numbers; left out: "
             f"{'; '.join(lines)}; no report and no map was made"
         )
-    print("\n" + console_table(rows))
-    if config.report:
-        print("drawing the report", flush=True)
-        sections = pictures.sections(name, words, config.seeds, facts, ds, rows, shown, kept, first)
-        write_report(out, f"Head to head on {name}", sections)
-    if config.save_cube is not None:
-        _save_cube(config, ds, chosen, first, shown.split)
+    return rows
 
 
 def _usable(data, split, gaps, views):
