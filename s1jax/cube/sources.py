@@ -31,8 +31,8 @@ def recorded(
     """The cube with a record of where it comes from: files, and what other cubes have recorded.
 
     The record lies in the encodings of the cube and of its coordinates, which most operations of
-    xarray keep: no file that is written of the cube holds it. `Conventions` were those of the file
-    that was read, and are left out.
+    xarray keep: no file that is written of the cube holds it. `Conventions` and `s1jax_version`
+    were those of the file that was read, and are left out.
 
     Args:
       ds: the cube of `open_cube`.
@@ -40,7 +40,8 @@ def recorded(
       mask: as `path_or_glob`.
     """
     out = ds.copy()
-    out.attrs.pop("Conventions", None)
+    for name in ("Conventions", "s1jax_version"):
+        out.attrs.pop(name, None)
     paths = set() if not isinstance(mask, str | Path) else {Path(mask).expanduser().resolve()}
     for one in [path_or_glob] if isinstance(path_or_glob, Source) else path_or_glob:
         if isinstance(one, str | Path):
