@@ -97,10 +97,9 @@ def test_a_chunk_far_longer_than_its_values_is_not_read(tmp_path):
 
 def test_an_axis_is_no_way_around(tmp_path):
     path = _store(tmp_path / "a.zarr", CODECS["zlib"])
-    for axis in "tyx":
-        content = json.loads((path / axis / ".zarray").read_text())
-        content["compressor"] = {"id": "zlib", "level": 1}
-        (path / axis / ".zarray").write_text(json.dumps(content))
+    content = json.loads((path / "t" / ".zarray").read_text())
+    content["compressor"] = {"id": "zlib", "level": 1}
+    (path / "t" / ".zarray").write_text(json.dumps(content))
     (path / ".zmetadata").unlink()
     (path / "t" / "0").write_bytes(_bomb("zlib"))
     _refused(path, r"a\.zarr: t: chunk 0: got zlib of more than 56 bytes", {"t": 1})
