@@ -186,20 +186,23 @@ def _opened(file, options, chunks):
 
 def _open(file, options):
     """The Dataset, of which only the axes are in memory."""
-    options = file.options | options
+    options, whole = file.options | options, False
     try:
         for array in file.arrays.values():
             # axes are read whole; of others the ends, where they may be dates
             counts = _counts(array)
             ends = (sorted({0, n - 1}) if n else () for n in counts)
             _require_whole(file, array, np.ndindex(*counts) if len(counts) < 2 else product(*ends))
+        whole = True
         return xr.open_dataset(file.path, **options)
     except FAULTS as error:
         plain = {**options, "decode_cf": False, "create_default_indexes": False}
         # an axis may be what is damaged: without its values the file opens
         with reading(file.path, file.kind), xr.open_dataset(file.path, **plain) as stored:
             why = _damaged(file, stored, {}, error)
-            dated = isinstance(error, ValueError | OverflowError) and "decode_times" not in options
+            # times are looked at only where their chunks are sound
+            dated = whole and isinstance(error, ValueError | OverflowError)
+            dated = dated and "decode_times" not in options
             numbers = dict.fromkeys(undated(stored), False) if dated else {}
         if numbers:
             # of no calendar: `with_dates` says what they are
