@@ -33,7 +33,7 @@ _REMEDIES = {
 }
 _NO_FLOCK = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 """What a file system says that has no locks."""
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]+:/|[^/]*::|/vsi", re.IGNORECASE | re.DOTALL)
+REMOTE = re.compile(r"[a-z][a-z0-9+.-]+:/|[^/]*::|/vsi", re.IGNORECASE | re.DOTALL)
 """A server, a chain of fsspec, or a virtual file of GDAL; a Path has lost one slash of ://."""
 
 
@@ -50,7 +50,7 @@ def refuse_remote(path: str | Path) -> None:
         would be a folder named "s3:", say.
     """
     text = str(path)
-    if match := _REMOTE.match(text):
+    if match := REMOTE.match(text):
         got = f"{match[0]!r}, which is no folder of this machine"
         raise ValueError(f"{text[:200]}: got {got}, expected a path; upload the file afterwards")
 

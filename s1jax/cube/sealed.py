@@ -20,9 +20,7 @@ from typing import NamedTuple
 
 from s1jax.cube.border import brief, bytes_of, reading
 from s1jax.cube.inflate import TEXT, chain, why_too_large, why_unbounded
-
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/|[^/]*::|/vsi", re.IGNORECASE | re.DOTALL)
-"""A server, a chain of fsspec, or a virtual file of GDAL; a Path has lost one slash of ://."""
+from s1jax.files import REMOTE
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF and of a BigTIFF, of either order of bytes."""
@@ -83,7 +81,7 @@ def local(source: str | Path) -> Path:
       ValueError: a server, a chain of file systems, a virtual file system of GDAL, or a device.
     """
     text = str(source)
-    if found := _SCHEME.match(text) or re.match("/vsi", os.path.abspath(text.replace("\0", ""))):
+    if found := REMOTE.match(text) or re.match("/vsi", os.path.abspath(text.replace("\0", ""))):
         got = f"{found[0]!r}, which is no folder of this machine"
         raise ValueError(f"{brief(text)}: got {got}, expected a path; download the file first")
     with reading(text, "a path"):
@@ -429,7 +427,7 @@ def _plain_aux(beside):
         for word in (word.strip() for word in words):
             upper = word.upper()
             named = "OVERVIEW_FILE" in upper or upper in ("FILENAME", "PROXYOVERVIEWREQUEST")
-            if named or _SCHEME.match(word):
+            if named or REMOTE.match(word):
                 got = brief(word)
                 raise ValueError(f"{beside}: got {got}, expected nothing about other files")
 
