@@ -10,7 +10,9 @@ import os
 import jax
 import numpy as np
 
-from experiments import masks, protocol, splits
+from experiments.protocol import head_to_head, splits
+from experiments.protocol.data import Data
+from experiments.protocol.tasks import TASKS
 from s1jax import cube, mogpr, networks, plots, simulate
 from s1jax.train import TrainConfig
 
@@ -23,7 +25,7 @@ size = simulate.SceneConfig(height=32, width=36) if quick else simulate.SceneCon
 # have what.
 
 # %%
-ds = cube.align_cube(cube.open_cube(cube.from_scene(simulate.scene(jax.random.key(0), size))))
+ds = cube.align_cube(cube.open_cube(simulate.to_dataset(simulate.scene(jax.random.key(0), size))))
 print(ds.attrs["s1jax_funnel"])
 
 # %% [markdown]
@@ -32,9 +34,9 @@ print(ds.attrs["s1jax_funnel"])
 
 # %%
 series, pixel = cube.to_series(ds)
-data = protocol.Data(series, cube.at_pixels(ds, "truth", pixel), None, None)
-split = splits.blocks(np.asarray(series.place, np.float64), None, seed=0)
-split = protocol.subsample(split, (200, 100, 60) if quick else (2000, 500, 1000), seed=0)
+data = Data(series, cube.at_pixels(ds, "truth", pixel))
+split = splits.blocks(np.asarray(series.position, np.float64), None, seed=0)
+split = splits.subsample(split, (200, 100, 60) if quick else (2000, 500, 1000), seed=0)
 print(*split.notes)
 
 # %% [markdown]
@@ -42,8 +44,8 @@ print(*split.notes)
 # The masks are drawn once and shared by all methods.
 
 # %%
-gaps = protocol.draw_gaps(jax.random.key(1), ("T2c",), data)
-view = protocol.view(data, split, "T2c", gaps["T2c"])
+masks = head_to_head.draw_masks(jax.random.key(1), ("T2c",), data)
+test_set = head_to_head.test_set(data, split, "T2c", masks["T2c"])
 
 # %% [markdown]
 # ## Fit and predict
@@ -53,19 +55,17 @@ view = protocol.view(data, split, "T2c", gaps["T2c"])
 few = TrainConfig(epochs=3 if quick else 30)
 process = mogpr.MogprConfig(sample=16, iterations=3) if quick else mogpr.MogprConfig(sample=128)
 methods = [
-    protocol.Method("mlp3", networks.mlp(networks.Mlp3Config(train=few)), masks.TASKS),
-    protocol.Method("mogpr", mogpr.mogpr(process), masks.TASKS),
+    head_to_head.Method("mlp3", networks.mlp(networks.Mlp3Config(train=few)), TASKS),
+    head_to_head.Method("mogpr", mogpr.mogpr(process), TASKS),
 ]
-answers = {
-    method: estimates
-    for method, _, estimates in protocol.head_to_head(jax.random.key(2), methods, data, split, gaps)
-}
+results = head_to_head.head_to_head(jax.random.key(2), methods, data, split, masks)
+estimates = {method: estimate for method, _, estimate, _ in results}
 
 # %%
-where = view.scored["truth"]
-for method, estimates in answers.items():
-    error = (estimates.mean - view.truth)[where]
-    print(f"{method}: R2 {1 - (error**2).mean() / view.truth[where].var():.2f}")
+where = test_set.scored["truth"]
+for method, estimate in estimates.items():
+    error = (estimate.mean - test_set.truth)[where]
+    print(f"{method}: R2 {1 - (error**2).mean() / test_set.truth[where].var():.2f}")
 
 # %% [markdown]
 # ## Look at it
@@ -73,10 +73,10 @@ for method, estimates in answers.items():
 
 # %%
 six = np.flatnonzero(where.any(1))[:6]
-hidden = view.scored["labels"][six]
-estimates = answers["mogpr"]
+hidden = test_set.scored["labels"][six]
+estimate = estimates["mogpr"]
 figure = plots.pixel_series(
-    view.day, view.label[six], view.kept[six] | hidden, hidden, view.truth[six],
-    estimates.mean[six], estimates.std[six], float(estimates.noise[0]), title="mogpr",
+    test_set.day, test_set.label[six], test_set.kept[six] | hidden, hidden, test_set.truth[six],
+    estimate.mean[six], estimate.std[six], float(estimate.noise[0]), title="mogpr",
 )  # fmt: skip
 figure

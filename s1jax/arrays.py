@@ -22,7 +22,7 @@ DAMAGED = (
 """What libraries raise of files that are damaged or forged; all become a ValueError that names the
 file."""
 LIMIT = 2**28
-"""Bytes that `read` takes where it is not told otherwise."""
+"""Bytes that `read` takes by default."""
 _MOST = 1000
 """Fields of a file, at most."""
 _DIMENSIONS = 8
@@ -173,7 +173,7 @@ def digest(path: Path) -> str:
 
 
 def _content(file, entry, expected=None):
-    """One array; its header is read before any memory is asked for."""
+    """One array; its header is read before any memory is allocated."""
     with file.open(entry) as stream:
         start, shape, fortran, dtype = _header(stream)
         if expected is not None and shape != expected:

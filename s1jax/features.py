@@ -5,27 +5,26 @@ Every function is written for one pixel or row; what has `*n` in its shape takes
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from s1jax.indices import from_db, rvi, to_db
-from s1jax.types import NDVI, Days, Series
+from s1jax.types import Days, Series
 
 _Array = Array | np.ndarray
 RADAR_DB = (-80.0, 40.0)
 """Backscatter outside is no measurement, dB."""
 NDVI_RANGE = (-1.5, 1.5)
-"""NDVI outside is no measurement, 1; noise may carry a true one past 1."""
+"""NDVI outside is no measurement; noise may carry a true one past 1."""
 _PIXELS = 4096
-"""Pixels looked at together."""
+"""Pixels compared together."""
 
-DOCUMENT_3 = ("vv", "vh", "rvi")
+SINGLE_DATE = ("vv", "vh", "rvi")
 """Features of the single-date baseline."""
 
-DOCUMENT_10 = (
-    *DOCUMENT_3,
+WITH_PREVIOUS = (
+    *SINGLE_DATE,
     "vv_previous",
     "vh_previous",
     "vv_backward_difference",
@@ -36,8 +35,8 @@ DOCUMENT_10 = (
 )
 """The ten features: the date and the one before it; four numbers in ten columns."""
 
-BOTH_NEIGHBOURS = (
-    *DOCUMENT_10,
+WITH_NEIGHBOURS = (
+    *WITH_PREVIOUS,
     "vv_next",
     "vh_next",
     "vv_forward_difference",
@@ -86,7 +85,7 @@ def temporal(values: Float[Array, "time"], *, pad_mode: str = "edge") -> Tempora
 
 
 def table(
-    names: tuple[str, ...], vv_db: Temporal, vh_db: Temporal, *, of_db: bool = False
+    names: tuple[str, ...], vv_db: Temporal, vh_db: Temporal, *, indices_from_db: bool = False
 ) -> Float[Array, "*n feature"]:
     """The features `names` as columns, in their order.
 
@@ -94,16 +93,16 @@ def table(
     `vv_times_vh` are computed from linear power.
 
     Args:
-      names: `DOCUMENT_3`, `DOCUMENT_10`, `BOTH_NEIGHBOURS`, or any other choice of their names.
+      names: `SINGLE_DATE`, `WITH_PREVIOUS`, `WITH_NEIGHBOURS`, or any other choice of their names.
       vv_db: VV backscatter, dB.
       vh_db: VH backscatter, dB.
-      of_db: compute the four indices on dB values, as if they were powers. It has no physical
-        meaning and is kept to reproduce published baselines.
+      indices_from_db: compute the four indices on dB values, as if they were powers. It has no
+        physical meaning and is kept to reproduce published baselines.
 
     Raises:
       ValueError: an unknown name.
     """
-    if of_db:
+    if indices_from_db:
         vv, vh = vv_db.current, vh_db.current
     else:
         vv, vh = from_db(vv_db.current), from_db(vh_db.current)
@@ -123,38 +122,44 @@ def table(
     return jnp.stack([columns[name] for name in names], axis=-1)
 
 
-def plausible(
-    value: Float[_Array, "*pixel time channel"],
-) -> Bool[_Array, "*pixel time channel"]:
-    """True where backscatter (all channels but the last) and NDVI are numbers that can be."""
-    shape = (1,) * (value.ndim - 1) + value.shape[-1:]
-    low, high = (np.full(shape, bound, value.dtype) for bound in RADAR_DB)
-    low[..., NDVI], high[..., NDVI] = NDVI_RANGE
-    # NaN compares False
+def plausible_radar(radar_db: Float[_Array, "*n"]) -> Bool[_Array, "*n"]:
+    """True where backscatter (dB) lies in `RADAR_DB`; a NaN does not."""
+    return _within(radar_db, RADAR_DB)
+
+
+def plausible_ndvi(ndvi: Float[_Array, "*n"]) -> Bool[_Array, "*n"]:
+    """True where NDVI lies in `NDVI_RANGE`; a NaN does not."""
+    return _within(ndvi, NDVI_RANGE)
+
+
+def _within(value, bounds):
+    low, high = (np.full((1,) * value.ndim, bound, value.dtype) for bound in bounds)
     return (value >= low) & (value <= high)
 
 
 def without_implausible(series: Series) -> tuple[Series, Bool[np.ndarray, "pixel"]]:
-    """The series where a value that is not `plausible` is not valid, and the pixels that have such.
+    """The series where an implausible value is not valid, and the pixels that have such values.
 
-    A radar value is valid where its filtered ones, if the series has them, are plausible too. The
-    series is copied only where something is left out of it.
+    A radar value counts as plausible where all its looks are. The masks are copied only where
+    something changes.
     """
-    value, valid = np.asarray(series.value), np.asarray(series.valid)
-    looks = [np.asarray(look) for look in (series.smooth, series.wide) if look is not None]
-    kept, some = valid, np.zeros(len(value), bool)
-    for start in range(0, len(value), _PIXELS):
+    radar, radar_valid = np.asarray(series.radar), np.asarray(series.radar_valid)
+    ndvi, ndvi_valid = np.asarray(series.ndvi), np.asarray(series.ndvi_valid)
+    affected = np.zeros(len(ndvi), bool)
+    masks = [radar_valid, ndvi_valid]
+    for start in range(0, len(ndvi), _PIXELS):
         part = slice(start, start + _PIXELS)
-        sound = plausible(value[part])
-        for look in looks:
-            low, high = (look.dtype.type(bound) for bound in RADAR_DB)
-            sound[..., :NDVI] &= (look[part] >= low) & (look[part] <= high)
-        lost = valid[part] & ~sound
-        if lost.any():
-            kept = valid.copy() if kept is valid else kept
-            kept[part] &= sound
-            some[part] = lost.any(axis=(1, 2))
-    return (series if kept is valid else series._replace(valid=kept)), some
+        plausible = plausible_radar(radar[part]).all(axis=-2), plausible_ndvi(ndvi[part])
+        for k, (mask, keep) in enumerate(zip((radar_valid, ndvi_valid), plausible, strict=True)):
+            lost = mask[part] & ~keep
+            if lost.any():
+                if masks[k] is mask:
+                    masks[k] = mask.copy()
+                masks[k][part] &= keep
+                affected[part] |= lost.reshape(len(lost), -1).any(axis=1)
+    if masks[0] is radar_valid and masks[1] is ndvi_valid:
+        return series, affected
+    return series._replace(radar_valid=masks[0], ndvi_valid=masks[1]), affected
 
 
 def check_days(series: Series, days: Days | None = None, *, repeats: bool = False) -> None:
@@ -166,15 +171,12 @@ def check_days(series: Series, days: Days | None = None, *, repeats: bool = Fals
       repeats: whether one day may be there several times (a process takes both as observations).
 
     Raises:
-      ValueError: value and valid that are not (pixel, date, channel) both, no date, another number
-        of days than dates, a day that is not finite or not later than the one before (with
-        `repeats`, before it); one of `days` that is not finite.
+      ValueError: arrays whose shapes do not belong together, no date, another number of days than
+        dates, a day that is not finite or not later than the one before (with `repeats`, before
+        it); one of `days` that is not finite.
     """
-    day, shape = np.asarray(series.day), series.value.shape
-    if len(shape) != 3 or series.valid.shape != shape:
-        got = f"shapes {shape} and {series.valid.shape}"
-        raise ValueError(f"series.value, series.valid: got {got}, expected (pixel, date, channel)")
-    dates = shape[1]
+    check_shapes(series)
+    day, dates = np.asarray(series.day), series.ndvi.shape[1]
     if day.shape != (dates,) or dates == 0:
         raise ValueError(
             f"series.day: got shape {day.shape}, expected one day for each of {dates} dates, 1+"
@@ -187,60 +189,67 @@ def check_days(series: Series, days: Days | None = None, *, repeats: bool = Fals
         order = (
             "none earlier than the one before" if repeats else "each day later than the one before"
         )
-        got = f"{after:.10g} after {one:.10g} at place {back[0] + 1}"
+        got = f"{after:.10g} after {one:.10g} at index {back[0] + 1}"
         raise ValueError(f"series.day: got {got}, expected {order}")
     if days is not None:
         _check_finite("days", np.asarray(days))
 
 
+def check_shapes(series: Series) -> None:
+    """Refuse arrays of many pixels whose shapes do not belong together (ValueError)."""
+    if series.ndvi.ndim != 2:
+        raise ValueError(f"series.ndvi: got shape {series.ndvi.shape}, expected (pixel, date)")
+    pixel = series.ndvi.shape
+    channel = series.radar_valid.shape[-1:]
+    looks = series.radar.shape[2:3]
+    expected = {
+        "ndvi_valid": pixel,
+        "radar_valid": (*pixel, *channel),
+        "radar": (*pixel, *looks, *channel),
+    }
+    for name, shape in expected.items():
+        got = getattr(series, name).shape
+        if got != shape or len(got) != len(shape):
+            raise ValueError(f"series.{name}: got shape {got}, expected {shape}")
+    if series.radar.ndim != 4:
+        got = series.radar.shape
+        raise ValueError(f"series.radar: got shape {got}, expected (pixel, date, look, channel)")
+
+
+def check_ascending(name: str, days: Days) -> None:
+    """Refuse days that are not finite or do not ascend (ValueError)."""
+    at = np.asarray(days, np.float64)
+    if not np.isfinite(at).all():
+        raise ValueError(f"{name}: got {at[~np.isfinite(at)][0]}, expected finite numbers")
+    if (np.diff(at) <= 0).any():
+        k = int(np.argmax(np.diff(at) <= 0))
+        raise ValueError(f"{name}: got {at[k + 1]:g} after {at[k]:g}, expected them to ascend")
+
+
 def _check_finite(name, day):
     wrong = np.flatnonzero(~np.isfinite(day))
     if wrong.size:
-        got = f"{day[wrong[0]]} at place {wrong[0]}"
+        got = f"{day[wrong[0]]} at index {wrong[0]}"
         raise ValueError(f"{name}: got {got}, expected finite numbers, days since 1970-01-01")
 
 
-def single_orbit(
+def orbit_mean(
     series: Series,
 ) -> tuple[Float[Array, "*pixel time 2"], Bool[Array, "*pixel time"]]:
-    """VV and VH in dB averaged over the orbits in linear power, and where any orbit has both.
+    """VV and VH in dB as observed, averaged over the orbits in linear power; where any has both.
 
     10 log10(mean of 10^(x / 10) over the valid orbits); 0 dB where no orbit is valid.
+
+    Raises:
+      ValueError: channels that are not VV and VH of each orbit.
     """
-    *lead, channels = series.value.shape
-    if channels % 2 == 0:
-        raise ValueError(f"channels: got {channels}, expected VV and VH per orbit and NDVI last")
-    orbits = (channels - 1) // 2
-    value = jnp.reshape(series.value[..., :-1], (*lead, orbits, 2))
-    valid = jnp.reshape(series.valid[..., :-1], (*lead, orbits, 2)).all(-1)
-    count = valid.sum(-1)[..., None].astype(value.dtype)
-    power = jnp.where(valid[..., None], from_db(value), 0.0).sum(-2) / jnp.maximum(count, 1.0)
+    *lead, channels = series.radar_valid.shape
+    if channels % 2 or not channels:
+        raise ValueError(f"channels: got {channels}, expected VV and VH of each orbit")
+    shape = (*lead, channels // 2, 2)
+    radar = jnp.reshape(jnp.asarray(series.radar)[..., 0, :], shape)
+    valid = jnp.reshape(jnp.asarray(series.radar_valid), shape).all(-1)
+    count = valid.sum(-1)[..., None].astype(radar.dtype)
+    power = jnp.where(valid[..., None], from_db(radar), 0.0).sum(-2) / jnp.maximum(count, 1.0)
     seen = valid.any(-1)
     return to_db(jnp.where(seen[..., None], power, 1.0)), seen
-
-
-def fill(
-    day: Float[Array, "time"], values: Float[Array, "time"], valid: Bool[Array, "time"]
-) -> Float[Array, "time"]:
-    """Values where valid, else linear in time between the valid dates around, constant at the ends.
-
-    A series without any valid date is 0 throughout.
-    """
-    n = day.shape[0]
-    index = jnp.arange(n)
-    before = jax.lax.cummax(jnp.where(valid, index, -1))
-    after = jax.lax.cummin(jnp.where(valid, index, n), reverse=True)
-    left = jnp.where(before < 0, after, before)
-    right = jnp.where(after >= n, before, after)
-    left, right = jnp.clip(left, 0, n - 1), jnp.clip(right, 0, n - 1)
-    span = day[right] - day[left]
-    weight = jnp.where(span > 0, (day - day[left]) / jnp.where(span > 0, span, 1.0), 0.0)
-    kept = jnp.where(valid, values, 0.0)
-    return (1.0 - weight) * kept[left] + weight * kept[right]
-
-
-def at_days(
-    day: Float[Array, "time"], curve: Float[Array, "time"], days: Float[Array, "query"]
-) -> Float[Array, "query"]:
-    """A curve known on `day`, linear in time on `days`, constant beyond its ends."""
-    return jnp.interp(days, day, curve)

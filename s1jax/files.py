@@ -38,8 +38,8 @@ REMOTE = re.compile(r"[a-z][a-z0-9+.-]+:/|[^/]*::|/vsi", re.IGNORECASE | re.DOTA
 
 
 def remedy(number: int | None) -> str:
-    """What a user can do about an error of the system; empty where nobody can tell."""
-    return _REMEDIES.get(number, "")
+    """What a user can do about an error of the system; empty where there is no advice."""
+    return "" if number is None else _REMEDIES.get(number, "")
 
 
 def refuse_remote(path: str | Path) -> None:

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from scipy.special import ndtr
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 _Array = Array | np.ndarray
-HALF_BAND = norm.ppf(0.95)
+HALF_BAND = ndtri(0.95)
 """Half the central 90 % band of a standard Gaussian, 1.645 standard deviations."""
 
 
@@ -33,7 +32,7 @@ class Statistics(NamedTuple):
     """Sum of (mean - truth)^2."""
     crps: Float[np.ndarray, "*set"]
     """Sum of the continuous ranked probability score."""
-    inside: Float[np.ndarray, "*set"]
+    covered: Float[np.ndarray, "*set"]
     """Number of truths inside the central 90 % band."""
 
 
@@ -60,12 +59,12 @@ def statistics(
     truth: Float[_Array, "*n"],
     valid: Bool[_Array, "*n"],
 ) -> Statistics:
-    """Sums over the values where `valid`; see `grouped`."""
-    one = grouped(np.zeros(np.shape(valid), np.int64), 1, mean, std, truth, valid)
+    """Sums over the values where `valid`; see `statistics_by_group`."""
+    one = statistics_by_group(np.zeros(np.shape(valid), np.int64), 1, mean, std, truth, valid)
     return Statistics(*(array[0] for array in one))
 
 
-def grouped(
+def statistics_by_group(
     group: Int[_Array, "*n"],
     groups: int,
     mean: Float[_Array, "*n"],
@@ -78,10 +77,10 @@ def grouped(
     Args:
       group: integer label of each value, in [0, groups): a cluster, a stratum.
       groups: number of groups, so that tiles that miss a group can be merged.
-      mean: estimate, 1.
-      std: of what `truth` is, 1: of the latent NDVI where `truth` is the truth, with the noise of
+      mean: estimate.
+      std: of what `truth` is: of the latent NDVI where `truth` is the truth, with the noise of
         an observation where it is a label. The caller decides.
-      truth: what was to be estimated, 1.
+      truth: what was to be estimated.
       valid: True where to score; elsewhere anything may stand, NaN too.
 
     Raises:
@@ -109,7 +108,7 @@ def grouped(
         absolute=_sums(np.abs(error)),
         square=_sums(error**2),
         crps=_sums(crps(mean, std, truth)),
-        inside=_sums((np.abs(error) <= HALF_BAND * std).astype(np.float64)),
+        covered=_sums((np.abs(error) <= HALF_BAND * std).astype(np.float64)),
     )
 
 
@@ -128,7 +127,9 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
     )
 
 
-def pool(sets: Statistics, weight: Float[np.ndarray, "draw group"] | None = None) -> Statistics:
+def aggregate(
+    sets: Statistics, weight: Float[np.ndarray, "draw group"] | None = None
+) -> Statistics:
     """Sums over the groups together, each counted `weight` times.
 
     Args:
@@ -140,7 +141,7 @@ def pool(sets: Statistics, weight: Float[np.ndarray, "draw group"] | None = None
       Statistics with a leading draw axis.
     """
     if weight is None:
-        return Statistics(*(array[0] for array in pool(sets, np.ones((1, sets.n.size)))))
+        return Statistics(*(array[0] for array in aggregate(sets, np.ones((1, sets.n.size)))))
     # about the mean of all groups, near that of every draw, the difference below keeps its digits
     origin = np.sum(sets.n * sets.centre) / max(np.sum(sets.n), 1.0)
     from_origin = sets.centre - origin
@@ -163,7 +164,7 @@ def scores(sets: Statistics) -> dict[str, np.ndarray | np.floating]:
         "mae": _ratio(sets.absolute, sets.n),
         "bias": _ratio(sets.error, sets.n),
         "crps": _ratio(sets.crps, sets.n),
-        "coverage90": _ratio(sets.inside, sets.n),
+        "coverage90": _ratio(sets.covered, sets.n),
         "n": np.asarray(sets.n),
     }
 

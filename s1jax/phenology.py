@@ -11,7 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Num
+
+from s1jax.features import check_ascending
 
 
 class Seasons(NamedTuple):
@@ -62,21 +65,21 @@ def seasons(
     before it rises as high again, so a wiggle does not split a season. Its minima are the lowest
     dates between it and the seasons beside it, or the ends of the series. With low_left the left
     minimum, the start is the last day before the peak on which the curve, linear between dates,
-    passes low_left + share (peak - low_left); the end is told likewise on the falling side. The
+    passes low_left + share (peak - low_left); the end likewise on the falling side. The
     peak day is the vertex of the parabola through the three dates about the highest, or the middle
     of a plateau.
 
-    A season cut off by an end of the series is valid where the part that was seen rises and falls
-    by `least_amplitude`. It is `whole` where both minima were seen: inside the series, or at its
+    A season cut off by an end of the series is valid where the observed part rises and falls
+    by `least_amplitude`. It is `whole` where both minima are observed: inside the series, or at its
     end with the curve level there, so that half of the time from the end of the series to the start
     passes within the lowest quarter of the rise to the start (a straight line spends a quarter). A
-    curve with a value that is not finite has no season; nor has one whose days are only known when
-    a compiled program runs, and then are not finite or do not ascend.
+    curve with a value that is not finite has no season; nor has one on
+    traced days that turn out not finite or not ascending.
 
     Args:
       day: days since 1970-01-01, ascending; need not be regular. NumPy's or JAX's.
-      ndvi: the curve on these days, 1; its precision is that of the result.
-      most: slots for seasons; of more seasons the first are told. (time - 1) // 2 always suffice.
+      ndvi: the curve on these days; its precision is that of the result.
+      most: slots for seasons; of more seasons the first are kept. (time - 1) // 2 always suffice.
       share: of the way from a minimum to the peak, in (0, 1).
       least_amplitude: least rise from both minima, NDVI, > 0.
 
@@ -93,7 +96,7 @@ def seasons(
         raise ValueError(f"least_amplitude: got {least_amplitude}, expected > 0")
     last = day.shape[0] - 1
     ndvi = jnp.asarray(ndvi)
-    # half precision does not tell the days of a year apart
+    # half precision does not resolve the days of a year
     ndvi = ndvi if ndvi.dtype in (jnp.float32, jnp.float64) else ndvi.astype(jnp.float32)
     day = jnp.asarray(day, ndvi.dtype)
     sound = jnp.isfinite(ndvi).all() & jnp.isfinite(day).all() & (jnp.diff(day) > 0.0).all()
@@ -117,8 +120,8 @@ def seasons(
             whole=seen.all(),
         )
 
-    found = jax.vmap(_one)(slot)
-    return jax.tree.map(lambda leaf: jnp.where(found.valid, leaf, jnp.zeros_like(leaf)), found)
+    made = jax.vmap(_one)(slot)
+    return jax.tree.map(lambda leaf: jnp.where(made.valid, leaf, jnp.zeros_like(leaf)), made)
 
 
 def mismatch(truth: Seasons, estimate: Seasons, *, within_days: float = 45.0) -> Mismatch:
@@ -149,28 +152,23 @@ def mismatch(truth: Seasons, estimate: Seasons, *, within_days: float = 45.0) ->
 
 
 def _check_days(day, ndvi) -> None:
-    """Nothing, where a curve on these days can have seasons; traced days are known by number."""
+    """Refuse days on which no curve has seasons; of traced days only their number is checked."""
     if np.ndim(day) != 1 or np.shape(day) != np.shape(ndvi):
         got = f"shapes {np.shape(day)} and {np.shape(ndvi)}"
         raise ValueError(f"day and ndvi: got {got}, expected one value a day")
     if np.shape(day)[0] < 3:
         raise ValueError(f"day: got {np.shape(day)[0]} dates, expected 3 or more")
-    if isinstance(day, jax.core.Tracer):
+    if isinstance(day, Tracer):
         return
     if not jnp.issubdtype(day.dtype, jnp.number):
         raise ValueError(f"day: got {day.dtype}, expected numbers, days since 1970-01-01")
-    days = np.asarray(day, np.float64)
-    if not np.isfinite(days).all():
-        raise ValueError(f"day: got {days[~np.isfinite(days)][0]}, expected finite numbers")
-    if (np.diff(days) <= 0).any():
-        k = int(np.argmax(np.diff(days) <= 0))
-        raise ValueError(f"day: got {days[k + 1]:g} after {days[k]:g}, expected them to ascend")
+    check_ascending("day", np.asarray(day, np.float64))
 
 
 def _prominence(ndvi: Float[Array, "time"]) -> Float[Array, "time"]:
     """How far the curve falls on both sides before it is as high again; 0 where it is no peak.
 
-    Of two peaks of one height the earlier is the higher, so a plateau is told by its first date.
+    Of two peaks of one height the earlier is the higher, so a plateau counts at its first date.
     """
     at = jnp.arange(ndvi.shape[0])
 

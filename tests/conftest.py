@@ -25,9 +25,25 @@ jax.config.update("jax_compilation_cache_dir", _PROGRAMS)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-_OPTIMISED = ("test_gp", "test_mogpr", "test_batch", "test_fusets", "test_hybrid", "test_bench")
-"""Beginnings of the names of files whose programs run for longer than they compile, or are compared
-with other libraries to the last digits."""
+_OPTIMISED = (
+    "tests.gp.", "tests.mogpr.", "tests.fusets.", "tests.commands.test_fill",
+    "tests.test_batching", "tests.test_estimator_combinators",
+    "tests.experiments.speed.",
+)  # fmt: skip
+"""Beginnings of the names of modules whose programs run for longer than they compile, or are
+compared with other libraries to the last digits."""
+
+
+def pytest_report_header(config):
+    """The first line says what is left out."""
+    if config.getoption("markexpr") == "not slow":
+        return "slow tests are left out: pytest -m slow runs them"
+    return None
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Workers of `-n auto`: one a core, at most four, since each holds programs of its own."""
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiments import doctor
 from s1jax import arrays, mogpr
+from s1jax.commands import doctor
 
 KINDS = st.one_of(
     arrays_of.floating_dtypes(sizes=(16, 32, 64)), arrays_of.integer_dtypes(),

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from s1jax import baselines, mogpr, networks
-from s1jax.hiding import without
+from s1jax.masking import with_ndvi_masked
 from s1jax.train import TrainConfig
-from s1jax.types import NDVI, Series
+from tests.worlds.series import stacked
 
 PIXELS, DATES = 36, 24
 TRAIN = TrainConfig(epochs=2, batches=4)
@@ -39,11 +39,11 @@ def _series(seed, orbits=1):
     value = np.concatenate([*[s1] * orbits, ndvi[..., None]], -1).astype(np.float32)
     valid = rng.random(value.shape) < 0.7
     valid[0] = False  # no data at all
-    valid[1, :, NDVI] = False  # no NDVI
+    valid[1, :, -1] = False  # no NDVI
     valid[2, :, :-1] = False  # no radar
-    valid[3, 1:, NDVI], valid[3, 0, NDVI] = False, True  # one label
-    place = rng.uniform(0, 5000, (PIXELS, 2)).astype(np.float32)
-    return Series(day, np.where(valid, value, 0).astype(np.float32), valid, place)
+    valid[3, 1:, -1], valid[3, 0, -1] = False, True  # one label
+    position = rng.uniform(0, 5000, (PIXELS, 2)).astype(np.float32)
+    return stacked(day, np.where(valid, value, 0).astype(np.float32), valid, position)
 
 
 @pytest.fixture(scope="module", params=ESTIMATORS)
@@ -57,7 +57,7 @@ def test_shapes_dtypes_and_values(fitted):
     series = _series(2)
     estimate = estimator.predict(params, series, series.day)
     chex.assert_shape((estimate.mean, estimate.std), (PIXELS, DATES))
-    chex.assert_shape(estimate.noise, () if name in WITHOUT_LIKELIHOOD else (PIXELS,))
+    chex.assert_shape(estimate.noise, (PIXELS,))
     chex.assert_type((estimate.mean, estimate.std), jnp.float32)
     chex.assert_tree_all_finite(estimate)
     assert (np.asarray(estimate.std) > 0).all()
@@ -71,8 +71,7 @@ def test_prediction_is_deterministic_and_of_each_pixel_alone(fitted):
     whole = estimator.predict(params, series, series.day)
     chex.assert_trees_all_equal(whole, estimator.predict(params, series, series.day))
     order = np.random.default_rng(0).permutation(PIXELS)[:11]
-    some = jax.tree.map(lambda a: a[order] if a.ndim > 1 else a, series)
-    part = estimator.predict(params, some, series.day)
+    part = estimator.predict(params, series.take(order), series.day)
     np.testing.assert_allclose(part.mean, np.asarray(whole.mean)[order], atol=1e-6)
     np.testing.assert_allclose(part.std, np.asarray(whole.std)[order], atol=1e-6)
 
@@ -81,10 +80,13 @@ def test_hidden_values_are_not_looked_at(fitted):
     _, estimator, params = fitted
     series = _series(2)
     hidden = np.random.default_rng(3).random((PIXELS, DATES)) < 0.4
-    blind = without(series, hidden)
-    rubbish = np.where(np.asarray(blind.valid), np.asarray(blind.value), 77.0).astype(np.float32)
+    blind = with_ndvi_masked(series, hidden)
+    rubbish = blind._replace(
+        radar=np.where(blind.radar_valid[:, :, None], blind.radar, np.float32(77)),
+        ndvi=np.where(blind.ndvi_valid, blind.ndvi, np.float32(77)),
+    )
     a = estimator.predict(params, blind, series.day)
-    b = estimator.predict(params, blind._replace(value=rubbish), series.day)
+    b = estimator.predict(params, rubbish, series.day)
     chex.assert_trees_all_equal(a, b)
 
 
@@ -104,13 +106,11 @@ def test_days_before_between_and_after_can_be_asked_for(fitted):
 def test_what_cannot_be_is_as_if_it_were_missing(fitted):
     name, estimator, params = fitted
     series = _series(2)
-    value, masked = np.array(series.value), np.array(series.valid)
-    value[3, ::4, NDVI], value[4, 1::4, 0], masked[3, ::4, NDVI], masked[4, 1::4, 0] = 9, 1e6, 0, 0
-    bad = series._replace(value=value, valid=np.array(series.valid))
-    found, expected = (
-        estimator.predict(params, s, s.day) for s in (bad, series._replace(valid=masked))
-    )
-    for leaf, other in zip(found[:2], expected[:2], strict=True):
+    bad, masked = (jax.tree.map(np.array, series) for _ in range(2))
+    bad.ndvi[3, ::4], bad.radar[4, 1::4, 0, 0] = 9, 1e6
+    masked.ndvi_valid[3, ::4], masked.radar_valid[4, 1::4, 0] = False, False
+    estimate, expected = (estimator.predict(params, s, s.day) for s in (bad, masked))
+    for leaf, other in zip(estimate[:2], expected[:2], strict=True):
         np.testing.assert_array_equal(np.asarray(leaf), np.asarray(other), name)
 
 

@@ -4,18 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from s1jax import features
-from s1jax.types import Series
+from tests.worlds.series import stacked
 
 RNG = np.random.default_rng(0)
 
 
-def _oracle(vv, vh, *, of_db):
+def _oracle(vv, vh, *, indices_from_db):
     """The ten features on (time, pixel) stacks, in float64 NumPy."""
-    power = (lambda x: x) if of_db else (lambda x: 10 ** (x / 10))
+    power = (lambda x: x) if indices_from_db else (lambda x: 10 ** (x / 10))
     before = [np.pad(x, ((1, 1), (0, 0)), mode="edge")[:-2] for x in (vv, vh)]
     a, b = power(vv), power(vh)
     columns = [vv, vh, 4 * b / (a + b), *before]
@@ -23,13 +21,13 @@ def _oracle(vv, vh, *, of_db):
     return np.stack(columns, -1)
 
 
-@pytest.mark.parametrize("of_db", [False, True])
-def test_ten_features_by_name_and_order(of_db, float64):
+@pytest.mark.parametrize("indices_from_db", [False, True])
+def test_ten_features_by_name_and_order(indices_from_db, float64):
     vv, vh = RNG.normal(-11, 2, (7, 5)), RNG.normal(-18, 2, (7, 5))
     pads = [jax.vmap(features.temporal, 1, 1)(jnp.asarray(x)) for x in (vv, vh)]
-    found = features.table(features.DOCUMENT_10, *pads, of_db=of_db)
-    np.testing.assert_allclose(found, _oracle(vv, vh, of_db=of_db), rtol=1e-12)
-    three = features.table(features.DOCUMENT_3, *pads, of_db=of_db)
+    found = features.table(features.WITH_PREVIOUS, *pads, indices_from_db=indices_from_db)
+    np.testing.assert_allclose(found, _oracle(vv, vh, indices_from_db=indices_from_db), rtol=1e-12)
+    three = features.table(features.SINGLE_DATE, *pads, indices_from_db=indices_from_db)
     np.testing.assert_array_equal(three, found[..., :3])
 
 
@@ -46,7 +44,7 @@ def test_neighbours_on_both_sides():
 
 
 def test_the_other_neighbour_is_in_its_set():
-    extra = set(features.BOTH_NEIGHBOURS) - set(features.DOCUMENT_10)
+    extra = set(features.WITH_NEIGHBOURS) - set(features.WITH_PREVIOUS)
     assert {"vv_next", "vh_next", "vv_average", "vh_average"} <= extra
     pads = [features.temporal(jnp.arange(4.0) - 12.0) for _ in range(2)]
     table = features.table(("vv_next", "vv_forward_difference"), *pads)
@@ -63,7 +61,7 @@ def test_unknown_feature_is_named():
 def test_rvi_of_power_stays_in_range_and_of_db_does_not():
     vv, vh = features.temporal(jnp.array([-8.0, 3.0])), features.temporal(jnp.array([-15.0, -2.9]))
     right = features.table(("rvi",), vv, vh)
-    wrong = features.table(("rvi",), vv, vh, of_db=True)
+    wrong = features.table(("rvi",), vv, vh, indices_from_db=True)
     assert ((right >= 0) & (right <= 4)).all()
     assert (jnp.abs(wrong) > 4).any()
 
@@ -74,8 +72,7 @@ def test_orbits_are_averaged_in_linear_power():
     valid = np.zeros((1, 3, 5), bool)
     valid[0, 0, :4] = valid[0, 1, :2] = True
     valid[0, 2, 0] = True  # VV without VH is no radar
-    series = Series(jnp.arange(3.0), jnp.asarray(value), jnp.asarray(valid))
-    db, seen = features.single_orbit(series)
+    db, seen = features.orbit_mean(stacked(jnp.arange(3.0), value, valid))
     mean = 10 * np.log10((10**-1.0 + 10**-1.3) / 2)
     np.testing.assert_allclose(db[0, 0, 0], mean, rtol=1e-5)
     np.testing.assert_allclose(db[0, 1], [-10, -20], rtol=1e-5)
@@ -83,36 +80,16 @@ def test_orbits_are_averaged_in_linear_power():
 
 
 def test_channels_must_pair():
-    series = Series(jnp.zeros(2), jnp.zeros((1, 2, 4)), jnp.zeros((1, 2, 4), bool))
-    with pytest.raises(ValueError, match="channels: got 4"):
-        features.single_orbit(series)
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**31), share=st.floats(0.0, 1.0))
-def test_filling_equals_numpy_interpolation(seed, share):
-    rng = np.random.default_rng(seed)
-    day = np.cumsum(rng.uniform(1, 20, 12)).astype(np.float32)
-    values = rng.normal(size=12).astype(np.float32)
-    valid = rng.random(12) < share
-    found = features.fill(jnp.asarray(day), jnp.asarray(values), jnp.asarray(valid))
-    expected = np.interp(day, day[valid], values[valid]) if valid.any() else np.zeros(12)
-    np.testing.assert_allclose(found, expected, atol=2e-5)
-
-
-def test_values_where_invalid_do_not_matter():
-    day, valid = jnp.arange(5.0), jnp.array([True, False, True, False, False])
-    a = features.fill(day, jnp.array([1.0, 99.0, 3.0, 99.0, 99.0]), valid)
-    b = features.fill(day, jnp.array([1.0, jnp.nan, 3.0, -5.0, jnp.inf]), valid)
-    np.testing.assert_array_equal(a, b)
-    np.testing.assert_allclose(a, [1, 2, 3, 3, 3])
+    series = stacked(jnp.zeros(2), np.zeros((1, 2, 4), np.float32), np.zeros((1, 2, 4), bool))
+    with pytest.raises(ValueError, match="channels: got 3"):
+        features.orbit_mean(series)
 
 
 def test_a_day_may_repeat_where_a_method_takes_both_of_its_values():
     value = np.zeros((1, 3, 3), np.float32)
-    series = Series(np.array([5.0, 9.0, 9.0]), value, np.ones(value.shape, bool))
+    series = stacked(np.array([5.0, 9.0, 9.0]), value, np.ones(value.shape, bool))
     features.check_days(series, repeats=True)
-    with pytest.raises(ValueError, match="got 9 after 9 at place 2, expected each day later"):
+    with pytest.raises(ValueError, match="got 9 after 9 at index 2, expected each day later"):
         features.check_days(series)
-    with pytest.raises(ValueError, match="got 5 after 9 at place 2, expected none earlier"):
+    with pytest.raises(ValueError, match="got 5 after 9 at index 2, expected none earlier"):
         features.check_days(series._replace(day=np.array([5.0, 9.0, 5.0])), repeats=True)

@@ -65,13 +65,13 @@ def test_tiles_add_up_to_the_whole(seed, cut):
 
 def test_groups_are_a_loop_and_pool_to_the_whole():
     *arrays, group = _draw(3)
-    together = metrics.grouped(group, 6, *arrays)
+    together = metrics.statistics_by_group(group, 6, *arrays)
     for g in range(6):  # the last has no member
         mean, std, truth, valid = arrays
         alone = metrics.statistics(mean, std, truth, valid & (group == g))
         for got, want in zip(together, alone, strict=True):
             np.testing.assert_allclose(got[g], want, rtol=1e-12)
-    pooled = metrics.pool(together)
+    pooled = metrics.aggregate(together)
     for got, want in zip(pooled, metrics.statistics(*arrays), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12)
     assert np.isnan(metrics.scores(together)["rmse"][5])
@@ -81,7 +81,7 @@ def test_pool_with_weights_repeats_the_groups():
     mean, std, truth, valid, group = _draw(4)
     weight = np.array([[2.0, 0.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 5.0, 0.0]])
     pooled = metrics.scores(
-        metrics.pool(metrics.grouped(group, 5, mean, std, truth, valid), weight)
+        metrics.aggregate(metrics.statistics_by_group(group, 5, mean, std, truth, valid), weight)
     )
     for draw, times in enumerate(weight):
         rows = np.repeat(np.arange(group.size), times[group].astype(int))
@@ -94,7 +94,7 @@ def test_spread_does_not_cancel_far_from_zero():
     rng = np.random.default_rng(5)
     truth = 1e7 + rng.normal(size=1000)
     args = (truth, np.ones(1000), truth, np.ones(1000, bool))
-    got = metrics.pool(metrics.grouped(rng.integers(0, 4, 1000), 4, *args))
+    got = metrics.aggregate(metrics.statistics_by_group(rng.integers(0, 4, 1000), 4, *args))
     np.testing.assert_allclose(got.spread, 1000 * truth.var(), rtol=1e-6)
 
 
@@ -120,4 +120,4 @@ def test_doors():
     with pytest.raises(ValueError, match="std"):
         metrics.statistics(mean, 0.0 * std, truth, valid)
     with pytest.raises(ValueError, match="group"):
-        metrics.grouped(group + 1, 5, mean, std, truth, valid)
+        metrics.statistics_by_group(group + 1, 5, mean, std, truth, valid)

@@ -11,9 +11,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from s1jax import train
-from s1jax.train import Data, TrainConfig, Variables
-from s1jax.train.epoch import epoch, rate
-from s1jax.train.fit import manager_of
+from s1jax.progress import bar, titled
+from s1jax.train import Data, TrainConfig, Variables, checkpoints, epoch, rate
 
 CONFIG = TrainConfig(learning_rate=0.05, weight_decay=0.0, epochs=60, batches=4)
 SLOPE = np.array([1.5, -2.0, 0.5], np.float32)
@@ -23,7 +22,7 @@ def _data(seed, n, slope=SLOPE):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 3)).astype(np.float32)
     y = x @ slope + 0.1 * rng.normal(size=n).astype(np.float32)
-    return Data(stack=(), rows=(jnp.asarray(x), jnp.asarray(y.astype(np.float32))))
+    return Data(store=(), rows=(jnp.asarray(x), jnp.asarray(y.astype(np.float32))))
 
 
 def _loss(key, variables, data):
@@ -89,7 +88,7 @@ def test_resumed_equals_unbroken(tmp_path):
 
 def _fit_until(config, folder, epochs):
     """Stop after `epochs` as a cut job would: the last checkpoint stays."""
-    manager = manager_of(folder)
+    manager = checkpoints(folder)
     state = train.fit(
         jax.random.key(0), _loss, _start(), _data(0, 200), _data(1, 50),
         config=dataclasses.replace(config, epochs=epochs),
@@ -103,19 +102,19 @@ def _fit_until(config, folder, epochs):
 
 def test_batches_scale_with_the_data():
     config = TrainConfig()
-    assert train.batch_size(20_000_000, config) == 256_000
+    assert train.rows_per_batch(20_000_000, config) == 256_000
     # a power of two, that another data set of about the size shares
-    assert train.batch_size(64_000, config) == 512
-    assert train.batch_size(65_536, config) == 1024
-    assert train.batch_size(3, config) == 1
+    assert train.rows_per_batch(64_000, config) == 512
+    assert train.rows_per_batch(65_536, config) == 1024
+    assert train.rows_per_batch(3, config) == 1
 
 
 def test_steps_bound_the_passes():
     # 200 rows are 6 batches of 32
-    assert train.plan(200, CONFIG) == (CONFIG.epochs, 6)
-    assert train.plan(200, dataclasses.replace(CONFIG, steps=90)) == (15, 6)
-    assert train.plan(200, dataclasses.replace(CONFIG, steps=20)) == (10, 2)
-    assert train.plan(200, dataclasses.replace(CONFIG, steps=1)) == (1, 1)
+    assert train.epochs_and_batches(200, CONFIG) == (CONFIG.epochs, 6)
+    assert train.epochs_and_batches(200, dataclasses.replace(CONFIG, steps=90)) == (15, 6)
+    assert train.epochs_and_batches(200, dataclasses.replace(CONFIG, steps=20)) == (10, 2)
+    assert train.epochs_and_batches(200, dataclasses.replace(CONFIG, steps=1)) == (1, 1)
     state = _fit(dataclasses.replace(CONFIG, steps=20))
     assert int(state.epoch) == 10
     assert np.isnan(np.asarray(state.history)[10:]).all()
@@ -149,6 +148,17 @@ def test_every_row_is_seen_once_an_epoch():
     np.testing.assert_allclose(state.history[:2], [[3.5, 2.0], [3.5, 2.0]])
 
 
+def test_bars_and_logs_have_the_title_of_the_context(caplog):
+    caplog.set_level("INFO", logger="s1jax")
+    with titled("cnp"), titled("tcn_s1"):
+        _fit(dataclasses.replace(CONFIG, epochs=1))
+        assert bar([], "stage", "item").desc == "tcn_s1"
+    assert "tcn_s1: 200 rows" in caplog.text
+    assert bar([], "stage", "item").desc == "stage"
+    with titled("cnp"), pytest.raises(ValueError, match="cnp: got 0 training"):
+        _fit(training=Data((), (jnp.zeros((0, 3)), jnp.zeros(0))))
+
+
 def test_without_rows_it_says_so():
     with pytest.raises(ValueError, match=r"got 0 training and 50 validation rows"):
         _fit(training=Data((), (jnp.zeros((0, 3)), jnp.zeros(0))))
@@ -165,56 +175,3 @@ def test_checkpoints_that_are_damaged_are_told(tmp_path):
     with pytest.raises(ValueError, match=r"got a checkpoint of epoch 3 .*to train anew") as caught:
         _fit(config, folder=folder)
     assert str(folder) in str(caught.value)
-
-
-def test_save_and_restore(tmp_path):
-    tree = {"a": jnp.arange(3.0), "b": (jnp.ones((2, 2)),)}
-    train.save(tmp_path / "w", tree)
-    chex.assert_trees_all_equal(
-        train.restore(tmp_path / "w", jax.tree.map(jnp.zeros_like, tree)), tree
-    )
-    train.save(tmp_path / "w", tree)
-    assert [path.name for path in tmp_path.iterdir()] == ["w"]
-    with pytest.raises(ValueError, match=r"w.arrays.npz: .*got none of 'c'"):
-        train.restore(tmp_path / "w", tree | {"c": jnp.zeros(1)})
-    with pytest.raises(ValueError, match=r"b.0: got shape \(2, 2\), expected \(3,\)"):
-        train.restore(tmp_path / "w", tree | {"b": (jnp.zeros(3),)})
-    with pytest.raises(ValueError, match=r"other: got no arrays.npz"):
-        train.restore(tmp_path / "other", tree)
-
-
-@pytest.mark.parametrize("name", ["keep", "d/thesis.txt", "_METADATA.old"])
-def test_a_folder_that_holds_more_than_weights_is_not_removed(tmp_path, name):
-    train.save(tmp_path / "w", {"a": np.zeros(2)})
-    for folder in ("w", "w.part", "w.old"):
-        file = tmp_path / folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("mine")
-        with pytest.raises(ValueError, match=f"got a folder with {name}, expected weights alone"):
-            train.save(tmp_path / "w", {"a": np.ones(2)})
-        assert file.read_text() == "mine"
-        file.unlink()
-    kept = train.restore(tmp_path / "w", {"a": np.zeros(2)})
-    np.testing.assert_array_equal(kept["a"], 0)
-    train.save(tmp_path / "w", {"a": np.ones(2)})
-    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
-
-
-@pytest.mark.filterwarnings("default")  # orbax and its dependencies warn of their own future
-def test_a_folder_of_orbax_is_replaced(tmp_path):
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(tmp_path / "w", {"a": np.zeros(2), "b": {"c": np.ones((3, 3))}})
-    train.save(tmp_path / "w", {"a": np.ones(2)})
-    assert [path.name for path in (tmp_path / "w").iterdir()] == [train.FILE]
-
-
-def test_a_save_that_fails_leaves_nothing_beside(tmp_path, monkeypatch):
-    def _full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    train.save(tmp_path / "w", {"a": np.zeros(2)})
-    monkeypatch.setattr(np.lib.format, "write_array", _full)
-    with pytest.raises(OSError, match="No space left"):
-        train.save(tmp_path / "w", {"a": np.ones(2)})
-    assert [path.name for path in tmp_path.iterdir()] == ["w"]
-    np.testing.assert_array_equal(train.restore(tmp_path / "w", {"a": np.zeros(2)})["a"], 0)

@@ -1,25 +1,24 @@
-"""The mean curve of the region: what one knows about a pixel without looking at it."""
+"""The mean curve of the region: an estimate of a pixel that needs no data of it."""
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from s1jax.align import fold
-from s1jax.baselines.days import on_days
-from s1jax.baselines.residual import estimate, labels, of_sound, rms, training_labels
-from s1jax.types import Estimate, Estimator, Key, Series
+from s1jax.baselines.common import estimate, estimator, labels, rms, training_labels
+from s1jax.compositing import fold_to_season, interpolate_pixels
+from s1jax.types import Days, Estimate, Estimator, Key, Series
 
 
 class Climatology(NamedTuple):
-    """What `climatology` learns."""
+    """Parameters of `climatology`."""
 
     day: Float[np.ndarray, "date"]
     """Days with a label anywhere in training, ascending."""
     mean: Float[np.ndarray, "date"]
-    """Mean NDVI of the training pixels on them, 1."""
+    """Mean NDVI of the training pixels on them."""
     std: float
-    """RMS residual on validation pixels, 1."""
+    """RMS residual on validation pixels."""
 
 
 def climatology() -> Estimator:
@@ -36,30 +35,25 @@ def climatology() -> Estimator:
     def _fit(key: Key, train: Series, val: Series) -> Climatology:
         del key  # nothing is drawn
         ndvi = training_labels(train)
-        known = np.isfinite(ndvi)
-        dated = known.any(axis=0)
-        mean = np.where(known, ndvi, 0.0).sum(axis=0)[dated] / known.sum(axis=0)[dated]
+        valid = np.isfinite(ndvi)
+        dated = valid.any(axis=0)
+        mean = np.where(valid, ndvi, 0.0).sum(axis=0)[dated] / valid.sum(axis=0)[dated]
         params = Climatology(np.asarray(train.day, np.float64)[dated], mean, std=0.0)
         truth = labels(val)
         curve = np.broadcast_to(_curve(params, val.day), truth.shape)
         return params._replace(std=rms(curve, truth, np.isfinite(truth)))
 
-    def _predict(
-        params: Climatology, series: Series, days: Float[Array | np.ndarray, "query"]
-    ) -> Estimate:
+    def _predict(params: Climatology, series: Series, days: Days) -> Estimate:
         curve = _curve(params, days)
-        return estimate(
-            lambda part: np.broadcast_to(curve, (part.value.shape[0], curve.size)),
-            series,
-            params.std,
-            label="climatology",
-        )
 
-    return of_sound(_fit, _predict)
+        def _mean(part):
+            return np.broadcast_to(curve, (len(part.ndvi), curve.size))
+
+        return estimate(_mean, series, params.std, label="climatology")
+
+    return estimator(_fit, _predict)
 
 
-def _curve(
-    params: Climatology, days: Float[Array | np.ndarray, "query"]
-) -> Float[np.ndarray, "query"]:
-    folded = fold(np.asarray(days, np.float64), params.day[0], params.day[-1])
-    return on_days(params.day, params.mean[None], folded)[0]
+def _curve(params: Climatology, days: Days) -> Float[np.ndarray, "query"]:
+    folded = fold_to_season(np.asarray(days, np.float64), params.day[0], params.day[-1])
+    return interpolate_pixels(params.day, params.mean[None], folded)[0]

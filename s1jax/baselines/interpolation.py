@@ -1,4 +1,4 @@
-"""A pixel's own labels, joined by lines or smoothed: what one knows without radar."""
+"""A pixel's own labels, joined by lines or smoothed: an estimate without radar."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -6,15 +6,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from whittaker_eilers import WhittakerSmoother
 
-from s1jax.baselines.days import on_days
-from s1jax.baselines.residual import estimate, labels, of_sound, rms, training_labels
-from s1jax.features import fill
-from s1jax.hiding import hide
+from s1jax.baselines.common import estimate, estimator, labels, rms, training_labels
+from s1jax.compositing import interpolate_gaps, interpolate_pixels
+from s1jax.masking import withhold
 from s1jax.progress import bar
-from s1jax.types import NDVI, Estimate, Estimator, Key, Series
+from s1jax.types import Days, Estimate, Estimator, Key, Series
 
 
 @dataclass(frozen=True)
@@ -30,51 +29,46 @@ class WhittakerConfig:
 
 
 class Linear(NamedTuple):
-    """What `linear` learns."""
+    """Parameters of `linear`."""
 
     mean: float
-    """Mean of all training labels, 1."""
+    """Mean of all training labels."""
     std: float
-    """RMS residual on hidden labels of validation pixels, 1."""
+    """RMS residual on hidden labels of validation pixels."""
 
 
 class Whittaker(NamedTuple):
-    """What `whittaker` learns."""
+    """Parameters of `whittaker`."""
 
     penalty: float
     """The penalty with the smallest RMS residual, days^(2 order)."""
     mean: float
-    """Mean of all training labels, 1."""
+    """Mean of all training labels."""
     std: float
-    """RMS residual on hidden labels of validation pixels, 1."""
+    """RMS residual on hidden labels of validation pixels."""
 
 
 def linear() -> Estimator:
     """Estimator that joins the pixel's own labels by straight lines, constant beyond the ends.
 
-    A pixel without NDVI has nothing to join (it is no method for that task): it gets the mean of
-    all training labels. std is the RMS residual on labels of validation pixels, a random 20 % and
-    one 60-day window of which were hidden.
+    A pixel without NDVI gets the mean of all training labels. std is the RMS residual on labels of
+    validation pixels, a random 20 % and one 60-day window of which were hidden.
 
     `fit` raises ValueError without a training label, or a validation label to hide.
     """
 
     def _fit(key: Key, train: Series, val: Series) -> Linear:
         mean = float(np.nanmean(training_labels(train)))
-        seen, hidden = hide(key, val)
+        seen, hidden = withhold(key, val)
         return Linear(mean, rms(_lines(seen, mean), labels(val), hidden))
 
-    def _predict(
-        params: Linear, series: Series, days: Float[Array | np.ndarray, "query"]
-    ) -> Estimate:
-        return estimate(
-            lambda part: on_days(part.day, _lines(part, params.mean), days),
-            series,
-            params.std,
-            label="linear",
-        )
+    def _predict(params: Linear, series: Series, days: Days) -> Estimate:
+        def _mean(part):
+            return interpolate_pixels(part.day, _lines(part, params.mean), days)
 
-    return of_sound(_fit, _predict)
+        return estimate(_mean, series, params.std, label="linear")
+
+    return estimator(_fit, _predict)
 
 
 def whittaker(config: WhittakerConfig = WhittakerConfig()) -> Estimator:
@@ -85,12 +79,11 @@ def whittaker(config: WhittakerConfig = WhittakerConfig()) -> Estimator:
     one of `config.penalties` with the smallest RMS residual on labels of validation pixels, a
     random 20 % and one 60-day window of which were hidden; that residual is the std.
 
-    The curve lives on the days of the series and is read off linearly in between (constant beyond):
-    days asked for are not made nodes, because each node adds a term to the penalty, and the
-    estimate of one day would depend on which others were asked. Beyond the pixel's first and last
-    label the smoother goes on along its last slope. With fewer valid labels than order + 1 the
-    equation is singular or nearly so: such a pixel gets the mean of its own labels, and one without
-    any that of all training labels.
+    The curve lives on the days of the series and is linear in between (constant beyond): query days
+    are no nodes, because each node adds a term to the penalty, and the estimate of one day would
+    depend on the others. Beyond the pixel's first and last label the smoother goes on along its
+    last slope. With fewer valid labels than order + 1 the equation is singular or nearly so: such a
+    pixel gets the mean of its own labels, and one without any that of all training labels.
 
     `fit` raises ValueError without a training label, or a validation label to hide.
 
@@ -102,8 +95,7 @@ def whittaker(config: WhittakerConfig = WhittakerConfig()) -> Estimator:
         mean = float(np.nanmean(training_labels(train)))
         truth = labels(val)
         some = np.asarray(jax.random.permutation(key_pixels, truth.shape[0]))[: config.pixels]
-        part = Series(val.day, val.value[some], val.valid[some])
-        seen, hidden = hide(key_hide, part)
+        seen, hidden = withhold(key_hide, val.take(some))
         errors = [
             rms(_smooth(seen, penalty, config.order, mean), truth[some], hidden)
             for penalty in bar(config.penalties, "whittaker", "penalty")
@@ -111,38 +103,30 @@ def whittaker(config: WhittakerConfig = WhittakerConfig()) -> Estimator:
         best = int(np.argmin(errors))
         return Whittaker(config.penalties[best], mean, errors[best])
 
-    def _predict(
-        params: Whittaker, series: Series, days: Float[Array | np.ndarray, "query"]
-    ) -> Estimate:
-        return estimate(
-            lambda part: on_days(
-                part.day, _smooth(part, params.penalty, config.order, params.mean), days
-            ),
-            series,
-            params.std,
-            chunk=8192,
-            label="whittaker",
-        )
+    def _predict(params: Whittaker, series: Series, days: Days) -> Estimate:
+        def _mean(part):
+            curve = _smooth(part, params.penalty, config.order, params.mean)
+            return interpolate_pixels(part.day, curve, days)
 
-    return of_sound(_fit, _predict)
+        return estimate(_mean, series, params.std, chunk=8192, label="whittaker")
+
+    return estimator(_fit, _predict)
 
 
 def _lines(series: Series, mean: float) -> Float[np.ndarray, "pixel time"]:
     """The pixel's labels joined by lines on the days of the series; `mean` where there is none."""
-    value, valid = jnp.asarray(series.value)[..., NDVI], jnp.asarray(series.valid)[..., NDVI]
-    day = jnp.asarray(series.day, value.dtype)
-    lines = jax.vmap(fill, (None, 0, 0))(day, value, valid)
+    ndvi, valid = jnp.asarray(series.ndvi), jnp.asarray(series.ndvi_valid)
+    day = jnp.asarray(series.day, ndvi.dtype)
+    lines = jax.vmap(interpolate_gaps, (None, 0, 0))(day, ndvi, valid)
     return np.where(np.asarray(valid).any(axis=1)[:, None], np.asarray(lines), mean)
 
 
-def _smooth(
-    series: Series, penalty: float, order: int, mean: float
-) -> Float[np.ndarray, "pixel time"]:
+def _smooth(series: Series, penalty: float, order: int, mean: float) -> np.ndarray:
     day, ndvi = np.asarray(series.day, np.float64), labels(series)
     valid = np.isfinite(ndvi)
     weight, filled, count = valid.astype(np.float64), np.where(valid, ndvi, 0.0), valid.sum(axis=1)
-    own = np.where(count > 0, filled.sum(axis=1) / np.maximum(count, 1), mean)
-    curve = np.repeat(own[:, None], day.size, axis=1)
+    level = np.where(count > 0, filled.sum(axis=1) / np.maximum(count, 1), mean)
+    curve = np.repeat(level[:, None], day.size, axis=1)
     # one smoother for all pixels: only the weights differ, and setting them leaves no trace
     smoother = WhittakerSmoother(penalty, order, day.size, (day - day[0]).tolist())
     for pixel in np.flatnonzero(count > order):

@@ -1,5 +1,9 @@
-"""The time axis as it should be: ascending, each day once, periods at centres, none left out."""
+"""The time axis: dates read from text, numbers or periods, then ascending, each once, complete."""
 
+import datetime
+import re
+from collections.abc import Hashable
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -8,17 +12,42 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from s1jax.align import LONGEST
+from s1jax.compositing import LONGEST
+from s1jax.cube.findings import Finding, named, repair, requested
 from s1jax.cube.names import sentinel1
-from s1jax.cube.numbered import DAY, is_relative, with_all
 from s1jax.indices import from_db, to_db
 
+DAY = np.timedelta64(86_400_000_000_000, "ns")
 LAUNCH, LANDSAT = np.datetime64("2014-04-03", "ns"), np.datetime64("1972-07-23", "ns")
-"""From when on there is Sentinel-1, and NDVI from space of any kind: both their first launch."""
+"""First launches: no Sentinel-1, and no NDVI from space of any kind, is older."""
+DATE = r"(?P<year>(?:19|20)\d\d)[-_.]?(?P<month>\d\d)[-_.]?(?P<day>\d\d)"
+"""A date in the name of a band or file: 2023-11-07, 20231107 or with other marks between."""
+RELATIVE = "relative"
+"""attrs["time_axis"] of a cube whose `t` counts from a beginning that differs between pixels."""
 
-
-_PARTS = {"dekads": (10, 20), "half-months": (15,)}
-"""Days of a month behind which its parts begin, beside the first."""
+_ORIGIN = np.datetime64("2000-01-01", "ns")
+"""Day 0 of a relative axis that comes as lengths of time, or as numbers of days."""
+_SINCE = " since "
+_UNITS = {
+    ("days", "day", "d"): DAY,
+    ("hours", "hour", "hrs", "hr", "h"): DAY // 24,
+    ("minutes", "minute", "min"): DAY // 1440,
+    ("seconds", "second", "sec", "s"): DAY // 86_400,
+}
+_ISO = re.compile(
+    r"\d{4}-\d\d-\d\d([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?( ?[Zz]| ?[+-]\d\d(:?\d\d)?)?)?"
+)
+_PLAIN = re.compile(r"\d{8}([T ]\d{4,6}([.]\d+)?Z?)?|\d{4}-\d\d")
+"""Other spellings of dates of planes: 20231107, and 2023-11 for a month."""
+_GREGORIAN = ("standard", "gregorian", "proleptic_gregorian")
+_NANOSECONDS = np.array(["1678-01-01", "2262-01-01"], "datetime64[s]")
+"""Dates that datetime64[ns] can hold, roughly."""
+_CALENDAR = {
+    "months": ((1,), (14, 15)),
+    "dekads": ((1, 11, 21), (4, 5)),
+    "half-months": ((1, 16), ()),
+}
+"""Days of a month on which its parts begin, and days from there to a date in their middle."""
 
 
 class Periods(NamedTuple):
@@ -29,9 +58,8 @@ class Periods(NamedTuple):
     centre: pd.DatetimeIndex | None
     """Middle of each, where `t` is another day of it; else None."""
     kind: str
-    """"months", "half-months" (to the 15th, and from the 16th on) or "dekads" (the thirds of a
-    month); "periods", of one step of 5 days or more, some of which may be left out; "dates",
-    anything else, with none expected but themselves."""
+    """"months", "half-months", "dekads" (`_CALENDAR`); "periods", of one step of 5 days or more,
+    some of which may be left out; "dates", anything else, with none expected but themselves."""
     label: str
     """"first day", "last day" or "middle day" of (parts of) months, "" of the others."""
 
@@ -70,8 +98,209 @@ def span(ds: xr.Dataset) -> str:
     return f"{ends}, {t.size} dates, {apart} days apart"
 
 
-def tidy_dates(ds: xr.Dataset, *, complete: bool = True) -> tuple[xr.Dataset, list[str]]:
-    """The cube on ascending dates, each once, with no period left out, and what was said.
+def instant(name: str, given: object) -> np.datetime64:
+    """datetime64[ns] of the option `name`: ISO 8601 text YYYY-MM-DD, with a time or without, a
+    datetime64, Timestamp, datetime or date; in UTC where it has a zone.
+
+    Text in any other order, a year alone and numbers are no dates: 01-11-2023 is one day here and
+    another there.
+
+    Raises:
+      ValueError: it is none of these, or not in the calendar.
+    """
+    wrong = f"{name}: got {given!r}, expected a date as 2023-11-01 (YYYY-MM-DD)"
+    dated = isinstance(given, np.datetime64 | datetime.date)
+    if not dated and not (isinstance(given, str) and _ISO.fullmatch(given.strip())):
+        raise ValueError(wrong)
+    try:
+        date = pd.Timestamp(given)
+    except ValueError as error:
+        raise ValueError(f"{wrong} ({error})") from error
+    if date is pd.NaT:
+        raise ValueError(wrong)
+    date = date if date.tz is None else date.tz_convert(None)
+    return date.to_datetime64().astype("datetime64[ns]")
+
+
+def check_step(step: float | int | None, name: str = "step") -> None:
+    """Nothing, where a length in days is None or one that periods can have.
+
+    Raises:
+      ValueError: it is not above 0, not finite, or more than 100 years.
+    """
+    if step is not None and not 0 < step <= LONGEST:
+        expected = f"days > 0 and at most {LONGEST:,} (100 years)"
+        raise ValueError(f"{name}: got {step}, expected {expected}")
+
+
+def is_relative(ds: xr.Dataset) -> bool:
+    """Whether `t` counts days from a beginning that differs from pixel to pixel: attrs["time_axis"]
+    of the cube or of its `t` is "relative". Gaps between dates mean what they say, the calendar
+    nothing.
+
+    Raises:
+      ValueError: the attribute is something else.
+    """
+    given = [attrs.get("time_axis") for attrs in (ds.attrs, _attrs(ds))]
+    words = {str(one).strip().lower(): one for one in given if one is not None}
+    if other := words.keys() - {"", RELATIVE}:
+        raise ValueError(f"time_axis: got {words[other.pop()]!r}, expected {RELATIVE!r}")
+    return RELATIVE in words
+
+
+def undated(ds: xr.Dataset) -> list[Hashable]:
+    """Variables in numbers whose `units`, as days since planting, or `calendar` xarray cannot read
+    as dates; the cube is as it is stored, and only the variables that `units` make times are read.
+    """
+    return [
+        name
+        for name, variable in ds.variables.items()
+        if _SINCE in str(variable.attrs.get("units", "")) and _dates_in(ds, name) is None
+    ]
+
+
+def with_dates(
+    ds: xr.Dataset, start: np.datetime64 | None, step: float | int | None, where: str
+) -> tuple[xr.Dataset, list[Finding], bool]:
+    """The cube with datetime64[ns] on `t`, findings, and whether its planes were numbered.
+
+    Dates in text (ISO 8601) or as numbers like 20231107 are read as dates. Other whole numbers from
+    1 up, ascending, are numbers of periods, and numbers left out are put in as missing. Planes
+    without a coordinate, or with their position from 0, are numbered by position. Numbered planes
+    get the centre of period p, start + step (p - 1/2).
+
+    An axis is relative (`is_relative`) where the file declares it, where a variable `start_date`
+    gives pixels beginnings of their own, or where `t` comes as lengths of time, which are put
+    behind 2000-01-01; so are the numbers of a declared one without `start`, in days unless `units`
+    say hours, minutes or seconds. `units` as days since planting are of such an axis alone.
+
+    Args:
+      ds: cube with the dimension `t`.
+      start: beginning of period 1; needed where there are no dates.
+      step: length of a period, days; as `start`.
+      where: name of the input, for messages.
+
+    Raises:
+      ValueError: no dates and no `start` and `step`, text that is no date, another calendar,
+        numbers that are neither periods nor positions, or of which more than half are left out.
+    """
+    ds, findings = _relative(_since(ds, where))
+    t = ds["t"].values if "t" in ds.coords else np.arange(1, ds.sizes["t"] + 1)
+    numbers = "t" in ds.coords and t.dtype.kind in "iuf" and not _is_yyyymmdd(t)
+    if start is None and numbers and is_relative(ds):
+        kept = {k: v for k, v in _attrs(ds).items() if k not in ("units", "calendar")}
+        what = f"t ({t.dtype}) read as days of a relative axis, put behind 2000-01-01"
+        since = _ORIGIN + _lengths(ds, where)
+        return ds.assign_coords(t=("t", since, kept)), [*findings, named(what)], False
+    if np.issubdtype(t.dtype, np.datetime64):
+        t = _nanoseconds(t, where)
+        return ds.assign_coords(t=("t", t, _attrs(ds))), findings, False
+    if t.dtype.kind in "USOT" or _is_yyyymmdd(t):
+        findings.append(named(f"t ({t.dtype}) read as dates"))
+        return ds.assign_coords(t=dates_of(t, f"{where}: t")), findings, False
+    number, how = np.arange(1, t.size + 1), "its planes are periods by position"
+    if t.dtype.kind in "iu" and t.min(initial=1) >= 1 and (np.diff(t) > 0).all():
+        (number, absent), how = all_periods(t, f"{where}: t"), "its planes are numbered periods"
+        if absent.size:
+            what = f"periods {', '.join(map(str, absent))} left out of the file are missing"
+            findings.append(repair(f"{what} on their dates", "missing-periods"))
+            ds = reindex_dates(ds, number)
+    elif "t" in ds.coords and not any(np.array_equal(t, number - k) for k in (0, 1)):
+        got = f"{', '.join(map(str, t[:6]))}{', ...' if t.size > 6 else ''} ({t.dtype})"
+        raise ValueError(f"{where}: t: got {got}, expected dates, or periods ascending from 1")
+    centre = period_centres(number, start, step, where)
+    findings.append(requested(f"no dates in the file: {how}, dated by start and step"))
+    return ds.assign_coords(t=centre), findings, True
+
+
+def all_periods(number: np.ndarray | list[int], where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Every period from 1 to the last of some numbers, and those of them that are left out.
+
+    Raises:
+      ValueError: more than half are left out.
+    """
+    number = np.unique(number)
+    # counted before they are listed: a date taken for a number would be 20 million periods
+    if int(number[-1]) > 2 * number.size:
+        got = f"{number.size} numbers from {number[0]} to {number[-1]}"
+        raise ValueError(f"{where}: got {got}, expected dates, or at least half of all periods")
+    every = np.arange(1, int(number[-1]) + 1)
+    return every, np.setdiff1d(every, number)
+
+
+def parse_date(match: re.Match, where: str) -> np.datetime64:
+    """datetime64[ns] of a match of `DATE`.
+
+    Raises:
+      ValueError: the date is not in the calendar.
+    """
+    try:
+        date = pd.Timestamp(int(match["year"]), int(match["month"]), int(match["day"]))
+    except ValueError as error:
+        raise ValueError(f"{where}: got no date ({error}), expected one") from error
+    return date.to_datetime64().astype("datetime64[ns]")
+
+
+def dates_of(t: np.ndarray, name: str) -> np.ndarray:
+    """datetime64[ns] of dates in text (ISO 8601) or spelt 20231107; in UTC where they have a zone.
+
+    Args:
+      t: of any dtype; NaT where it is missing.
+      name: of the axis or column, for messages.
+
+    Raises:
+      ValueError: text that is no date.
+    """
+    t = np.char.decode(t) if t.dtype.kind == "S" else t
+    other = {str(of) for date in t if (of := getattr(date, "calendar", None)) is not None}
+    if other - {*_GREGORIAN}:
+        got = f"dates of the calendar {', '.join(sorted(other))}"
+        raise ValueError(
+            f"{name}: got {got}, expected a Gregorian one: ds.convert_calendar('standard')"
+        )
+    text = pd.Index(t).astype(str)
+    dates = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+    spelt = [bool(_ISO.fullmatch(one) or _PLAIN.fullmatch(one)) for one in text]
+    bad = (dates.isna() & ~pd.isna(t)) | (~np.array(spelt, bool) & ~dates.isna())
+    if bad.any():
+        got = f"{str(t[bad][0])!r} ({t.dtype})"
+        raise ValueError(f"{name}: got {got}, expected dates as 2023-11-07")
+    return _nanoseconds(dates.tz_convert(None).to_numpy(), name)
+
+
+def period_centres(
+    number: np.ndarray, start: np.datetime64 | None, step: float | int | None, where: str
+) -> np.ndarray:
+    """datetime64[ns] of the centre of period p, start + step (p - 1/2).
+
+    Raises:
+      ValueError: `start` or `step` is None.
+    """
+    if start is None or step is None:
+        got = f"start={start}, step={step}"
+        raise ValueError(f"{where}: no date in the files; got {got}, expected a date and days")
+    last = float(number.max(initial=1)) * float(step)
+    if last > LONGEST:
+        got = f"{int(number.max())} periods of {step:g} days"
+        raise ValueError(f"{where}: t: got {got}, expected at most {LONGEST:,} days (100 years)")
+    offset = (number.astype(float) - 0.5) * float(step) * DAY.astype(float)
+    return start.astype("datetime64[ns]") + np.round(offset).astype("timedelta64[ns]")
+
+
+def reindex_dates(ds: xr.Dataset, expected: np.ndarray | pd.Index) -> xr.Dataset:
+    """The cube on `expected` dates or numbers, missing where it has none; s1_track is 0 there."""
+    whole = {n: ds[n].dtype for n in ("s1_track",) if n in ds.variables}
+    fill = {
+        name: np.array("", variable.dtype) if variable.dtype.kind in "US" else np.nan
+        for name, variable in ds.variables.items()
+        if "t" in variable.dims and variable.dtype.kind not in "mM"
+    }
+    ds = ds.reindex(t=expected, fill_value={**fill, **dict.fromkeys(whole, 0)})
+    return ds.assign_coords({name: ds[name].astype(dtype) for name, dtype in whole.items()})
+
+
+def tidy_dates(ds: xr.Dataset, *, complete: bool = True) -> tuple[xr.Dataset, list[Finding]]:
+    """The cube on ascending dates, each once, with no period left out, and findings.
 
     Planes of one date (and one Sentinel-1 track) are averaged, backscatter in linear power. Where
     all dates are the first, the last or the middle day of months, half-months or dekads
@@ -86,32 +315,33 @@ def tidy_dates(ds: xr.Dataset, *, complete: bool = True) -> tuple[xr.Dataset, li
     Raises:
       ValueError: a date is missing (NaT).
     """
-    said = []
+    findings = []
     if np.isnat(ds["t"].values).any():
         raise ValueError(f"t: got {int(np.isnat(ds['t'].values).sum())} NaT, expected dates")
     if (np.diff(ds["t"].values) < np.timedelta64(0)).any():
         ds = ds.sortby("t")
-        said.append("dates were not ascending: sorted")
+        findings.append(repair("dates were not ascending: sorted", "unsorted-dates"))
     ds, averaged = _average_duplicates(ds)
     of = periods(pd.DatetimeIndex(ds["t"].values), calendar=not is_relative(ds))
-    absent = of.expected.difference(ds.indexes["t"].floor("D") if of.label else ds.indexes["t"])
     if of.label:
         # a time of day says nothing of a composite
         ds = ds.assign_coords(t=ds.indexes["t"].floor("D"))
+    absent = of.expected.difference(ds.indexes["t"])
     if len(absent) and (complete or of.centre is not None):
         days = ", ".join(absent.strftime("%Y-%m-%d"))
-        left = f"{len(absent)} {of.kind} left out of the file"
-        said.append(f"{left} are missing on their dates: {days}")
-        ds = with_all(ds, of.expected)
+        what = f"{len(absent)} {of.kind} left out of the file are missing on their dates: {days}"
+        findings.append(repair(what, "missing-periods"))
+        ds = reindex_dates(ds, of.expected)
     if of.centre is not None:
         moved = of.centre.to_numpy().astype("datetime64[ns]")
         if (moved != ds["t"].values).any():
-            said.append(f"t was the {of.label} of {of.kind}: moved to their centres")
+            what = f"t was the {of.label} of {of.kind}: moved to their centres"
+            findings.append(repair(what, "period-starts"))
         ds = ds.assign_coords(t=moved)
-    return ds, said + averaged
+    return ds, findings + averaged
 
 
-def checked_dates(ds: xr.Dataset) -> None:
+def check_dates(ds: xr.Dataset) -> None:
     """Nothing, where the dates of a cube can be those of a series of Sentinel-1 and NDVI.
 
     Of a relative axis only its length is looked at.
@@ -144,30 +374,23 @@ def checked_dates(ds: xr.Dataset) -> None:
 
 
 def periods(t: pd.DatetimeIndex, *, calendar: bool = True) -> Periods:
-    """What dates are dates of; without `calendar` no months and parts of them are told.
+    """What dates are dates of; without `calendar` no months and parts of them.
 
-    Months and dekads are told by 3 dates or more that are all the first day of one (1; 1, 11, 21),
-    all the last (28 to 31; 10, 20, 28 to 31), or all one day in the middle (15 or 16; 5, 15, 25 or
-    6, 16, 26), where no more of them are left out than there are. Dates with different times of day
-    are of acquisitions; the last and middle days of dekads are told in two months and more, since
-    days 10 apart may be so by chance in one. Half-months are told by their first days (1, 16) or
-    their last (15, 28 to 31), each at least twice.
+    Months and their parts (`_CALENDAR`) need 3 dates or more of one time of day that are all the
+    first day of one, all the last, or all one day in the middle, where no more are left out than
+    there are. The last and middle days of dekads need two months, since days 10 apart may be so by
+    chance in one; half-months need each half twice.
     """
     day = t.floor("D")
     if calendar and len(t) >= 3 and day.is_unique and len(set(t - day)) == 1:
         for kind, label, start in _labels(day):
-            first = pd.date_range(start[0].replace(day=1), start[-1], freq="MS")
-            if kind in _PARTS:
-                later = [first + pd.Timedelta(days=days) for days in _PARTS[kind]]
-                first = first.append(later).sort_values()
-                first = first[(first >= start[0]) & (first <= start[-1])]
+            first = _starts(start[0], start[-1], _CALENDAR[kind][0])
             if len(first) > 2 * len(t):
                 continue
-            end = _next(first, kind)
-            centre = first + (end - first) / 2
+            end = _next(first, _CALENDAR[kind][0])
             expected = {"first day": first, "last day": end - pd.Timedelta(days=1)}
             middle = first + pd.Timedelta(days=int((day[0] - start[0]).days))
-            return Periods(expected.get(label, middle), centre, kind, label)
+            return Periods(expected.get(label, middle), first + (end - first) / 2, kind, label)
     if len(t) >= 3 and t.is_unique:
         gap = np.diff(t.to_numpy())
         step = gap.min()
@@ -179,41 +402,128 @@ def periods(t: pd.DatetimeIndex, *, calendar: bool = True) -> Periods:
     return Periods(t, None, "dates", "")
 
 
+def _since(ds, where):
+    """The cube with numbers that its own attribute `units` calls days since a date as dates; those
+    of a relative axis stay numbers where there is no such date."""
+    if "t" not in ds.coords or ds["t"].dtype.kind not in "iuf":
+        return ds
+    units = str(_attrs(ds).get("units", ""))
+    if _SINCE not in units:
+        return ds
+    dates = _dates_in(ds, "t")
+    if dates is not None:
+        return ds.assign_coords(t=dates)
+    if is_relative(ds):
+        return ds
+    calendar = _attrs(ds).get("calendar")
+    got = f"units {units!r}" + (f" of the calendar {calendar}" if calendar else "")
+    expected = "'days since DATE' in the standard calendar, or time_axis='relative'"
+    raise ValueError(f"{where}: t: got {got}, expected {expected}")
+
+
+def _dates_in(ds, name):
+    """A variable of numbers as dates, None where they are of no calendar that xarray reads."""
+    try:
+        dates = xr.decode_cf(ds[[name]])[name].variable
+        # values are decoded when they are asked for
+        return dates if dates.values.dtype.kind == "M" else None
+    except (ValueError, ImportError, OverflowError):
+        return None
+
+
+def _lengths(ds, where):
+    """timedelta64[ns] of the numbers of a relative axis.
+
+    Raises:
+      ValueError: a unit that is no length of time, or a number that is none.
+    """
+    units, t = str(_attrs(ds).get("units", "") or "days"), ds["t"].values
+    word = units.partition(_SINCE)[0].strip().lower()
+    one = next((size for names, size in _UNITS.items() if word in names), None)
+    if one is None:
+        raise ValueError(f"{where}: t: got units {units!r}, expected days of a relative axis")
+    if not np.isfinite(t).all() or (np.abs(t.astype(float)) * (one / DAY) > LONGEST).any():
+        got = t[~np.isfinite(t)] if not np.isfinite(t).all() else t[[np.abs(t).argmax()]]
+        raise ValueError(f"{where}: t: got {got[0]} {word}, expected at most {LONGEST:,} days")
+    return np.round(t.astype(float) * one.astype(float)).astype("timedelta64[ns]")
+
+
+def _relative(ds):
+    """The cube with attrs["time_axis"] where its axis is relative; and findings."""
+    if "t" not in ds.coords:
+        return ds, []
+    why = "so the input declares" if is_relative(ds) else ""
+    if ds["t"].dtype.kind == "m":
+        ds = ds.assign_coords(t=("t", _ORIGIN + ds["t"].values.astype("timedelta64[ns]")))
+        why = "it came as lengths of time, put behind 2000-01-01"
+    elif "start_date" in ds.variables:
+        start = ds["start_date"]
+        by_pixel = start.dtype.kind == "M" and start.ndim > 0 and set(start.dims) <= {"y", "x"}
+        if by_pixel and np.unique(start.values[~np.isnat(start.values)]).size > 1:
+            why = "start_date differs from pixel to pixel"
+    if not why or ds.attrs.get("time_axis") == RELATIVE:
+        return ds, []
+    what = f"t is a relative axis, of which no calendar is read: {why}"
+    return ds.assign_attrs(time_axis=RELATIVE), [named(what)]
+
+
+def _nanoseconds(t, where):
+    """datetime64[ns] of datetimes.
+
+    Raises:
+      ValueError: a date is beyond what 64 bits hold, and would become another.
+    """
+    second = t.astype("datetime64[s]")
+    beyond = ~np.isnat(t) & ((second < _NANOSECONDS[0]) | (second >= _NANOSECONDS[1]))
+    if beyond.any():
+        got = f"{t[beyond][0]} ({beyond.sum()} such dates)"
+        raise ValueError(f"{where}: t: got {got}, expected dates from 1678 to 2261")
+    return t.astype("datetime64[ns]")
+
+
+def _attrs(ds):
+    return ds["t"].attrs if "t" in ds.coords else {}
+
+
+def _is_yyyymmdd(t):
+    """Whether whole numbers are dates spelt yyyymmdd."""
+    return t.dtype.kind in "iu" and t.size > 0 and t.min() >= 19_500_101 and t.max() <= 21_001_231
+
+
 def _labels(day):
     """(kind, label, first day of the period of each date) that all dates have in common."""
-    month = day.to_period("M").to_timestamp()
-    of_month, last = set(day.day), bool(day.is_month_end.all())
-    if of_month == {1}:
-        yield "months", "first day", day
-    if last:
-        yield "months", "last day", month
-    if len(of_month) == 1 and of_month <= {15, 16}:
-        yield "months", "middle day", month
-    if len(of_month) < 2:
-        return
-    several = len(set(month)) > 1
-    ten = month + pd.to_timedelta(10 * np.minimum((day.day - 1) // 10, 2), "D")
-    if of_month <= {1, 11, 21}:
-        yield "dekads", "first day", day
-    if several and (day.is_month_end | day.day.isin([10, 20])).all() and not last:
-        yield "dekads", "last day", ten
-    if several and (of_month <= {5, 15, 25} or of_month <= {6, 16, 26}):
-        yield "dekads", "middle day", ten
-    halves = month + pd.to_timedelta(15 * (day.day > 15), "D")
-    twice = several and min((halves == month).sum(), (halves != month).sum()) > 1
-    if twice and of_month == {1, 16}:
-        yield "half-months", "first day", day
-    if twice and (day.is_month_end | (day.day == 15)).all():
-        yield "half-months", "last day", halves
+    one_day, one_month = len(set(day.day)) < 2, len(set(day.to_period("M"))) < 2
+    for kind, (starts, middles) in _CALENDAR.items():
+        number = np.searchsorted(starts, day.day, side="right") - 1
+        first = day - pd.to_timedelta(day.day - np.array(starts)[number], "D")
+        is_last = (_next(first, starts) - pd.Timedelta(days=1) == day).all()
+        after = set((day - first).days)
+        labels = {
+            "first day": after == {0},
+            "last day": is_last and not (kind == "dekads" and day.is_month_end.all()),
+            "middle day": len(after) == 1 and after <= {*middles},
+        }
+        twice = min(np.bincount(number, minlength=2)[:2]) > 1 and not one_month
+        for label in (label for label, holds in labels.items() if holds):
+            by_chance = one_day or (one_month and label != "first day")
+            if kind == "months" or (twice if kind == "half-months" else not by_chance):
+                yield kind, label, first
 
 
-def _next(first, kind):
+def _starts(first, last, starts):
+    """All first days of periods from `first` to `last`."""
+    month = pd.date_range(first.replace(day=1), last, freq="MS")
+    every = month[:0].append([month + pd.Timedelta(days=day - 1) for day in starts]).sort_values()
+    return every[(every >= first) & (every <= last)]
+
+
+def _next(first, starts):
     """First day of the period after each."""
-    if kind == "months":
-        return first + pd.offsets.MonthBegin(1)
-    later = _PARTS[kind]
-    after = first + pd.Timedelta(days=later[0])
-    return after.where(first.day != 1 + later[-1], first + pd.offsets.MonthBegin(1))
+    length = dict(pairwise(starts))
+    days = [length.get(day, day) - day for day in first.day]
+    return (first + pd.to_timedelta(days, "D")).where(
+        first.day != starts[-1], first + pd.offsets.MonthBegin(1)
+    )
 
 
 def _average_duplicates(ds):
@@ -236,9 +546,13 @@ def _average_duplicates(ds):
             continue
         value = _one_each(variable.drop_vars([*variable.coords]), rows, power=name in radar)
         merged = merged.assign({name: merged[name].copy(data=value.data)})
-    said = [f"{len(t) - len(rows)} duplicate dates averaged"] if len(rows) < len(t) else []
-    both = len(rows) - len(np.unique(t))
-    return merged, said + ([f"{both} dates have two Sentinel-1 tracks: kept apart"] if both else [])
+    findings = []
+    if len(rows) < len(t):
+        what = f"{len(t) - len(rows)} duplicate dates averaged"
+        findings.append(repair(what, "duplicate-dates"))
+    if both := len(rows) - len(np.unique(t)):
+        findings.append(repair(f"{both} dates have two Sentinel-1 tracks: kept apart"))
+    return merged, findings
 
 
 def _one_each(variable, rows, *, power):
@@ -265,8 +579,8 @@ def _mean(value, *, power):
     """Mean over the last axis of what is there, in linear power where `power`."""
     there = np.isfinite(value)
     count = there.sum(axis=-1)
-    known = np.where(there, value, value.dtype.type(0))
-    known = np.where(there, np.asarray(from_db(jnp.asarray(known))), 0) if power else known
-    mean = known.sum(axis=-1) / np.maximum(count, 1)
+    valid = np.where(there, value, value.dtype.type(0))
+    valid = np.where(there, np.asarray(from_db(jnp.asarray(valid))), 0) if power else valid
+    mean = valid.sum(axis=-1) / np.maximum(count, 1)
     mean = np.asarray(to_db(jnp.asarray(np.where(count > 0, mean, 1)))) if power else mean
     return np.where(count > 0, mean, np.nan).astype(value.dtype)

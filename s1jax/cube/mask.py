@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,43 +12,35 @@ import pyproj
 import xarray as xr
 from jaxtyping import Bool
 
-from s1jax.cube.border import brief, bytes_of, reading, require_room
-from s1jax.cube.crs import is_points
-from s1jax.cube.geotiff import (
-    SUFFIXES,
-    affine,
-    read_bands,
-    read_header,
-    read_masked,
-    require_geo,
-)
-from s1jax.cube.grid import (
-    apart,
-    as_cube,
-    centres,
-    needed_crs,
-    north_up,
-    tolerance,
-    why_irregular,
-)
-from s1jax.cube.notes import ASKED
-from s1jax.cube.sealed import local, vector_format
-from s1jax.cube.stored import read_dataset
+from s1jax.cube import grid
+from s1jax.cube.findings import Finding, requested
+from s1jax.cube.formats import IMAGES
+from s1jax.cube.formats.geotiff import read_bands, read_header, read_masked
+from s1jax.cube.formats.netcdf import read_dataset
+from s1jax.cube.safety import brief, bytes_of, first_bytes, local, reading, require_room
+
+_VECTORS = {
+    b"\0\0\x27\x0a": "shapefile",
+    b"SQLite format 3\0": "GeoPackage",
+    b"fgb\x03fgb": "FlatGeobuf",
+}
+"""Formats of polygons by their first bytes; GeoJSON begins with a bracket."""
 
 _ROWS = 256
-"""Rows whose places are looked up in a raster at once."""
+"""Rows whose positions are looked up in a raster at once."""
 
 
 def with_mask(
     ds: xr.Dataset, mask: str | Path | xr.DataArray | None
-) -> tuple[xr.Dataset, list[str]]:
-    """The cube with the variable `mask` (y, x), True where wanted, and what was said.
+) -> tuple[xr.Dataset, list[Finding]]:
+    """The cube with the variable `mask` (y, x), True where wanted, and findings.
 
     A `mask` the cube brings along is kept; where both are given a pixel must be in both.
 
     Raises:
       ValueError: nothing is kept, the grids differ, a CRS is missing, a mask has dates, or a file
         that is no mask or points at another.
+      ImportError: a vector file needs the extra `geo`.
     """
     wanted = None if "mask" not in ds.variables else _flag(ds["mask"], "mask")
     if mask is not None:
@@ -57,8 +52,8 @@ def with_mask(
         raise ValueError(f"mask: got no pixel of {wanted.size}, expected some inside {mask}")
     ds = ds.drop_vars("mask", errors="ignore")
     attrs = {"long_name": "pixels that are wanted"}
-    said = [f"{ASKED}mask keeps {wanted.sum():,} of {wanted.size:,} pixels ({wanted.mean():.2%})"]
-    return ds.assign(mask=(("y", "x"), wanted, attrs)), said if mask is not None else []
+    kept = requested(f"mask keeps {wanted.sum():,} of {wanted.size:,} pixels ({wanted.mean():.2%})")
+    return ds.assign(mask=(("y", "x"), wanted, attrs)), [kept] if mask is not None else []
 
 
 def _flag(variable: xr.DataArray, where: str) -> Bool[np.ndarray, "y x"]:
@@ -84,7 +79,7 @@ def _read(ds, mask):
         there = path.exists()
     if not there:
         raise ValueError(f"{path}: got no such file, expected a vector or raster mask")
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in IMAGES:
         return _raster(ds, path)
     if path.suffix.lower() in (".nc", ".zarr"):
         stored, _ = read_dataset(path)
@@ -98,15 +93,13 @@ def _on_grid(ds, variable, where):
     sizes = {name: ds.sizes[name] for name in ("y", "x")}
     if dict(variable.sizes) != sizes:
         raise ValueError(f"{where}: mask: got {dict(variable.sizes)}, expected {sizes}")
-    for name in ("y", "x"):
-        if name in ds.coords and name in variable.coords:
-            axes = ds[name].values, variable[name].values
-            if axes[0].dtype.kind not in "iuf" or axes[1].dtype.kind not in "iuf":
-                continue  # names of places
-            pixels = apart(*axes)
-            if pixels > tolerance(*axes):
-                got = f"{name} {pixels:g} pixels apart"
-                raise ValueError(f"{where}: mask: got {got}, expected the cube's")
+    for name in {"y", "x"} & set(ds.coords) & set(variable.coords):
+        axes = ds[name].values, variable[name].values
+        # others are names of places
+        numbers = all(axis.dtype.kind in "iuf" for axis in axes)
+        if numbers and (pixels := grid.distance_pixels(*axes)) > grid.tolerance(*axes):
+            got = f"{name} {pixels:g} pixels apart"
+            raise ValueError(f"{where}: mask: got {got}, expected the cube's")
     return variable
 
 
@@ -121,48 +114,44 @@ def _raster(ds, path):
     wanted = (band != 0) & ~np.isnan(band.astype(float)) & (band != head.nodata[0])
     if head.masked[0]:
         wanted &= ~read_masked(path, [0])[0]
-    x, y, system = centres(ds, "place the mask")
-    into = _transformer(system, pyproj.CRS.from_user_input(head.crs))
+    x, y, system = grid.centres(ds, "place the mask")
     a, _, c, _, e, f = head.transform
     rows, columns = head.shape
     inside = np.zeros(x.shape, bool)
     for start in range(0, len(x), _ROWS):
         strip = slice(start, start + _ROWS)
-        east, north = into(x[strip], y[strip])
-        with np.errstate(invalid="ignore"):  # a place that the CRS does not have is infinite
+        east, north = _project(x[strip], y[strip], system, pyproj.CRS.from_user_input(head.crs))
+        with np.errstate(invalid="ignore"):  # a position that the CRS does not have is infinite
             column, row = np.floor((east - c) / a), np.floor((north - f) / e)
             there = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
         inside[strip][there] = wanted[row[there].astype(int), column[there].astype(int)]
     return inside
 
 
-def _transformer(system: pyproj.CRS, onto: pyproj.CRS):
-    """x and y in one CRS to those in another, longitudes from -180 to below 180."""
-    project = pyproj.Transformer.from_crs(system, onto, always_xy=True).transform
-
-    def _places(x, y):
-        x, y = project(x, y)
-        return ((x + 180) % 360 - 180 if onto.is_geographic else x), y
-
-    return _places
+def _project(x, y, system, onto):
+    """x and y in one CRS as those in another, longitudes from -180 to below 180."""
+    x, y = pyproj.Transformer.from_crs(system, onto, always_xy=True).transform(x, y)
+    return ((x + 180) % 360 - 180 if onto.is_geographic else x), y
 
 
 def _vector(ds, path):
-    require_geo("a vector mask")
-    import shapely
-
+    """True where the centre of a pixel is inside a polygon."""
     polygons = _polygons(path)
-    regular = not is_points(ds) and not why_irregular(ds, exact=True)
-    system = needed_crs(ds, "place the mask") if regular else None
-    # an edge that crosses 180 degrees is none once its ends are longitudes
-    across = regular and system.is_geographic and float(ds["x"].max()) > 180
-    if regular and not across:
-        with reading(path, f"polygons inside {system.name}"):
-            return _rasterize(ds, polygons.to_crs(system).geometry)
-    x, y, system = centres(ds, "place the mask")
+    import shapely
+    from affine import Affine
+    from rasterio.features import geometry_mask
+
+    if not grid.is_points(ds) and not grid.why_irregular(ds, exact=True):
+        system = grid.needed_crs(ds, "place the mask")
+        # an edge that crosses 180 degrees is none once its ends are longitudes
+        if not (system.is_geographic and float(ds["x"].max()) > 180):
+            with reading(path, f"polygons inside {system.name}"):
+                shapes, shape = polygons.to_crs(system).geometry, (ds.sizes["y"], ds.sizes["x"])
+                return geometry_mask(shapes, shape, Affine(*grid.transform(ds)), invert=True)
+    x, y, system = grid.centres(ds, "place the mask")
     area = polygons.geometry.union_all()
     shapely.prepare(area)
-    return shapely.contains_xy(area, *_transformer(system, pyproj.CRS(polygons.crs))(x, y))
+    return shapely.contains_xy(area, *_project(x, y, system, pyproj.CRS(polygons.crs)))
 
 
 def _polygons(path):
@@ -170,71 +159,94 @@ def _polygons(path):
 
     Raises:
       ValueError: no polygons, no CRS, or no file of theirs.
+      ImportError: the extra `geo` is not installed.
     """
-    import geopandas
-    import shapely
+    try:
+        import geopandas
+        import shapely
+    except ImportError as error:
+        needed = "a vector mask needs the extra `geo`: pip install 's1jax[geo]'"
+        raise ImportError(needed) from error
 
-    inside = [path]
     if path.is_dir():
         with reading(path, "a folder of one shapefile"):
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() == ".shp")
         if len(inside) != 1:
             got = f"a folder of {len(inside)} shapefiles"
             raise ValueError(f"{path}: got {got}, expected a vector or raster mask")
-    kind = vector_format(inside[0])
+        path = inside[0]
+    kind = _vector_format(path)
     with reading(path, "a vector file", shapely.errors.ShapelyError):
         if kind == "GeoJSON":
-            found = _geojson(geopandas, inside[0])
+            polygons = _geojson(geopandas, path)
         else:
-            found = geopandas.read_file(os.path.abspath(inside[0]), engine="pyogrio")
-    if not isinstance(found, geopandas.GeoDataFrame):
+            polygons = geopandas.read_file(os.path.abspath(path), engine="pyogrio")
+    if not isinstance(polygons, geopandas.GeoDataFrame):
         raise ValueError(f"{path}: got a table without geometry, expected polygons")
-    if found.crs is None:
+    if polygons.crs is None:
         raise ValueError(f"{path}: CRS: got none, expected one (a .prj beside the .shp)")
-    found = found[~(found.geometry.isna() | found.geometry.is_empty)]
-    if odd := sorted({*found.geom_type} - {"Polygon", "MultiPolygon"}):
+    polygons = polygons[~(polygons.geometry.isna() | polygons.geometry.is_empty)]
+    if odd := sorted({*polygons.geom_type} - {"Polygon", "MultiPolygon"}):
         raise ValueError(f"{path}: got {', '.join(odd)}, expected polygons")
-    if not len(found):
+    if not len(polygons):
         raise ValueError(f"{path}: got no polygon, expected at least one")
-    return found
+    return polygons
+
+
+def _vector_format(path):
+    """Format of a file of polygons, by its first bytes.
+
+    Raises:
+      ValueError: any other than that of `_VECTORS` or GeoJSON, or a GeoPackage with views or
+        virtual tables, which may be made of other files.
+    """
+    first = first_bytes(path)
+    kind = next((kind for magic, kind in _VECTORS.items() if first.startswith(magic)), None)
+    if kind is None and first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        kind = "GeoJSON"
+    if kind is None:
+        expected = "a shapefile, GeoPackage, GeoJSON or FlatGeobuf"
+        got = f"it begins with {first!r}"
+        raise ValueError(f"{path}: cannot be read, expected {expected} ({got})")
+    tables = []
+    if kind == "GeoPackage":
+        address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+        with (
+            reading(path, "a GeoPackage", sqlite3.Error),
+            closing(sqlite3.connect(address, uri=True)) as base,
+        ):
+            tables = base.execute("SELECT name, type, sql FROM sqlite_master").fetchall()
+    for name, sort, sql in tables:
+        virtual = re.match(r"\s*CREATE\s+VIRTUAL\s+TABLE", sql or "", re.IGNORECASE)
+        if sort == "view" or (virtual and not re.search(r"USING\s+[\"']?rtree", sql, re.I)):
+            got = f"{name!r}, a {'virtual table' if virtual else 'view'}"
+            raise ValueError(f"{path}: got {got}, expected tables of polygons alone")
+    return kind
 
 
 def _geojson(geopandas, path):
     """GeoJSON, read without GDAL, which would fetch a CRS that is given by its address."""
+    import shapely
+
     content = json.loads(path.read_text(encoding="utf-8-sig"))
-    features = content.get("features", [content]) if isinstance(content, dict) else content
-    if not isinstance(features, list) or not isinstance(content, dict):
+    features, geometries = content.get("features", [content]), []
+    if not isinstance(features, list):
         got = brief(type(features).__name__)
         raise ValueError(f"features: got {got}, expected a list of polygons")
-    geometries = []
     for k, feature in enumerate(features):
         if not isinstance(feature, dict):
             got = type(feature).__name__
             raise ValueError(f"features[{k}]: got {got}, expected an object with geometry")
-        geometry = feature.get("geometry") if "geometry" in feature else feature
-        geometries.append(geometry and _polygon(geometry, f"features[{k}].geometry"))
+        geometry, where = feature.get("geometry", feature), f"features[{k}].geometry"
+        typed = isinstance(geometry, dict) and isinstance(geometry.get("type"), str)
+        if geometry and not typed:
+            raise ValueError(f"{where}: got {brief(geometry)}, expected an object with a type")
+        with reading(where, "rings of x and y", shapely.errors.ShapelyError):
+            geometries.append(geometry and shapely.geometry.shape(geometry))
     declared = content.get("crs") or {"type": "name", "properties": {"name": "EPSG:4326"}}
-    named = declared.get("properties") if isinstance(declared, dict) else None
-    name = named.get("name") if isinstance(named, dict) else None
-    if not isinstance(name, str):
-        raise ValueError(f"crs: got {brief(declared)}, expected properties with the name of a CRS")
+    try:
+        name = declared["properties"]["name"] + ""
+    except (TypeError, KeyError) as error:
+        got, expected = brief(declared), "properties with the name of a CRS"
+        raise ValueError(f"crs: got {got}, expected {expected}") from error
     return geopandas.GeoDataFrame(geometry=geometries, crs=pyproj.CRS.from_user_input(name))
-
-
-def _polygon(geometry, where):
-    """The shape of GeoJSON's description of one."""
-    import shapely
-
-    if not isinstance(geometry, dict) or not isinstance(geometry.get("type"), str):
-        raise ValueError(f"{where}: got {brief(geometry)}, expected an object with a type")
-    with reading(where, "rings of x and y", shapely.errors.ShapelyError):
-        return shapely.geometry.shape(geometry)
-
-
-def _rasterize(ds, polygons):
-    """True where the centre of a pixel is inside a polygon."""
-    from rasterio.features import geometry_mask
-
-    right, down, transform = north_up(ds)
-    shape = (down.size, right.size)
-    return as_cube(ds, geometry_mask(polygons, shape, affine(transform), invert=True))

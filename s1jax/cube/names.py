@@ -6,7 +6,7 @@ from collections.abc import Collection
 import numpy as np
 import xarray as xr
 
-from s1jax.cube.notes import NAMED
+from s1jax.cube.findings import Finding, named
 
 VARIABLES = {
     "VV": ("vv", "sigma0_vv", "gamma0_vv", "vv_sigma0", "vv_gamma0", "s1_vv", "s1vv"),
@@ -35,8 +35,8 @@ _RADAR = re.compile(
     r"(?P<name>.*?)(_(?P<orbit>[2-9]))?(?P<db>_db)?(_(?P<behind>[2-9]))?", re.DOTALL
 )
 
-ALONE = f"{NAMED}radar alone:"
-"""Begins the line about a cube without NDVI, which is worth a warning though no value changes."""
+RADAR_ALONE = "radar alone"
+"""Begins the finding about a cube without NDVI: worth a warning though no value changes."""
 
 LOOKS = ("smooth", "wide")
 """Suffixes of the speckle-filtered variables that stand beside a radar variable."""
@@ -49,7 +49,7 @@ def variable_of(name: str) -> str | None:
         return "S2ndvi"
     parts = _RADAR.fullmatch(lower)
     for variable in ("VV", "VH"):
-        if parts["name"] in VARIABLES[variable]:
+        if parts and parts["name"] in VARIABLES[variable]:
             orbit = parts["orbit"] or parts["behind"]
             return f"{variable}_{orbit}" if orbit else variable
     return None
@@ -58,7 +58,8 @@ def variable_of(name: str) -> str | None:
 def unit_of(name: str) -> str | None:
     """dB where the name of a radar variable says so, as VV_dB does; else None."""
     parts = _RADAR.fullmatch(name.lower())
-    return "dB" if parts["db"] and variable_of(name) not in (None, "S2ndvi") else None
+    declared = parts and parts["db"] and variable_of(name) not in (None, "S2ndvi")
+    return "dB" if declared else None
 
 
 def in_order(names: Collection) -> list[str]:
@@ -89,8 +90,8 @@ def present(ds: xr.Dataset) -> list[str]:
 
 def standard_names(
     ds: xr.Dataset, *, needed: Collection[str] = RADAR
-) -> tuple[xr.Dataset, list[str]]:
-    """The cube with dims (t, y, x) and variables VV, VH, S2ndvi by those names, and what was said.
+) -> tuple[xr.Dataset, list[Finding]]:
+    """The cube with dims (t, y, x) and variables VV, VH, S2ndvi by those names, and findings.
 
     Args:
       ds: any Dataset.
@@ -100,26 +101,24 @@ def standard_names(
       ValueError: a dimension or a variable is missing, twice there, or has other dimensions, or
         values are no numbers.
     """
-    ds, said = _bands_apart(_variables_apart(ds))
-    for name, found in _dimensions(ds).items():
-        if name not in found and len(found) == 1:
-            ds = _room_for(ds, name)
-            ds = ds.rename({found[0]: name})
-            system = ""
-            if found[0].lower() in ("lat", "latitude") and "crs" not in ds.attrs:
-                ds, system = ds.assign_attrs(crs="EPSG:4326"), ", CRS EPSG:4326 unless it has one"
-            said.append(f"{NAMED}dimension {found[0]} is taken as {name}{system}")
-        elif name not in found:
+    ds, findings = _split_bands(_variables_apart(ds))
+    for name, names in _dimensions(ds).items():
+        if name not in names and len(names) != 1:
             raise ValueError(f"dimension {name}: got {sorted(map(str, ds.dims))}, expected t, y, x")
+        if name not in names:
+            ds = _without_scalar(ds, name).rename({names[0]: name})
+            system = ""
+            if names[0].lower() in ("lat", "latitude") and "crs" not in ds.attrs:
+                ds, system = ds.assign_attrs(crs="EPSG:4326"), ", CRS EPSG:4326 unless it has one"
+            findings.append(named(f"dimension {names[0]} is taken as {name}{system}"))
     stray = [name for name in BANDS if name in ds.coords and ds[name].ndim == 0]
     if stray:
         ds = ds.drop_vars(stray)
-        said.append(f"{NAMED}coordinate {', '.join(stray)} of one value is left out")
-    for name in dict.fromkeys(
-        [*VARIABLES, *filter(None, map(variable_of, map(str, ds.data_vars)))]
-    ):
+        findings.append(named(f"coordinate {', '.join(stray)} of one value is left out"))
+    variables = filter(None, map(variable_of, map(str, ds.data_vars)))
+    for name in dict.fromkeys([*VARIABLES, *variables]):
         ds, renamed = _variable(ds, name, needed)
-        said += renamed
+        findings += renamed
     if not present(ds):
         got = sorted(map(str, ds.data_vars))
         raise ValueError(f"variables: got {got}, expected one of {', '.join(VARIABLES)}")
@@ -131,12 +130,16 @@ def standard_names(
         if name in ds.variables and set(ds[name].dims) != dims:
             raise ValueError(f"{name}: got dims {ds[name].dims}, expected {sorted(dims)}")
     for name in {*present(ds), "truth"} & {*ds.variables}:
-        _numbers(ds[name])
-    return ds.transpose("t", "y", "x", ...), said
+        dtype = ds[name].dtype
+        if dtype.kind not in "iuf":
+            hint = " (power of complex values: abs(z)**2)" if dtype.kind == "c" else ""
+            got = f"values of {dtype}"
+            raise ValueError(f"{name}: got {got}, expected numbers, as float32{hint}")
+    return ds.transpose("t", "y", "x", ...), findings
 
 
-def first_orbit(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
-    """The cube whose first orbit is VV, VH, whichever number it came with; and what was said.
+def first_orbit(ds: xr.Dataset) -> tuple[xr.Dataset, list[Finding]]:
+    """The cube whose first orbit is VV, VH, whichever number it came with; and findings.
 
     Raises:
       ValueError: it has no radar.
@@ -146,13 +149,14 @@ def first_orbit(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
         raise ValueError("VV, VH: got no value in any orbit, expected some")
     if "VV" in radar or "VH" in radar:
         return ds, []
-    pair, behind = radar[:2], [f"_{look}" for look in LOOKS]
-    new = {f"{n}{b}": f"{n[:2]}{b}" for n in pair for b in ("", *behind) if f"{n}{b}" in ds}
-    return ds.rename(new), [f"{NAMED}{', '.join(pair)} are taken as VV, VH, which have no value"]
+    pair, looks = radar[:2], ["", *(f"_{look}" for look in LOOKS)]
+    new = {f"{name}{look}": f"{name[:2]}{look}" for name in pair for look in looks}
+    ds = ds.rename({old: name for old, name in new.items() if old in ds})
+    return ds, [named(f"{', '.join(pair)} are taken as VV, VH, which have no value")]
 
 
-def with_labels(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
-    """The cube with an S2ndvi that is missing everywhere where it is of radar alone; what was said.
+def with_labels(ds: xr.Dataset) -> tuple[xr.Dataset, list[Finding]]:
+    """The cube with an S2ndvi that is missing everywhere where it is of radar alone; findings.
 
     Raises:
       ValueError: VV or VH is not there, or NDVI seems to be, under a name that is not known.
@@ -169,64 +173,66 @@ def with_labels(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     nothing = xr.full_like(ds["VV"], np.nan, dtype=np.float32)
     nothing.attrs, nothing.encoding = {"units": "1"}, {}
     others = ", ".join(name for name in got if name not in sentinel1(ds)) or "nothing else"
-    return ds.assign(S2ndvi=nothing), [f"{ALONE} no variable S2ndvi beside it, but {others}"]
+    what = f"{RADAR_ALONE}: no variable S2ndvi beside it, but {others}"
+    return ds.assign(S2ndvi=nothing), [named(what, "radar-alone")]
 
 
 def stored_chunks(ds: xr.Dataset, chunks: dict) -> dict:
     """Sizes of chunks of (t, y, x) by the names that the dimensions have in `ds`."""
-    stored = {name: found[0] for name, found in _dimensions(ds).items() if len(found) == 1}
+    stored = {name: names[0] for name, names in _dimensions(ds).items() if len(names) == 1}
     return {stored.get(name, name): size for name, size in chunks.items()}
 
 
 def _dimensions(ds):
     """Names in `ds` that each of t, y, x may have."""
-    found = {
+    names = {
         name: [str(dim) for dim in ds.dims if dim == name or str(dim).lower() in aliases]
         for name, aliases in DIMENSIONS.items()
     }
     # planes piled up without a time: GDAL counts them as bands
-    return found | {"t": found["t"] or [name for name in BANDS if name in ds.dims]}
+    return names | {"t": names["t"] or [name for name in BANDS if name in ds.dims]}
 
 
 def _variable(ds, name, needed):
-    """`name` under that name, whichever of its aliases it came as."""
-    found = [str(key) for key in ds.data_vars if variable_of(str(key)) == name]
-    said = []
-    if len(found) > 1:
-        raise ValueError(f"variable {name}: got {found}, expected exactly one of that name")
-    if name not in found and found:
-        ds = ds.rename({found[0]: name})
-        said.append(f"{NAMED}variable {found[0]} is taken as {name}")
-        if unit_of(found[0]) and not ds[name].attrs.get("units"):
-            ds = ds.assign({name: ds[name].assign_attrs(units=unit_of(found[0]))})
-            said[-1] += ", in dB"
-    elif name not in found and name in needed:
+    """The cube with `name` under that name, whichever of its aliases it came as; findings."""
+    names = [str(key) for key in ds.data_vars if variable_of(str(key)) == name]
+    findings = []
+    if len(names) > 1:
+        raise ValueError(f"variable {name}: got {names}, expected exactly one of that name")
+    if not names and name in needed:
         got = sorted(map(str, ds.data_vars))
         raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
-    if name not in ds.data_vars:
-        return ds, said
+    if not names:
+        return ds, []
+    if names[0] != name:
+        ds, unit = ds.rename({names[0]: name}), unit_of(names[0])
+        unit = None if ds[name].attrs.get("units") else unit
+        if unit:
+            ds = ds.assign({name: ds[name].assign_attrs(units=unit)})
+        what = f"variable {names[0]} is taken as {name}"
+        findings.append(named(f"{what}, in {unit}" if unit else what))
     single = [d for d in ds[name].dims if d not in ("t", "y", "x") and ds.sizes[d] == 1]
     if single:
         ds = ds.assign({name: ds[name].isel(dict.fromkeys(single, 0), drop=True)})
         dims = ", ".join(map(str, single))
-        said.append(f"{NAMED}{name}: dimension {dims} of length 1 is left out")
+        findings.append(named(f"{name}: dimension {dims} of length 1 is left out"))
     if set(ds[name].dims) != {"t", "y", "x"}:
         raise ValueError(f"{name}: got dims {ds[name].dims}, expected ('t', 'y', 'x')")
-    return ds, said
+    return ds, findings
 
 
 def _variables_apart(ds):
     """The cube with VV, VH, S2ndvi among its variables and not its coordinates, and repairs of
     earlier readers, if any, as text."""
     names = [name for name in ds.coords if variable_of(str(name)) and name not in ds.dims]
-    notes = ds.attrs.get("s1jax_repairs")
-    if notes is not None and not isinstance(notes, str):
-        lines = map(str, notes if isinstance(notes, list | tuple) else [notes])
+    lines = ds.attrs.get("s1jax_repairs")
+    if lines is not None and not isinstance(lines, str):
+        lines = map(str, lines if isinstance(lines, list | tuple) else [lines])
         ds = ds.assign_attrs(s1jax_repairs="\n".join(lines))
     return ds.reset_coords(names)
 
 
-def _room_for(ds, name):
+def _without_scalar(ds, name):
     """The cube without a variable of one value that has the name a dimension is to have."""
     if name not in ds.variables:
         return ds
@@ -236,35 +242,21 @@ def _room_for(ds, name):
     return ds.drop_vars(name)
 
 
-def _numbers(variable):
-    """Nothing, where values are real numbers.
-
-    Raises:
-      ValueError: they are text, truth values, dates, lengths of time, complex or objects.
-    """
-    if variable.dtype.kind not in "iuf":
-        hint = " (power of complex values: abs(z)**2)" if variable.dtype.kind == "c" else ""
-        raise ValueError(
-            f"{variable.name}: got values of {variable.dtype}, expected numbers, as float32{hint}"
-        )
-
-
-def _bands_apart(ds):
-    """Each named band of a variable on `bands` as a variable of its own."""
+def _split_bands(ds):
+    """Each named band of a variable on `bands` as a variable of its own; findings."""
     for name, variable in ds.data_vars.items():
         dim = next((d for d in BANDS if d in variable.dims), None)
         if dim is None or dim not in ds.coords or ds[dim].dtype.kind not in "USOT":
             continue
         labels = [str(label) for label in ds[dim].values]
-        apart = {label: variable.isel({dim: k}, drop=True) for k, label in enumerate(labels)}
-        for band in apart.values():
+        bands = {label: variable.isel({dim: k}, drop=True) for k, label in enumerate(labels)}
+        for band in bands.values():
             # declared of all bands at once, units are wrong of radar or of NDVI
             band.attrs.pop("units", None)
-        if len(apart) < len(labels):
+        if len(bands) < len(labels):
             raise ValueError(f"{dim}: got {labels}, expected each name once")
         rest = ds.drop_vars([name, dim])
-        clash = sorted(set(apart) & set(map(str, rest.variables)))
-        if clash:
+        if clash := sorted(set(bands) & set(map(str, rest.variables))):
             raise ValueError(f"{dim}: got {clash} as bands and as variables, expected one of each")
-        return rest.assign(apart), [f"{NAMED}dimension {dim} is taken apart into {labels}"]
+        return rest.assign(bands), [named(f"dimension {dim} is taken apart into {labels}")]
     return ds, []

@@ -1,14 +1,14 @@
 """What is wrong with an input, where, how that shows, and what to do about it."""
 
+from s1jax.cube.findings import Finding
+from s1jax.doctor.catalogue import LEVELS
 from s1jax.doctor.examine import Examination, examine
-from s1jax.doctor.facts import Facts
-from s1jax.doctor.finding import LEVELS, MENDED, Finding
 from s1jax.doctor.relation import FEATURES, STAGES
+from s1jax.doctor.summary import Facts
 
 __all__ = [
     "FEATURES",
     "LEVELS",
-    "MENDED",
     "STAGES",
     "Examination",
     "Facts",

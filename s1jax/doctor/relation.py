@@ -5,11 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from s1jax.baselines.days import last_valid, next_valid
-from s1jax.doctor.finding import Finding, note, share, warning
+from s1jax.baselines.common import last_valid, next_valid
+from s1jax.cube.findings import Finding, share
+from s1jax.doctor.catalogue import finding
 
 STAGES = ("flooded", "bare", "growing", "full", "ripening")
-"""Of a label, by its place between the pixel's low and high and by the way NDVI goes."""
+"""Of a label, by its level between the pixel's low and high and by the way NDVI goes."""
 FEATURES = ("VV", "VH", "VH - VV")
 """What is correlated with NDVI, dB."""
 FLOODED_VH = -20.0
@@ -59,23 +60,19 @@ def nearest(day: _Days, seen: np.ndarray, labels: Labels) -> Int[np.ndarray, "la
 def offset_finding(offset: Float[np.ndarray, "label"], *, composites: bool) -> Finding:
     """Days between each label and the nearest radar (infinite where there is none), or, of
     composites, between the mean days of both, in words; a warning from half over 7 days on."""
-    between = "the mean day of its radar" if composites else "the nearest radar"
+    radar = "the mean day of its radar" if composites else "the nearest radar"
     far, week = (float((offset > limit).mean()) for limit in (3, 7))
-    known = offset[np.isfinite(offset)]
-    median = float(np.median(known)) if known.size else np.inf
+    finite = offset[np.isfinite(offset)]
+    median = float(np.median(finite)) if finite.size else np.inf
     evidence = (
         f"median {median:.1f} days; {share(far)} over 3 days, {share(week)} over 7 days, of "
         f"{offset.size:,} labels"
     )
-    if week > 0.5:
-        return warning(
-            "s1-s2-offset",
-            f"Most labels are more than a week from {between}.",
-            "VV, VH against S2ndvi",
-            evidence,
-            "read acquisitions, not composites; give the method a window of radar about each label",
-        )
-    return note("s1-s2-offset", f"Days from a label to {between}.", "all labels", evidence)
+    if week <= 0.5:
+        return finding("s1-s2-offset", "all labels", evidence, radar=radar)
+    remedy = "read acquisitions, not composites; give the method a window of radar about each label"
+    where = "VV, VH against S2ndvi"
+    return finding("s1-s2-offset", where, evidence, kind="warning", remedy=remedy, radar=radar)
 
 
 def stages(
@@ -83,22 +80,22 @@ def stages(
 ) -> Int[np.ndarray, "label"]:
     """Number in `STAGES` of each label; -1 where its pixel's NDVI hardly moves or it stands alone.
 
-    With p its place between the 5 and 95 % quantile of the pixel: below .25 flooded (VH below -20
+    With p its level between the 5 and 95 % quantile of the pixel: below .25 flooded (VH below -20
     dB) or bare, above .75 full, else growing or ripening by the sign of the line through the labels
     before and after it, at most 60 days apart. Pixels that move by less than 0.2 have no stages.
     """
-    known = np.isfinite(ndvi).sum(axis=1) >= 5
+    often = np.isfinite(ndvi).sum(axis=1) >= 5
     low, high = np.full((2, len(ndvi)), np.nan)
-    if known.any():
-        low[known], high[known] = np.nanquantile(ndvi[known], (0.05, 0.95), axis=1)
+    if often.any():
+        low[often], high[often] = np.nanquantile(ndvi[often], (0.05, 0.95), axis=1)
     moves = np.nan_to_num(high - low) >= 0.2
     pixel, time = labels
     value = ndvi[pixel, time]
-    place = (value - low[pixel]) / np.where(moves, high - low, 1.0)[pixel]
+    level = (value - low[pixel]) / np.where(moves, high - low, 1.0)[pixel]
     slope = _slope(day, ndvi, labels)
     middle = np.where(np.isnan(slope), -1, np.where(slope > 0, 2, 4))
-    stage = np.where(place > 0.75, 3, middle)
-    stage = np.where(place < 0.25, np.where(vh_db < FLOODED_VH, 0, 1), stage)
+    stage = np.where(level > 0.75, 3, middle)
+    stage = np.where(level < 0.25, np.where(vh_db < FLOODED_VH, 0, 1), stage)
     return np.where(moves[pixel], stage, -1)
 
 
@@ -136,32 +133,29 @@ def correlations(
     return Correlation(r, count, whole, within)
 
 
-def correlation_note(found: Correlation) -> Finding:
+def correlation_finding(of: Correlation) -> Finding:
     """The correlations in words."""
     parts = [
         f"{stage} {row[0]:+.2f} {row[1]:+.2f} {row[2]:+.2f} (n {count:,})"
-        for stage, row, count in zip(STAGES, found.r, found.count, strict=True)
+        for stage, row, count in zip(STAGES, of.r, of.count, strict=True)
         if np.isfinite(row).all()
     ]
-    whole = " ".join(f"{r:+.2f}" for r in found.whole)
-    within = " ".join(f"{r:+.2f}" for r in found.within)
-    return note(
-        "correlation-by-stage",
-        "Correlation of VV, VH and VH - VV (dB) with NDVI.",
-        "by growth stage; where it is near 0 one date of radar says nothing of NDVI",
-        f"all {whole}; in time inside a pixel {within}; {'; '.join(parts) or 'no stages told'}",
-        "a window of dates tells the stage that one date cannot",
-    )
+    whole = " ".join(f"{r:+.2f}" for r in of.whole)
+    within = " ".join(f"{r:+.2f}" for r in of.within)
+    where = "by growth stage; where it is near 0 one date of radar says nothing of NDVI"
+    by_stage = "; ".join(parts) or "no stages known"
+    evidence = f"all {whole}; in time inside a pixel {within}; {by_stage}"
+    return finding("correlation-by-stage", where, evidence)
 
 
 def _median_r(x, y, pixel):
     """Median over pixels with 8 labels and more of r inside the pixel; NaN where there is none."""
-    known = np.isfinite(x) & np.isfinite(y)
-    _, number = np.unique(pixel[known], return_inverse=True)
+    both = np.isfinite(x) & np.isfinite(y)
+    _, number = np.unique(pixel[both], return_inverse=True)
     count = np.bincount(number)
 
     def _centred(v):
-        v = v[known].astype(np.float64)
+        v = v[both].astype(np.float64)
         return v - (np.bincount(number, v) / np.maximum(count, 1))[number]
 
     x, y = _centred(x), _centred(y)
@@ -173,8 +167,8 @@ def _median_r(x, y, pixel):
 
 
 def _r(x, y):
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known].astype(np.float64), y[known].astype(np.float64)
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both].astype(np.float64), y[both].astype(np.float64)
     if x.size < 30 or x.std() < 1e-9 or y.std() < 1e-9:
         return np.nan
     return float(np.corrcoef(x, y)[0, 1])

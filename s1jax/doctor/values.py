@@ -1,112 +1,85 @@
-"""Values that are none: infinities, nodata declared and not, constant planes, dead periods, zeros.
-
-All functions take one variable, (time, y, x), and tell from it what is to be taken as missing.
-"""
+"""Values that are none, units of backscatter, and the range of NDVI."""
 
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float
+import xarray as xr
+from jaxtyping import Float, Int
 
-from s1jax.cube import facts
-from s1jax.doctor.finding import Finding, dates, fault, share, warning
+from s1jax.cube.findings import Finding, dates, share
+from s1jax.cube.values import DB, LEAST, LINEAR, Facts, both_units, decibels, measure
+from s1jax.cube.values import value_findings as cube_findings
+from s1jax.doctor.catalogue import finding
 
 FILLS = (-9999, -32768, 32767, 65535, -999, 9999, -99, 1e20, 9.96921e36, -3.4028235e38)
 """Numbers that stand for "nothing" in common exports and formats."""
-_Cube = Float[np.ndarray, "time y x"]
+NONE, DECIBEL, POWER, BOTH, OTHER = range(5)
+"""What a plane looks like: too few values to tell, dB, linear power, a part of each, neither."""
+WORDS = ("too few values", "dB", "linear power", "dB and linear power", "neither dB nor power")
+_DECLARED = {DECIBEL: DB, POWER: LINEAR}
+_PILE = 0.002
+"""Share of all values on one end of the range that is called a pile."""
+_NEGATIVE = 0.95
+"""Share of values below 0 that no vegetation has."""
+_Days = Float[np.ndarray, "time"]
+_Values = Float[np.ndarray, "..."]
 
 
-def fills(
-    values: Mapping[str, _Cube],
-    nodata: Mapping[str, tuple[float, ...]],
-    day: Float[np.ndarray, "time"],
-) -> tuple[list[Finding], dict[str, Bool[np.ndarray, "time y x"]]]:
-    """Findings of all fills, and what is missing of each variable once they are taken out."""
-    missing = {name: ~np.isfinite(value) for name, value in values.items()}
-    found, constant, only = [], {}, {}
-    for name, value in values.items():
-        found.append(infinite(name, value, day))
-        found.append(_filled(name, value, nodata[name], missing[name], declared=True))
-        strange = undeclared(value, missing[name])
-        found.append(_filled(name, value, strange, missing[name], declared=False))
-        constant[name], only[name] = constant_planes(value, missing[name])
-    zero = [constant[name] & (only[name] == 0) for name in values]
-    empty = [missing[name].all(axis=(1, 2)) for name in values]
-    dead = np.logical_and.reduce([z | e for z, e in zip(zero, empty, strict=True)])
-    dead &= np.logical_or.reduce(zero)
+def value_findings(
+    ds: xr.Dataset, day: _Days
+) -> tuple[list[Finding], dict[str, Float[np.ndarray, "time y x"]], dict[str, Facts]]:
+    """Findings about values that are none, the values without them, and the facts of the rest.
+
+    `open_cube` repairs the same, but for undeclared fills and zeros of one variable alone.
+    """
+    values, facts = measure(ds)
+    fills = {name: undeclared_fills(value.values) for name, value in values.items()}
+    if any(fills.values()):
+        values, facts = measure(ds, fills)
+    constant = np.stack([of.constant for of in facts.values()])
+    empty = np.stack([of.stored == 0 for of in facts.values()])
+    dead = ((constant == 0) | empty).all(axis=0) & (constant == 0).any(axis=0)
+    findings = []
     if dead.any():
-        found.append(
-            fault(
-                "dead-period",
-                "A whole period is exactly 0 in every band: nothing was seen, and nothing says so.",
-                dates(day[dead]),
-                f"{dead.sum()} of {dead.size} dates; an image masked everywhere is exported as 0",
-                "take the planes as missing",
-            )
+        exported = "an image masked everywhere is exported as 0"
+        evidence = f"{dead.sum()} of {dead.size} dates; {exported}"
+        findings.append(finding("dead-period", dates(day[dead]), evidence))
+    # a pixel of a constant plane is no finding of its own
+    constant = np.isfinite(constant).any(axis=0)
+    rest = {
+        name: of._replace(
+            constant=np.where(dead, np.nan, of.constant),
+            dead=np.where(constant, 0, of.dead),
+            dark=np.where(dead | np.isfinite(of.constant), 0, of.dark),
         )
-    for name in values:
-        found.append(_constant(name, only[name], constant[name] & ~dead, day))
-        missing[name][constant[name]] = True
-    found += zeros(values, missing)
-    return [finding for finding in found if finding is not None], missing
+        for name, of in facts.items()
+    }
+    lines = cube_findings(rest, lambda some: dates(day[some]))
+    findings += [finding(line.name, line.where, line.what) for line in lines]
+    arrays = {}
+    for name, of in facts.items():
+        array = values[name].transpose("t", "y", "x").values
+        array = np.where(np.isfinite(of.constant)[:, None, None], np.float32(np.nan), array)
+        zero = of.count - of.negative - of.positive
+        if zero.sum() > 0.01 * max(of.count.sum(), 1):
+            part = share(zero.sum() / of.count.sum())
+            where = f"{name}, {(zero > 0).sum()} dates"
+            evidence = f"{zero.sum():,} values ({part}) are exactly 0"
+            findings.append(finding("zeros", where, evidence, variable=name))
+            array = np.where(array == 0, np.float32(np.nan), array)
+            facts[name] = of._replace(count=of.count - zero, small=of.small - zero)
+        arrays[name] = array
+    return findings, arrays, facts
 
 
-def in_valid_range(
-    values: Mapping[str, _Cube],
-    valid: Mapping[str, tuple[float, float]],
-    nodata: Mapping[str, tuple[float, ...]],
-    day: Float[np.ndarray, "time"],
-) -> tuple[dict[str, _Cube], list[Finding]]:
-    """The values, NaN outside of the valid range that their variable declares; fills and infinities
-    stay. And the findings about what was outside."""
-    kept, found = {}, []
-    for name, value in values.items():
-        low, high = valid[name]
-        fill = np.isin(value, np.asarray(nodata[name], value.dtype))
-        outside = np.isfinite(value) & ((value < low) | (value > high)) & ~fill
-        kept[name] = np.where(outside, value.dtype.type(np.nan), value)
-        if outside.any():
-            planes = outside.any(axis=(1, 2))
-            found.append(
-                fault(
-                    "outside-range",
-                    "Values outside of the declared valid range stand for missing ones (CF 2.5.1).",
-                    f"{name}, {dates(day[planes])}",
-                    f"{outside.sum():,} values ({share(outside.mean())}) outside of "
-                    f"[{low:.3g}, {high:.3g}]",
-                    "take them as missing",
-                )
-            )
-    return kept, found
-
-
-def infinite(name: str, value: _Cube, day: Float[np.ndarray, "time"]) -> Finding | None:
-    """+-inf among the values."""
-    there = np.isinf(value)
-    if not there.any():
-        return None
-    planes = there.all(axis=(1, 2))
-    return fault(
-        "infinite",
-        "Infinite values stand for missing ones: means and maps of them are infinite or blank.",
-        f"{name}, {there.any(axis=(1, 2)).sum()} of {len(value)} dates",
-        f"{there.sum():,} values ({share(there.mean())}); whole planes: {planes.sum()}"
-        + (f" ({dates(day[planes])})" if planes.any() else ""),
-        "take them as missing; geedim and Earth Engine exports write -inf for masked floats",
-    )
-
-
-def undeclared(value: _Cube, missing: Bool[np.ndarray, "time y x"]) -> tuple[float, ...]:
+def undeclared_fills(value: _Values) -> tuple[float, ...]:
     """Fills of `FILLS` that occur 3 times or more and stand alone: beyond what else is there.
 
-    A known number counts only outside twice the span of the 1 and 99 % quantiles, so that NDVI
-    stored times 10,000 keeps its values.
+    A number counts only outside twice the span of the 1 and 99 % quantiles, so that NDVI stored
+    times 10,000 keeps its values. `value` is NaN where missing.
     """
-    seen = value[~missing]
-    if seen.size == 0:
-        return ()
-    known = [np.float32(fill) for fill in FILLS]
-    counts = {float(fill): int((seen == fill).sum()) for fill in known}
+    seen = value[np.isfinite(value)]
+    counts = {float(np.float32(fill)): int((seen == np.float32(fill)).sum()) for fill in FILLS}
     candidates = [fill for fill, count in counts.items() if count >= 3]
     rest = seen[~np.isin(seen, np.asarray(candidates, seen.dtype))]
     if not candidates or rest.size == 0:
@@ -116,113 +89,163 @@ def undeclared(value: _Cube, missing: Bool[np.ndarray, "time y x"]) -> tuple[flo
     return tuple(fill for fill in candidates if not low - wide < fill < high + wide)
 
 
-def constant_planes(
-    value: _Cube, missing: Bool[np.ndarray, "time y x"]
-) -> tuple[Bool[np.ndarray, "time"], Float[np.ndarray, "time"]]:
-    """Dates that `cube.facts.constant_planes` calls so, and the least value of each date."""
-    low = np.where(missing, np.inf, value).min(axis=(1, 2))
-    high = np.where(missing, -np.inf, value).max(axis=(1, 2))
-    there = ~missing
-    return facts.constant_planes(
-        count=there.sum(axis=(1, 2)), low=low, high=high, seen=int(there.any(axis=0).sum())
-    ), low
+def units_of_planes(of: Facts) -> Int[np.ndarray, "time"]:
+    """What each plane looks like, by the signs and sizes of its values, as `open_cube` has it;
+    OTHER where it is not dB and its median is from 10 up (digital numbers)."""
+    signs = decibels(of)
+    unit = np.where(signs, DECIBEL, np.where(2 * of.bright > of.count, OTHER, POWER))
+    unit[signs & both_units(of)] = BOTH
+    return np.where(of.count >= LEAST, unit, NONE)
 
 
-def zeros(
-    values: Mapping[str, _Cube], missing: dict[str, Bool[np.ndarray, "time y x"]]
+def in_db(value: np.ndarray, unit: Int[np.ndarray, "time"]) -> np.ndarray:
+    """Backscatter, (time, ...), in dB, by the unit of each plane; NaN where it is unknown."""
+    unit = unit.reshape(-1, *([1] * (value.ndim - 1)))
+    power = (unit == POWER) | ((unit == BOTH) & (value >= 0) & (value < 1))
+    positive = power & (value > 0)
+    db = 10 * np.log10(np.where(positive, value, value.dtype.type(1)))
+    nothing = value.dtype.type(np.nan)
+    db = np.where(power, np.where(positive, db, nothing), value)
+    return np.where(unit == OTHER, nothing, db)
+
+
+def unit_findings(
+    unit: Mapping[str, Int[np.ndarray, "time"]], declared: Mapping[str, str], day: _Days
 ) -> list[Finding]:
-    """Zeros that are no measurement; they become missing.
+    """Findings about the units of all radar variables: of each plane (`units_of_planes`), and as
+    declared, "" where not."""
+    usual = {name: _commonest(of) for name, of in unit.items()}
+    agree = all(declared[n].lower() in _DECLARED.get(u, ()) for n, u in usual.items())
+    findings = [_mixed(unit, usual, day, agree)]
+    for name, of in unit.items():
+        judged = max((of != NONE).sum(), 1)
+        if usual[name] == OTHER:
+            evidence = f"{(of == OTHER).sum()} of {judged} planes, declared: "
+            evidence += declared[name] or "nothing"
+            findings.append(finding("units-unknown", name, evidence, variable=name))
+        elif usual[name] in _DECLARED and declared[name]:
+            kinds = [k for k, words in _DECLARED.items() if declared[name].lower() in words]
+            if usual[name] in kinds:
+                continue
+            looks = f"{share((of == usual[name]).sum() / judged)} of the planes look like"
+            stated, word = WORDS[kinds[0]] if kinds else "an unknown unit", WORDS[usual[name]]
+            evidence = f"units: {declared[name]!r}; {looks} {word}"
+            words = {"declared": stated, "variable": name, "unit": word}
+            findings.append(finding("units-contradict", name, evidence, kind=None, **words))
+    bare = [name for name in unit if not declared[name] and usual[name] in _DECLARED]
+    if bare:
+        looks = ", ".join(f"{name} {WORDS[usual[name]]}" for name in bare)
+        evidence = f"by sign and size: {looks}"
+        findings.append(finding("units-undeclared", ", ".join(bare), evidence, variable=bare[0]))
+    return [one for one in findings if one is not None]
 
-    Pixels exactly 0 in all bands at once (0 dB twice and NDVI 0 do not meet by chance) or in VV and
-    VH of one orbit, and more than 1 % exact zeros in one variable.
+
+def _commonest(unit):
+    """The commonest unit of planes; NONE where no plane has enough values."""
+    count = np.bincount(unit, minlength=len(WORDS))
+    count[NONE] = 0
+    return int(count.argmax()) if count.any() else NONE
+
+
+def _mixed(unit, usual, day, agree):
+    """dB and power in one cube: inside planes, between dates, or between variables."""
+    where, evidence = [], []
+    for name, of in unit.items():
+        inside = of == BOTH
+        if inside.any():
+            where.append(f"{name} within {dates(day[inside])}")
+            evidence.append(f"{name}: {inside.sum()} planes hold both dB and linear power")
+        db, power = (of == DECIBEL).sum(), (of == POWER).sum()
+        if db and power:
+            odd = of == (DECIBEL if db < power else POWER)
+            where.append(f"{name} on {dates(day[odd])}")
+            evidence.append(f"{name}: {db} dates in dB, {power} in linear power")
+    clear = {name: u for name, u in usual.items() if u in _DECLARED}
+    if len(set(clear.values())) > 1:
+        where.append("between variables")
+        evidence.append(", ".join(f"{name} in {WORDS[u]}" for name, u in clear.items()))
+    if not where:
+        return None
+    mixed = finding("units-mixed", "; ".join(where), "; ".join(evidence))
+    return mixed._replace(repaired=agree and where == ["between variables"])
+
+
+def ndvi_scale(ndvi: _Values) -> float:
+    """What NDVI was multiplied by: 1, 100, 255 or 10,000; by its 99 % quantile of absolute values.
+
+    255 stands for bytes, of which 0 and 255 may be any NDVI.
     """
-    found = []
-    zero = {name: (value == 0) & ~missing[name] for name, value in values.items()}
-    # where a band is missing the others tell
-    both = np.logical_and.reduce([zero[name] | missing[name] for name in values])
-    both &= np.add.reduce([zero[name].astype(int) for name in values]) >= 2
-    pairs = {name: _pair(zero, name) for name in values}
-    if both.any():
-        # open_cube takes zeros in every band, and those in VV and VH of one orbit
-        every = np.logical_and.reduce([*zero.values()])
-        left = [zero[name] & both & ~(every | pairs[name]) for name in values]
-        partly = int(np.logical_or.reduce(left).sum())
-        found.append(
-            fault(
-                "zero-pixels",
-                "Zeros in all bands at once stand for missing values.",
-                f"{both.any(axis=(1, 2)).sum()} dates, {both.any(axis=0).sum():,} pixels",
-                f"{both.sum():,} pixels x dates are exactly 0 in every band that is there; "
-                f"{partly:,} lack a band that open_cube asks for",
-                "take them as missing: 0 dB would be a city, NDVI 0 water",
-            )._replace(mended=not partly)
-        )
-    for name in [name for name in values if name.startswith("VV")]:
-        beside = pairs[name] & ~both
-        if beside.any():
-            pair = f"{name}, {name.replace('VV', 'VH')}"
-            found.append(
-                fault(
-                    "zero-pair",
-                    f"Zeros in {pair} at once stand for missing values: the edge of a swath.",
-                    f"{beside.any(axis=(1, 2)).sum()} dates, {beside.any(axis=0).sum():,} pixels",
-                    f"{beside.sum():,} pixels x dates are exactly 0 in both",
-                    "take them as missing: 0 dB would be a city",
-                )
-            )
-    for name in values:
-        missing[name] |= both | pairs[name]
-        alone = zero[name] & ~both & ~pairs[name]
-        part = alone.sum() / max((~missing[name]).sum(), 1)
-        if part > 0.01:
-            found.append(
-                warning(
-                    "zeros",
-                    f"Exact zeros of {name} look like missing values.",
-                    f"{name}, {alone.any(axis=(1, 2)).sum()} dates",
-                    f"{alone.sum():,} values ({share(part)}) are exactly 0",
-                    "export with a nodata value, and declare it",
-                )
-            )
-            missing[name] |= alone
-    return found
+    seen = np.abs(ndvi[np.isfinite(ndvi)])
+    top = float(np.quantile(seen, 0.99)) if seen.size else 0.0
+    if is_radar(ndvi) or top <= 2.0:
+        return 1.0
+    return 100.0 if top <= 120.0 else 255.0 if top <= 255.0 else 10_000.0
 
 
-def _pair(zero, name):
-    """Where VV and VH of the orbit of a radar variable are 0 at once; nowhere of NDVI."""
-    pair = {name, name.replace("VV", "VH"), name.replace("VH", "VV")}
-    if len(pair) < 2 or not pair <= {*zero}:
-        return np.zeros(zero[name].shape, bool)
-    return np.logical_and.reduce([zero[other] for other in pair])
+def is_radar(ndvi: _Values) -> bool:
+    """Whether "NDVI" looks like backscatter in dB: median below -2, nothing beyond +-70."""
+    seen = ndvi[np.isfinite(ndvi)]
+    return seen.size > 0 and bool(np.median(seen) < -2.0 and np.abs(seen).max() < 70.0)
 
 
-def _filled(name, value, numbers, missing, *, declared):
-    """Finding of fills among the values; they become missing."""
-    there = np.isin(value, np.asarray(numbers, value.dtype)) & ~missing
-    if not numbers or not there.any():
+def in_range(ndvi: _Values) -> _Values:
+    """NDVI unscaled, NaN where it is out of [-1, 1], exactly on an end, or no NDVI at all."""
+    if is_radar(ndvi):
+        return np.full_like(ndvi, np.nan)
+    value = ndvi / ndvi.dtype.type(ndvi_scale(ndvi))
+    return np.where(np.abs(value) < 1.0, value, ndvi.dtype.type(np.nan))
+
+
+def ndvi_findings(ndvi: _Values) -> list[Finding]:
+    """Findings about scale, range and clamped values; `ndvi` as stored, NaN where missing."""
+    seen = ndvi[np.isfinite(ndvi)]
+    if seen.size == 0:
+        return []
+    low, high, factor = float(seen.min()), float(seen.max()), ndvi_scale(ndvi)
+    values = f"values in [{low:g}, {high:g}]"
+    if is_radar(ndvi):
+        remedy = "bands were taken by position in another order: name them VV, VH, NDVI"
+        why, evidence = "it looks like backscatter in dB", f"{values}, median {np.median(seen):.1f}"
+        return [finding("ndvi-range", "S2ndvi", evidence, why=why, remedy=remedy)]
+    findings = []
+    if factor != 1.0:
+        findings.append(finding("ndvi-scale", "S2ndvi", values, factor=f"{factor:,.0f}"))
+    value = seen / factor
+    outside = np.abs(value) > 1.0 + 1e-5
+    if outside.any():
+        part = share(outside.mean(), digits=3)
+        ends = f"[{value[outside].min():g}, {value[outside].max():g}]"
+        why = "reflectances were negative, or a fill is undeclared"
+        remedy = "mask reflectances not above 0 before the ratio, never clamp after it"
+        evidence = f"{outside.sum():,} values ({part}) in {ends}"
+        findings.append(finding("ndvi-range", "S2ndvi", evidence, why=why, remedy=remedy))
+    negative = float((value < 0).mean())
+    if negative > _NEGATIVE:
+        evidence = f"{share(negative)} of {value.size:,} values are below 0"
+        findings.append(finding("ndvi-negative", "S2ndvi", evidence))
+    return [*findings, *_clamped(value[~outside])]
+
+
+def _clamped(value):
+    """Exact +-1, or a pile of equal values at an end of the range."""
+    if value.size == 0:
+        return []
+    ends = float(value.min()), float(value.max())
+    count = [int((value == end).sum()) for end in ends]
+    exact = [n for n, end in zip(count, ends, strict=True) if abs(end) > 1.0 - 1e-5 and n]
+    # NDVI stored as integers repeats values by chance: an end must hold more than what lies there
+    piled = [n > max(20.0, _PILE * value.size) for n in count]
+    if sum(exact) < max(3.0, 1e-5 * value.size) and not any(piled):
+        return []
+    shown = [f"{n:,} values are exactly {e:g}" for n, e in zip(count, ends, strict=True) if n > 1]
+    return [finding("ndvi-clamped", "S2ndvi", "; ".join(shown))]
+
+
+def swapped(vv_db: _Values, vh_db: _Values) -> Finding | None:
+    """VH above VV on most pixels and days: no natural surface does that; the bands are swapped."""
+    both = np.isfinite(vv_db) & np.isfinite(vh_db)
+    above = (vh_db[both] > vv_db[both]).mean() if both.any() else 0.0
+    if above <= 0.5:
         return None
-    found = sorted({float(v) for v in np.unique(value[there])})
-    missing |= there
-    kind = "declared" if declared else "undeclared"
-    return fault(
-        f"fill-{kind}",
-        f"Nodata ({kind}) stands among the values and would be computed with.",
-        f"{name}, {there.any(axis=(1, 2)).sum()} dates",
-        f"{there.sum():,} values ({share(there.mean())}) of {', '.join(f'{v:g}' for v in found)}",
-        "open with the file's own nodata applied"
-        if declared
-        else f"declare it: ds['{name}'].attrs['nodata'] = {found[0]:g}",
-    )
-
-
-def _constant(name, only, planes, day):
-    if not planes.any():
-        return None
-    numbers = ", ".join(f"{v:g}" for v in np.unique(only[planes])[:4])
-    return fault(
-        "constant-plane",
-        f"{name} is one constant over the whole map on some dates.",
-        f"{name}: {dates(day[planes])}",
-        f"{planes.sum()} planes, all {numbers}",
-        "take the planes as missing",
-    )
+    evidence = f"VH above VV in {share(above)} of {both.sum():,} values; no natural surface is so"
+    return finding("polarisations-swapped", "VV, VH", evidence)

@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import fmin_l_bfgs_b
 
-from s1jax import gp
-from s1jax.fusets.fuse import EMPTY, Fused
-from s1jax.mogpr import NO_DATA
+from s1jax import batching, gp
+from s1jax.gp import kalman
 from s1jax.progress import bar
-from s1jax.types import Series
+from s1jax.quality import EMPTY, NO_DATA
+from s1jax.types import Estimate
 
 _JITTER = 1e-8
 """What GPy adds to the diagonal of the covariance of the observations."""
@@ -27,8 +27,8 @@ def fuse(
     *,
     seed: int,
     master: int = 0,
-) -> Fused:
-    """Mean, and what FuseTS calls std, of every pixel fitted by maximum likelihood on its own.
+) -> Estimate:
+    """Mean, and the "std" of FuseTS, of every pixel fitted by maximum likelihood on its own.
 
     The model is the linear one of coregionalisation with as many latents as variables; each latent
     has a variance, a length scale, loadings W and kappa. The start is variance 1, length scale 1
@@ -36,31 +36,32 @@ def fuse(
     SciPy's L-BFGS-B without bounds, at most 1000 evaluations. FuseTS draws W from NumPy's global
     generator, unseeded; here every pixel draws it from `RandomState(seed)`, in the same order.
     `std` is FuseTS': the variance of an observation of z times the pixel's standard deviation.
-    Days count whole. A pixel in which a variable is empty or constant is NaN.
+    Days count whole. A pixel in which a variable is empty or constant is NaN. Axes are (pixel,
+    output, query); the noise is 0, as FuseTS' std includes it.
 
-    Double precision, one pixel after the other. How near it comes to stored runs of FuseTS from the
-    same W (largest difference of a mean, in units of z): all 40 starts on regular 12-day dates,
-    2e-12. On irregular dates the likelihood is flat or degenerate (noise and a length scale near 0)
-    for some starts, and rounding decides where the optimiser ends: with two variables 55 of 60
-    starts are within 1e-3 and the others .01 to .6 away; with three, 14 of 30 are within 5e-3 and
-    half are more than .02 away, up to 1.3. FuseTS is no nearer to itself: on GPy 1.15, 55 of 60 and
-    13 of 30 come as near to its runs on GPy 1.13. `tests/test_fusets_users.py` holds some of these.
+    Double precision, one pixel after the other. Largest differences of a mean from stored runs of
+    FuseTS with the same W, in units of z: on regular 12-day dates 2e-12, from all 40 starts. On
+    irregular dates some likelihoods are flat or degenerate (noise and a length scale near 0), and
+    rounding decides where the optimiser ends: with two variables 55 of 60 starts are within 1e-3
+    and the others .01 to .6 away; with three, 14 of 30 are within 5e-3 and half are more than .02
+    away, up to 1.3. FuseTS is no nearer to itself between GPy 1.13 and 1.15. Some of these runs are
+    in `tests/fusets/test_users.py`.
 
     Args:
       day: days of the observations, in any order.
       value: physical units, NaN where missing.
       at: days to estimate on; None: those of the observations.
       seed: of W.
-      master: place of the variable without which FuseTS does not fuse.
+      master: index of the variable without which FuseTS does not fuse.
     """
     day = np.floor(day)
     at = day if at is None else np.floor(at)
     order = np.argsort(day, kind="stable")
     pixels, _, outputs = value.shape
-    mean, std = (np.full((pixels, at.size, outputs), np.nan) for _ in range(2))
+    mean, std = (np.full((pixels, outputs, at.size), np.nan) for _ in range(2))
     seen = np.isfinite(value)
     there = seen.any(axis=1)
-    with jax.enable_x64(True), gp.one_thread():
+    with jax.enable_x64(True), batching.one_thread():
         for pixel in bar(range(pixels), "mogpr as FuseTS", "pixel"):
             if not there[pixel, master]:
                 continue
@@ -70,23 +71,24 @@ def fuse(
             if not np.all(scale > 0.0):
                 continue
             z = np.where(valid, (y - level) / scale, 0.0)
-            series = Series(jnp.asarray(day[order] - day.min()), jnp.asarray(z), jnp.asarray(valid))
-            row, _ = fit(series, seed)
-            found, variance = _predict(row, series, jnp.asarray(at - day.min()))
-            mean[pixel] = np.asarray(found).T * scale + level
-            std[pixel] = np.asarray(variance).T * scale
-    quality = NO_DATA * ~there.any(axis=1) + EMPTY * ~there.all(axis=1)
-    return Fused(mean, std, quality.astype(np.uint8))
+            arrays = map(jnp.asarray, (day[order] - day.min(), z, valid))
+            observations = gp.Observations(*arrays)
+            row, _ = fit(observations, seed)
+            latent, variance = _predict(row, observations, jnp.asarray(at - day.min()))
+            mean[pixel] = np.asarray(latent) * scale[:, None] + level[:, None]
+            std[pixel] = np.asarray(variance) * scale[:, None]
+    quality = NO_DATA * ~np.any(there, axis=1) + EMPTY * ~np.all(there, axis=1)
+    return Estimate(mean, std, np.zeros((pixels, outputs)), quality.astype(np.uint8))
 
 
-def fit(series: Series, seed: int) -> tuple[Float[np.ndarray, "parameter"], float]:
+def fit(observations: gp.Observations, seed: int) -> tuple[Float[np.ndarray, "parameter"], float]:
     """The row of parameters where the optimiser ends, and the negative log-likelihood there, nats.
 
     Args:
-      series: z-scored variables of one pixel, float64 arrays of JAX.
+      observations: z-scored variables of one pixel, float64 arrays of JAX.
       seed: of W.
     """
-    outputs = series.value.shape[1]
+    outputs = observations.value.shape[1]
     loading = 0.5 * np.random.RandomState(seed).randn(outputs, outputs)
     one, half = np.log(np.expm1(1.0)), np.log(np.expm1(0.5))
     start = np.concatenate(
@@ -99,7 +101,7 @@ def fit(series: Series, seed: int) -> tuple[Float[np.ndarray, "parameter"], floa
     )
 
     def _cost(row):
-        value, slope = _cost_and_slope(row, series)
+        value, slope = _cost_and_slope(row, observations)
         return float(value), np.asarray(slope)
 
     row, cost, _ = fmin_l_bfgs_b(_cost, start, maxfun=_EVALUATIONS, maxiter=_EVALUATIONS)
@@ -131,18 +133,23 @@ def _observed(row, outputs: int) -> gp.Hyper:
 
 
 @jax.jit
-def _cost_and_slope(row, series: Series):
-    outputs = series.value.shape[1]
-    return jax.value_and_grad(lambda x: -gp.log_likelihood(_observed(x, outputs), series))(row)
+def _cost_and_slope(row, observations: gp.Observations):
+    outputs = observations.value.shape[1]
+
+    def _cost(row):
+        return -gp.log_likelihood(_observed(row, outputs), observations)
+
+    return jax.value_and_grad(_cost)(row)
 
 
 @jax.jit
-def _predict(row, series: Series, at):
+def _predict(row, observations: gp.Observations, at):
     """Mean and variance of an observation of z, (output, query)."""
-    outputs = series.value.shape[1]
-    everything = tuple(range(outputs))
-    # its noise may be as small as rounding, which `gp.condition_outputs` would not call a std
-    mean, variance = gp.SOLVERS["kalman"].condition(_observed(row, outputs), series, at, everything)
+    outputs = observations.value.shape[1]
+    # the noise may be as small as rounding: a variance that is no longer positive counts here
+    mean, variance = kalman.condition(
+        _observed(row, outputs), observations, at, tuple(range(outputs))
+    )
     return mean, variance + hyper_of(row, outputs).noise[:, None]
 
 

@@ -1,8 +1,7 @@
-"""`CropSARFusion`: a fusion by patches, called as people write it down."""
+"""`CropSARFusion`: a fusion by patches in the shape of FuseTS' calls."""
 
 import logging
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import jax
 import numpy as np
@@ -12,10 +11,10 @@ from s1jax import cube as border
 from s1jax import networks
 from s1jax.cube.names import DIMENSIONS
 from s1jax.fusets.dataset import AT, Cube, Result, Source, assembled, opened
-from s1jax.fusets.keywords import listing, options_of, with_options
-from s1jax.hiding import without
+from s1jax.fusets.mogpr import Options, listing
+from s1jax.masking import with_ndvi_masked
 from s1jax.networks import CropsarConfig, CropsarParams, SequenceParams
-from s1jax.types import NDVI, Estimate, Series
+from s1jax.types import Estimate, Series
 
 log = logging.getLogger("s1jax")
 
@@ -26,7 +25,7 @@ _SHARE = 0.2
 """Of the blocks with a label: those that decide."""
 PRETRAINED = (
     "pretrained=True: no patch weights exist; filled by the network that s1jax ships, which sees "
-    "each pixel alone and has learnt from simulated rice regions: model_type={!r} and "
+    "each pixel alone and was trained on simulated rice regions: model_type={!r} and "
     "window_size={!r} have no effect"
 )
 TRAINED = (
@@ -37,19 +36,19 @@ TRAINED = (
 
 @listing
 @dataclass
-class CropSARFusion:
-    """`fit` learns, `transform` fills, `fit_transform` is both: NDVI without gaps from VV and VH.
+class CropSARFusion(Options):
+    """`fit` trains, `transform` fills, `fit_transform` is both: NDVI without gaps from VV and VH.
 
-    FuseTS has no class of this name and never had: its CropSAR is a service of openEO, whose
-    networks and weights are not public. What is here keeps to the call that is passed around,
-    `CropSARFusion(model_type="AttentionUNet", window_size=5, pretrained=True)`, and the model is
+    FuseTS never had a class of this name: its CropSAR is a service of openEO, whose networks and
+    weights are not public. This class keeps to the call that circulates,
+    `CropSARFusion(model_type="AttentionUNet", window_size=5, pretrained=True)`; the model is
     `s1jax.networks.cropsar`, in the manner of CropSAR. Results are not CropSAR's.
 
-    `pretrained=True` needs no label, but there are no patch weights to ship: it is
-    `s1jax.pretrained()`, a network that reads each pixel's whole series, told the levels of the
-    Dataset's radar; `model_type` and `window_size` have no effect then. `pretrained=False` trains
-    the patch model on the Dataset's own NDVI, which takes minutes. Which of the two was done is
-    logged as a warning or an info, and stands in the attribute `s1jax_cropsar` of the result.
+    `pretrained=True` needs no label. No patch weights exist, so it uses `s1jax.pretrained()`, a
+    network of each pixel's whole series, adapted to the levels of the Dataset's radar; `model_type`
+    and `window_size` have no effect then. `pretrained=False` trains the patch model on the
+    Dataset's own NDVI, which takes minutes. The log (a warning or an info) and the attribute
+    `s1jax_cropsar` of the result say which of the two it was.
     """
 
     model_type: str = "AttentionUNet"
@@ -64,24 +63,12 @@ class CropSARFusion:
     config: CropsarConfig = field(default_factory=CropsarConfig)
     """Everything else about the patch model."""
     model: CropsarParams | SequenceParams | None = field(default=None, init=False, repr=False)
-    """What `fit` learnt."""
-    said: str = field(default="", init=False, repr=False)
-    """How, in words."""
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The options by name, as scikit-learn asks for them; `deep` changes nothing."""
-        return options_of(self)
-
-    def set_params(self, **params: Any) -> "CropSARFusion":
-        """Itself with these options; what was learnt stays until the next `fit`.
-
-        Raises:
-          ValueError: an option that does not exist.
-        """
-        return with_options(self, params)
+    """Fitted parameters."""
+    message: str = field(default="", init=False, repr=False)
+    """How it was fitted, in words."""
 
     def fit(self, X: Source, y: None = None) -> "CropSARFusion":
-        """Itself, having learnt from VV, VH and S2ndvi of X, or adapted what is shipped to X.
+        """Itself, trained on VV, VH and S2ndvi of X, or with the shipped network adapted to X.
 
         Args:
           X: Dataset of VV, VH (dB, or linear power with units) and S2ndvi on time, y and x.
@@ -89,23 +76,22 @@ class CropSARFusion:
 
         Raises:
           TypeError: no Dataset; the message says what to pass.
-          ValueError: options or a Dataset that cannot be, each by name; without `pretrained` also
-            pixels without neighbours, or too few blocks with NDVI.
+          ValueError: unsound options or Dataset, each by name; without `pretrained` also pixels
+            without neighbours, or too few blocks with NDVI.
         """
         options = self._options()
         series, pixel, shape = _read(self._opened(X))
         if self.pretrained:
-            self.said = PRETRAINED.format(self.model_type, self.window_size)
-            log.warning("CropSARFusion: %s", self.said)
+            self.message = PRETRAINED.format(self.model_type, self.window_size)
+            log.warning("CropSARFusion: %s", self.message)
             self.model = networks.adapt(networks.pretrained(), series)
             return self
         key = jax.random.key(self.seed)
         decides, counts = _deciding(series, pixel, 2 * options.patch, shape, self.seed)
-        self.said = TRAINED.format(self.model_type, self.window_size, *counts)
-        log.info("CropSARFusion: %s", self.said)
-        training = without(series, decides[:, None])
-        validation = jax.tree.map(lambda leaf: leaf[decides] if leaf.ndim > 1 else leaf, series)
-        self.model = networks.cropsar(options).fit(key, training, validation)
+        self.message = TRAINED.format(self.model_type, self.window_size, *counts)
+        log.info("CropSARFusion: %s", self.message)
+        training = with_ndvi_masked(series, decides[:, None])
+        self.model = networks.cropsar(options).fit(key, training, series.take(decides))
         return self
 
     def transform(self, X: Source) -> xr.Dataset:
@@ -117,7 +103,7 @@ class CropSARFusion:
         stay (integers become float32).
 
         Raises:
-          ValueError: `fit` was not called, or a Dataset that cannot be.
+          ValueError: `fit` was not called, or an unsound Dataset.
         """
         if self.model is None:
             raise ValueError("transform: got no fit, expected fit before")
@@ -125,10 +111,10 @@ class CropSARFusion:
         series, pixel, shape = _read(cube)
         days = np.asarray(cube.days(), series.day.dtype)
         if isinstance(self.model, SequenceParams):
-            told = networks.fill(self.model, series, days)
+            estimate = networks.predict(self.model, series, days)
         else:
-            told = networks.cropsar(self._options()).predict(self.model, series, days)
-        return _result(cube, told, pixel, shape, self.said)
+            estimate = networks.cropsar(self._options()).predict(self.model, series, days)
+        return _result(cube, estimate, pixel, shape, self.message)
 
     def fit_transform(self, X: Source, y: None = None) -> xr.Dataset:
         """`fit` to X and `transform` of it.
@@ -148,22 +134,22 @@ class CropSARFusion:
         return replace(self.config, model=self.model_type, window=self.window_size)
 
     def _opened(self, X: Source) -> Cube:
-        found = opened(X, VARIABLES, self.time_dimension)
-        if len(found.others) != 2:
-            got = (found.time, *found.others)
+        cube = opened(X, VARIABLES, self.time_dimension)
+        if len(cube.others) != 2:
+            got = (cube.time, *cube.others)
             raise ValueError(f"VV, VH, S2ndvi: got dimensions {got}, expected time, y and x")
-        return found
+        return cube
 
 
 def _read(cube: Cube) -> tuple[Series, np.ndarray, tuple[int, int]]:
-    """Pixels on one grid of dates with filtered radar, their places in the flat (y, x), its shape.
+    """Pixels on one grid of dates with filtered radar, their indices in the flat (y, x), its shape.
 
-    Fills, units and dates are seen to as `open_cube` does it. `place` is east and north on the grid
-    of the Dataset, which is the lattice: 10 m a pixel, whatever its CRS.
+    `open_cube` repairs fills, units and dates. `position` is east and north on the lattice of the
+    Dataset: 10 m a pixel, whatever its CRS.
     """
     source = cube.source
     beside = [name for name in ("mask", "s1_track") if name in source.variables]
-    # of the caller's Dataset nothing is loaded in place, nor what is not asked for
+    # nothing of the caller's Dataset is loaded in place, and no other variable at all
     ds = source[[*cube.names]].assign({name: source[name] for name in beside}).compute()
     ds = ds if cube.time == "t" else ds.rename({cube.time: "t"})
     ds = border.despeckle(border.align_cube(border.open_cube(ds)))
@@ -171,13 +157,13 @@ def _read(cube: Cube) -> tuple[Series, np.ndarray, tuple[int, int]]:
     shape = ds.sizes["y"], ds.sizes["x"]
     row, column = np.divmod(pixel, shape[1])
     cell = np.stack([column, -row], -1)
-    return series._replace(place=(PIXEL_M * cell).astype(np.float32)), pixel, shape
+    return series._replace(position=(PIXEL_M * cell).astype(np.float32)), pixel, shape
 
 
 def _deciding(
     series: Series, pixel: np.ndarray, side: int, shape: tuple[int, int], seed: int
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Pixels of the blocks that decide, and for words: their number, all blocks, pixels a side.
+    """Pixels of the blocks that decide; for the message their number, all blocks, pixels a side.
 
     A block has `side` pixels a side, or a quarter of the map's longer one where that is less.
     """
@@ -189,7 +175,7 @@ def _deciding(
     side = max(1, min(side, max(shape) // 4))
     row, column = np.divmod(pixel, shape[1])
     block = (row // side) * (shape[1] // side + 1) + column // side
-    labelled = np.unique(block[np.asarray(series.valid)[..., NDVI].any(1)])
+    labelled = np.unique(block[np.asarray(series.ndvi_valid).any(1)])
     if labelled.size < 3:
         got = f"{labelled.size} blocks of {side} x {side} pixels with any"
         raise ValueError(f"S2ndvi: got {got}, expected at least 3 to train and decide")
@@ -199,21 +185,21 @@ def _deciding(
 
 
 def _result(
-    cube: Cube, told: Estimate, pixel: np.ndarray, shape: tuple[int, int], said: str
+    cube: Cube, estimate: Estimate, pixel: np.ndarray, shape: tuple[int, int], message: str
 ) -> xr.Dataset:
-    """What was told, on the grid, with the coordinates and attributes of the Dataset."""
+    """The estimate on the grid, with the coordinates and attributes of the Dataset."""
     source = cube.source["S2ndvi"]
     kind = source.dtype if source.dtype.kind == "f" else np.dtype(np.float32)
-    rows = [dim for dim in cube.others if dim == "y" or dim.lower() in DIMENSIONS["y"]]
+    rows = [dim for dim in cube.others if dim == "y" or str(dim).lower() in DIMENSIONS["y"]]
     dims = (AT, *rows, *(dim for dim in cube.others if dim not in rows))
-    std = np.hypot(np.asarray(told.std), np.asarray(told.noise)[:, None])
+    std = np.hypot(np.asarray(estimate.std), np.asarray(estimate.noise)[:, None])
     words = {"FUSED": "{}, fused", "STD": "standard deviation of an observation of {}"}
     kept = {key: v for key, v in source.attrs.items() if key in ("units", "grid_mapping")}
-    made = []
-    for (suffix, name), value in zip(words.items(), (np.asarray(told.mean), std), strict=True):
+    results = []
+    for (suffix, name), value in zip(words.items(), (np.asarray(estimate.mean), std), strict=True):
         image = np.full((value.shape[1], shape[0] * shape[1]), np.nan, kind)
         image[:, pixel] = value.T
         attrs = kept | {"long_name": name.format(source.attrs.get("long_name", "S2ndvi"))}
         variable = xr.Variable(dims, image.reshape(-1, *shape), attrs)
-        made.append(Result(f"S2ndvi_{suffix}", "S2ndvi", variable))
-    return assembled(cube, None, made).assign_attrs(s1jax_cropsar=said)
+        results.append(Result(f"S2ndvi_{suffix}", "S2ndvi", variable))
+    return assembled(cube, None, results).assign_attrs(s1jax_cropsar=message)

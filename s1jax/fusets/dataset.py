@@ -1,28 +1,51 @@
-"""Between an xarray Dataset and arrays of pixels: what is fused, its dates, and the result."""
+"""Between a Dataset and arrays of pixels: variables, fills, dates, results with their names."""
 
+import logging
+import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 
-from s1jax.cube.crs import grid_mapping
 from s1jax.cube.dates import to_days
-from s1jax.fusets import missing
-from s1jax.fusets.learn import CANDIDATES
-from s1jax.mogpr import evenly
+from s1jax.cube.grid import grid_mapping
+from s1jax.mogpr.region import evenly
+from s1jax.quality import EMPTY, IMPLAUSIBLE, NO_DATA, REGION_HYPER, REGION_SCALE
+from s1jax.types import Estimate
+
+log = logging.getLogger("s1jax")
 
 Source = Any
 """An `xr.Dataset`; of anything else `opened` says how to make one, in a TypeError."""
 AT = "s1jax_at"
-"""Dimension of the dates of results, until they are put together."""
+"""Dimension of the dates of results, until they are assembled."""
+CANDIDATES = 4096
+"""Pixels, spread evenly, among which `sample` looks for data."""
+DECLARED = ("_FillValue", "missing_value", "nodata")
+"""Attributes that declare a fill."""
+SENTINELS = (-9999.0, -32768.0)
+"""Fills though no attribute says so."""
+LARGEST = 1e30
+"""Sizes from here on are fills too (NetCDF's default is 9.97e36)."""
+_SLAB = 32_768
+"""Pixels whose values are in double precision at a time."""
+_FLAGS = {
+    "region_scale": REGION_SCALE,
+    "no_data": NO_DATA,
+    "region_hyperparameters": REGION_HYPER,
+    "implausible_values_dropped": IMPLAUSIBLE,
+    "variable_without_observation": EMPTY,
+}
 _BANDS = ("bands", "band", "variable")
 """What a DataArray's dimension of variables is called."""
 
 
 class Cube(NamedTuple):
-    """What of a Dataset is fused."""
+    """The part of a Dataset that is fused."""
 
     source: xr.Dataset
     names: tuple[Hashable, ...]
@@ -36,8 +59,8 @@ class Cube(NamedTuple):
 
     def variables(self) -> list[xr.Variable]:
         """The variables themselves, in one chunk along time."""
-        found = [self.source[name].variable for name in self.names]
-        return [v if v.chunks is None else v.chunk({self.time: -1}) for v in found]
+        variables = [self.source[name].variable for name in self.names]
+        return [v if v.chunks is None else v.chunk({self.time: -1}) for v in variables]
 
     def dates(self) -> np.ndarray:
         """Dates of the observations, in the order of the Dataset."""
@@ -51,12 +74,11 @@ class Cube(NamedTuple):
 def opened(
     array: Source, variables: Iterable[Hashable] | Hashable | None, time_dimension: Hashable
 ) -> Cube:
-    """What of a Dataset is fused: the named variables, or all numeric ones that have a time.
+    """The part of a Dataset that is fused: the named variables, or all numeric ones with a time.
 
     The variables keep the order of the Dataset, as in FuseTS, in whatever order they are named.
-    Without names, variables that have no time stay beside what is fused; with names, the grid
-    mapping alone. The dimension of time is `time_dimension`, or, as in FuseTS, the only one of
-    dates.
+    Without names, variables without a time stay beside; with names, the grid mapping alone. The
+    dimension of time is `time_dimension`, or, as in FuseTS, the only one of dates.
 
     Raises:
       TypeError: no Dataset; the message says what to pass.
@@ -71,8 +93,7 @@ def opened(
         names = [name for name, v in array.data_vars.items() if time in v.dims and _real(v)]
         beside = [name for name, v in array.data_vars.items() if time not in v.dims]
     else:
-        single = isinstance(variables, str) or not isinstance(variables, Iterable)
-        names = [variables] if single else list(variables)
+        names = listed(variables)
         beside = [name for name in array.data_vars if str(name) == grid_mapping(array)]
     if not names or any(names.count(name) != 1 for name in names):
         raise ValueError(f"variables: got {names}, expected one or more, each once")
@@ -88,8 +109,15 @@ def opened(
     return Cube(array, tuple(names), time, tuple(dict.fromkeys(every)), tuple(beside))
 
 
+def listed(variables: Iterable[Hashable] | Hashable) -> list[Hashable]:
+    """The names, of which there may be one alone."""
+    if isinstance(variables, str) or not isinstance(variables, Iterable):
+        return [variables]
+    return list(variables)
+
+
 def _instead(array) -> str:
-    """What to pass instead of what is no Dataset."""
+    """Advice on what to pass instead of an object that is no Dataset."""
     if isinstance(array, xr.DataArray):
         bands = next((dim for dim in array.dims if str(dim).lower() in _BANDS), None)
         made = "name='NDVI'" if bands is None else f"dim={bands!r}"
@@ -131,22 +159,52 @@ def sample(cube: Cube) -> tuple[Float[np.ndarray, "time"], Float[np.ndarray, "pi
     some = evenly(int(np.prod(sizes)), CANDIDATES)
     if some.size == 0:
         return cube.days()[order], np.empty((0, order.size, len(cube.names)))
-    place = np.unravel_index(some, sizes) if sizes else ()
-    at = {d: xr.Variable("pixel", p) for d, p in zip(cube.others, place, strict=True)}
+    index = np.unravel_index(some, sizes) if sizes else ()
+    at = {d: xr.Variable("pixel", i) for d, i in zip(cube.others, index, strict=True)}
     picked = {}
     for name, variable in zip(cube.names, cube.variables(), strict=True):
-        found = variable.isel({dim: index for dim, index in at.items() if dim in variable.dims})
-        picked[name] = found.set_dims({"pixel": some.size, cube.time: order.size})
+        part = variable.isel({dim: index for dim, index in at.items() if dim in variable.dims})
+        picked[name] = part.set_dims({"pixel": some.size, cube.time: order.size})
     loaded = xr.Dataset(picked).load()
     columns = [
-        missing.cleaned(loaded[name].transpose("pixel", cube.time).values, missing.fills(v))[0]
+        cleaned(loaded[name].transpose("pixel", cube.time).values, fills(v))[0]
         for name, v in zip(cube.names, cube.variables(), strict=True)
     ]
     value = np.stack(columns, axis=-1)[:, order]
     return cube.days()[order], value[np.isfinite(value).any(axis=(1, 2))]
 
 
-def mapped(
+def fills(variable: xr.Variable) -> list[float]:
+    """The fills that a variable's attributes, or its encoding where it was not scaled, declare."""
+    sources = [variable.attrs]
+    # decoding has applied the fill of a packed variable, which is in packed units
+    if not {"scale_factor", "add_offset"} & set(variable.encoding):
+        sources.append(variable.encoding)
+    declared = [source[key] for source in sources for key in DECLARED if key in source]
+    values = [value for one in declared for value in np.atleast_1d(one).astype(float).tolist()]
+    return sorted({value for value in values if np.isfinite(value)})
+
+
+def cleaned(
+    value: Shaped[np.ndarray, "pixel time"], fill: list[float]
+) -> tuple[Float[np.ndarray, "pixel time"], Int[np.ndarray, "pixel"]]:
+    """Values in float64, NaN where missing, and how many that were not NaN became so, by pixel.
+
+    Args:
+      value: of any real dtype.
+      fill: declared fills, compared in the dtype of `value`.
+    """
+    real = value.astype(np.float64)
+    bad = np.isinf(real) | (np.abs(real) >= LARGEST)
+    # a fill that is not exact in single precision was rounded when it was written
+    kind = value.dtype if value.dtype.kind == "f" else np.dtype(float)
+    for one in {*fill, *SENTINELS}:
+        bad |= real == float(np.asarray(one, kind))
+    real[bad] = np.nan
+    return real, bad.sum(axis=1)
+
+
+def _mapped(
     function: Callable[..., tuple[np.ndarray, ...]],
     cube: Cube,
     queries: int,
@@ -161,7 +219,7 @@ def mapped(
       results: whether each has a time, and its dtype.
     """
     alone = len(results) == 1
-    found = xr.apply_ufunc(
+    variables = xr.apply_ufunc(
         (lambda *arrays: function(*arrays)[0]) if alone else function,
         *cube.variables(),
         input_core_dims=[[cube.time]] * len(cube.names),
@@ -170,7 +228,7 @@ def mapped(
         output_dtypes=[dtype for _, dtype in results],
         dask_gufunc_kwargs={"output_sizes": {AT: queries}},
     )
-    return [found] if alone else list(found)
+    return [variables] if alone else list(variables)
 
 
 class Result(NamedTuple):
@@ -210,8 +268,8 @@ def assembled(cube: Cube, dates: np.ndarray | None, results: Sequence[Result]) -
     if twice:
         raise ValueError(f"{', '.join(twice)}: got two variables of this name, expected one")
     for name, of, variable in results:
-        own = source[of].dims
-        order = own if {*own} == {time, *cube.others} else (time, *cube.others)
+        dims = source[of].dims
+        order = dims if {*dims} == {time, *cube.others} else (time, *cube.others)
         kept = [dim for dim in order if dim in cube.others or AT in variable.dims]
         renamed = variable.transpose(*(AT if dim == time else dim for dim in kept))
         out[name] = xr.Variable(kept, renamed.data, variable.attrs, variable.encoding)
@@ -219,3 +277,254 @@ def assembled(cube: Cube, dates: np.ndarray | None, results: Sequence[Result]) -
     out = out.assign(kept).assign_attrs(source.attrs)
     out.encoding = {k: v for k, v in source.encoding.items() if k == "unlimited_dims"}
     return out
+
+
+Fuse = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Estimate]
+"""Days, values (pixel, time, output) and query days (None: the same) to (pixel, output, query)."""
+
+
+def fused(
+    cube: Cube,
+    fuse: Fuse,
+    dates: np.ndarray | None = None,
+    *,
+    uncertainties: bool = False,
+    raw: bool = False,
+    quality: bool = False,
+    bare: bool = False,
+) -> xr.Dataset:
+    """Dataset of <v>_FUSED, and on request <v>_STD, <v>_RAW of all variables, and QUALITY.
+
+    Args:
+      cube: what to fuse.
+      fuse: estimates the variables of pixels.
+      dates: of the estimates, ascending; None: those of the cube.
+      uncertainties: also <v>_STD.
+      raw: also <v>_RAW; with `dates`, the result then has the dates of the cube too, where all but
+        <v>_RAW is NaN.
+      quality: also QUALITY.
+      bare: the means have the names of the variables, as in FuseTS' `transform`.
+
+    Raises:
+      ValueError: two results, or a result and a variable beside, of one name.
+    """
+    names, variables, day = cube.names, cube.variables(), cube.days()
+    axis = _axis(cube, dates, raw)
+    at = None if axis.at is None else to_days(axis.at)
+    queries = day.size if axis.dates is None else axis.dates.size
+    suffixes = ["FUSED", *["STD"] * uncertainties, *["RAW"] * raw]
+    kinds = [v.dtype if v.dtype.kind == "f" else np.result_type(v.dtype, "f4") for v in variables]
+    declared = [fills(v) for v in variables]
+    dropped = np.zeros(len(names), int)
+
+    def _block(*arrays):
+        arrays = np.broadcast_arrays(*arrays)
+        shape = arrays[0].shape[:-1]
+        n = int(np.prod(shape))
+        columns = [array.reshape(n, day.size) for array in arrays]
+        results = {suffix: [np.empty((n, queries), kind) for kind in kinds] for suffix in suffixes}
+        flags = np.empty(n, np.uint8)
+        for start in range(0, n, _SLAB):
+            slab = slice(start, start + _SLAB)
+            pairs = [cleaned(c[slab], f) for c, f in zip(columns, declared, strict=True)]
+            value, lost = (np.stack(leaves, axis=-1) for leaves in zip(*pairs, strict=True))
+            dropped[:] += lost.sum(axis=0)
+            estimate = fuse(day, value, at)
+            implausible = IMPLAUSIBLE * np.any(lost, axis=1)
+            flags[slab] = np.asarray(estimate.quality) | implausible.astype(np.uint8)
+            std = np.hypot(estimate.std, estimate.noise[..., None])
+            leaves = {
+                "FUSED": _at_index(estimate.mean, axis.estimate),
+                "STD": _at_index(std, axis.estimate),
+                "RAW": _at_index(value.swapaxes(1, 2), axis.observation),
+            }
+            for suffix in suffixes:
+                for output, array in enumerate(results[suffix]):
+                    array[slab] = leaves[suffix][:, output]
+        out = [array.reshape(*shape, queries) for suffix in suffixes for array in results[suffix]]
+        return (*out, flags.reshape(shape)) if quality else tuple(out)
+
+    timed = [(True, kind) for _ in suffixes for kind in kinds]
+    fields = _mapped(_block, cube, queries, timed + [(False, np.dtype(np.uint8))] * quality)
+    labels = [(name, suffix) for suffix in suffixes for name in names]
+    results = []
+    for (name, suffix), variable in zip(labels, fields, strict=False):
+        variable.attrs, variable.encoding = _described(cube.source[name], suffix)
+        results.append(Result(name if bare else f"{name}_{suffix}", name, variable))
+    if quality:
+        fields[-1].attrs = {
+            "long_name": "quality of the fusion; 0 is good",
+            "flag_masks": np.array(list(_FLAGS.values()), np.uint8),
+            "flag_meanings": " ".join(_FLAGS),
+        }
+        results.append(Result("QUALITY", names[0], fields[-1]))
+    if all(v.chunks is None for v in variables):
+        for result, count in zip(results, dropped.tolist(), strict=False):
+            result.variable.attrs["s1jax_dropped"] = count
+            if count:
+                log.warning("%s: %d infinite or fill values are missing values", result.of, count)
+    return assembled(cube, axis.dates, results)
+
+
+class _Axis(NamedTuple):
+    """The dates of the result."""
+
+    dates: np.ndarray | None = None
+    """None: those of the cube."""
+    at: np.ndarray | None = None
+    """Dates to estimate on; None: those of the cube."""
+    estimate: Int[np.ndarray, "query"] | None = None
+    """Index of each date in `at`, -1 where none; None: in the same order."""
+    observation: Int[np.ndarray, "query"] | None = None
+    """Index of each date in the cube, likewise."""
+
+
+def _axis(cube: Cube, dates: np.ndarray | None, raw: bool) -> _Axis:
+    """With `raw`, all dates of the cube, ascending, with `dates` between them."""
+    if dates is None:
+        return _Axis()
+    observed = cube.dates()
+    at = dates.astype(observed.dtype)
+    if not raw:
+        return _Axis(at, at)
+    every = np.concatenate([observed, np.setdiff1d(at, observed)])
+    order = np.argsort(every, kind="stable")
+    index = np.minimum(np.searchsorted(at, every[order]), at.size - 1)
+    estimate = np.where(at[index] == every[order], index, -1)
+    return _Axis(every[order], at, estimate, np.where(order < observed.size, order, -1))
+
+
+def _at_index(
+    value: Float[np.ndarray, "pixel output any"], index: Int[np.ndarray, "query"] | None
+) -> Float[np.ndarray, "pixel output query"]:
+    """The dates of `index`, NaN where it is -1; None: as they are."""
+    return value if index is None else np.where(index >= 0, value[..., index], np.nan)
+
+
+def _described(source: xr.DataArray, suffix: str) -> tuple[dict, dict]:
+    """Attributes and encoding of a result: those of the variable without its packing."""
+    packing = (*DECLARED, "scale_factor", "add_offset", "valid_range", "valid_min", "valid_max")
+    attrs = {key: value for key, value in source.attrs.items() if key not in packing}
+    name = attrs.get("long_name", source.name)
+    if suffix == "FUSED":
+        attrs["long_name"] = f"{name}, fused"
+    if suffix == "STD":
+        attrs = {k: v for k, v in attrs.items() if k in ("units", "grid_mapping")}
+        attrs["long_name"] = f"standard deviation of an observation of {name}"
+    kept = ("grid_mapping", "zlib", "complevel", "shuffle", "compression", "compression_opts")
+    encoding = {k: v for k, v in source.encoding.items() if k in kept}
+    return attrs, encoding
+
+
+Period = str | timedelta | np.timedelta64 | pd.DateOffset
+"""What a period may be given as."""
+
+MOST = 20_000
+"""Dates of a prediction: more is a slip of the period."""
+_ISO = re.compile(
+    r"P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
+    r"(?:T(?=\d)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?",
+    re.IGNORECASE,
+)
+_CALENDAR = re.compile(r"(?P<count>\d+) ?(?:(?P<months>M|mo|months?)|(?P<years>[Yy]|years?))")
+_PART = r"(?P<{0}>\d+(?:\.\d+)?) ?(?:{1})"
+_FIXED = re.compile(
+    (5 * "(?: ?{})?" + r"(?:,? ?(?P<clock>\d\d?:\d\d:\d\d(?:\.\d+)?))?").format(
+        _PART.format("weeks", "[Ww]|weeks?"),
+        _PART.format("days", "[Dd]|days?"),
+        _PART.format("hours", "[Hh]|hrs?|hours?"),
+        _PART.format("minutes", "m|min|minutes?"),
+        _PART.format("seconds", "[Ss]|sec|seconds?"),
+    )
+)
+"""Weeks, days, hours, minutes and seconds as pandas and str(timedelta) write them."""
+_ACCEPTED = (
+    "a period of a day or more: ISO-8601 as P5D (days), P1W (weeks), P1M (calendar months), P1Y, "
+    "PT36H (hours); short as 5D, 5d, 5 days, 120h, 1.5D, 1M, 1Y; a timedelta, numpy.timedelta64 or "
+    "pandas.DateOffset"
+)
+
+
+def parse(period: Period) -> pd.DateOffset | pd.Timedelta:
+    """The period as what is added to a date; months and years are calendar ones (P1M is no minute).
+
+    Args:
+      period: ISO-8601, as P5D, P1W, P1M, P1Y, PT36H or P1M15D; as pandas has it, 5D, 5d, 5 days,
+        120h, 1.5D, 1 days 12:00:00 (m is a minute, M a month); or an object of datetime, NumPy or
+        pandas.
+
+    Raises:
+      ValueError: anything else, and periods below one day or beyond what a date can hold.
+    """
+    first = pd.Timestamp("2001-01-01")
+    try:
+        offset = _of_text(period.strip()) if isinstance(period, str) else _of_object(period)
+    except (OverflowError, ValueError):  # beyond what pandas holds
+        offset = None
+    second = None if offset is None else _later(first, 1, offset)
+    if second is None or second < first + pd.Timedelta(days=1):
+        raise ValueError(f"prediction_period: got {period!r}, expected {_ACCEPTED}")
+    return offset
+
+
+def _of_text(text: str) -> pd.DateOffset | pd.Timedelta | None:
+    """The period that the text writes; None where it writes none."""
+    if parts := _numbers(_ISO.fullmatch(text)):
+        return pd.DateOffset(**{name: int(number) for name, number in parts.items()})
+    if calendar := _CALENDAR.fullmatch(text):
+        unit = "months" if calendar["months"] else "years"
+        return pd.DateOffset(**{unit: int(calendar["count"])})
+    parts = _numbers(_FIXED.fullmatch(text))
+    if not parts:
+        return None
+    clock = pd.Timedelta(parts.pop("clock", "00:00:00"))
+    return clock + pd.Timedelta(**({"days": 0.0} | {k: float(v) for k, v in parts.items()}))
+
+
+def _numbers(match: re.Match | None) -> dict[str, str]:
+    """The parts of a period by their unit; none where all are 0 or there is no match."""
+    parts = {k: v for k, v in match.groupdict().items() if v} if match else {}
+    return parts if any(digit in "123456789" for digit in "".join(parts.values())) else {}
+
+
+def _of_object(period) -> pd.DateOffset | pd.Timedelta | None:
+    if isinstance(period, np.timedelta64):
+        unit, step = np.datetime_data(period)
+        if np.isnat(period) or unit == "generic":
+            return None
+        # pandas reads five of two days as five days
+        count = int(period.astype(np.int64)) * step
+        if unit in ("Y", "M"):
+            return pd.DateOffset(**{"years" if unit == "Y" else "months": count})
+        return pd.Timedelta(np.timedelta64(count, unit))
+    if isinstance(period, timedelta):
+        return None if pd.isna(period) else pd.Timedelta(period)
+    return period if isinstance(period, pd.DateOffset) else None
+
+
+def dates(start: np.datetime64, end: np.datetime64, period: Period) -> np.ndarray:
+    """start, start + period, ... up to end, datetime64[ns].
+
+    Each is counted from the start: months after 31 January are 28 February, 31 March, ...
+
+    Raises:
+      ValueError: a period that is none, or more than 20,000 dates.
+    """
+    offset, first, last = parse(period), pd.Timestamp(start), pd.Timestamp(end)
+    series = [first]
+    while (date := _later(first, len(series), offset)) is not None and date <= last:
+        if len(series) == MOST:
+            got = f"{period!r} from {first.date()} to {last.date()}"
+            raise ValueError(f"prediction_period: got {got}, expected {MOST} dates or fewer")
+        series.append(date)
+    return np.array([date.to_datetime64() for date in series], "datetime64[ns]")
+
+
+def _later(
+    start: pd.Timestamp, count: int, offset: pd.DateOffset | pd.Timedelta
+) -> pd.Timestamp | None:
+    """start + count * offset; None beyond the last date there is."""
+    try:
+        return start + count * offset
+    except (OverflowError, ValueError):  # as the parts of an offset put it, and pandas
+        return None

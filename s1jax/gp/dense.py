@@ -1,4 +1,4 @@
-"""Likelihood and posterior by tinygp's dense Cholesky solver: cubic in observations, the oracle."""
+"""By Cholesky factors: tinygp's dense solver, exact, cubic in observations; inducing days."""
 
 import math
 from typing import NamedTuple
@@ -9,9 +9,9 @@ from jaxtyping import Array, Float
 from tinygp import GaussianProcess
 from tinygp.solvers import DirectSolver
 
-from s1jax.gp.kernel import Grid, Hyper, kernel
+from s1jax.gp.kernel import Grid, Hyper, Observations, kernel
 from s1jax.gp.precision import in_double
-from s1jax.types import Days, Series
+from s1jax.types import Days
 
 
 class _Problem(NamedTuple):
@@ -22,18 +22,19 @@ class _Problem(NamedTuple):
     count: Float[Array, ""]
 
 
-def _problem(hyper: Hyper, series: Series) -> _Problem:
+def _problem(hyper: Hyper, observations: Observations) -> _Problem:
     # Shapes must not depend on what is missing. A point that is missing has no covariance with any
     # other, unit variance and value 0: a factor of the likelihood of its own, and nothing else.
-    value, valid = jnp.asarray(series.value), jnp.asarray(series.valid)
+    value, valid = jnp.asarray(observations.value), jnp.asarray(observations.valid)
     mask = valid.T.astype(value.dtype)
     observed = jnp.where(valid, value, 0.0).T.reshape(-1)
     noise = (mask * jnp.asarray(hyper.noise)[:, None] + (1.0 - mask)).reshape(-1)
-    grid = Grid(jnp.asarray(series.day, value.dtype), jnp.arange(mask.shape[0]), mask)
-    # named, as tinygp would take a quasiseparable solver for this kernel
+    grid = Grid(jnp.asarray(observations.day, value.dtype), jnp.arange(mask.shape[0]), mask)
+    # named, as tinygp would take a quasiseparable solver for this kernel; its points may be any
+    # pytree, and a DirectSolver has a scale_tril, which its annotations do not say
     process = GaussianProcess(
         kernel(hyper),
-        grid,
+        grid,  # pyright: ignore[reportArgumentType]
         diag=noise,
         mean_value=jnp.zeros_like(observed),
         solver=DirectSolver,
@@ -42,32 +43,105 @@ def _problem(hyper: Hyper, series: Series) -> _Problem:
 
 
 @jax.default_matmul_precision("highest")  # a GPU's TF32 would cost three digits
-def log_likelihood(hyper: Hyper, series: Series) -> Float[Array, ""]:
+def log_likelihood(hyper: Hyper, observations: Observations) -> Float[Array, ""]:
     """log N(z; 0, K + noise) of the valid values of one pixel; see `s1jax.gp.log_likelihood`."""
-    process, observed, count = _problem(hyper, series)
+    process, observed, count = _problem(hyper, observations)
     # tinygp's log_probability turns a failed factorisation (NaN) into -inf and counts log(2 pi) for
-    # missing points too; its solver tells the same without either.
+    # missing points too; its solver does neither.
     white = process.solver.solve_triangular(observed)
-    log_det = jnp.sum(jnp.log(jnp.diag(process.solver.scale_tril)))
+    log_det = jnp.sum(jnp.log(jnp.diag(process.solver.scale_tril)))  # pyright: ignore[reportAttributeAccessIssue]
     return -0.5 * jnp.sum(jnp.square(white)) - log_det - 0.5 * math.log(2.0 * math.pi) * count
 
 
 @in_double
 @jax.default_matmul_precision("highest")
 def condition(
-    hyper: Hyper, series: Series, at: Days | None, outputs: tuple[int, ...]
+    hyper: Hyper, observations: Observations, at: Days | None, outputs: tuple[int, ...]
 ) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
     """Mean and variance of some latent outputs on the days `at`; see `s1jax.gp.condition`."""
-    process, observed, _ = _problem(hyper, series)
-    at = jnp.asarray(series.day if at is None else at, observed.dtype)
+    process, observed, _ = _problem(hyper, observations)
+    at = jnp.asarray(observations.day if at is None else at, observed.dtype)
     shape = (len(outputs), at.size)
     query = Grid(at, jnp.array(outputs), jnp.ones(shape, observed.dtype))
     # The diagonal of tinygp's condition(observed, query, diag=0), whose full posterior covariance
     # would cost as much again; its predict() would add sqrt(eps) to the variance. One solve for
     # both: on two cores jaxlib 0.10.2 can deadlock on two batched LAPACK calls that do not wait for
     # each other.
-    both = jnp.column_stack([process.kernel(process.X, query), observed])
+    both = jnp.column_stack([process.kernel(process.X, query), observed])  # pyright: ignore[reportArgumentType]
     solved = process.solver.solve_triangular(both)
     cross, white = solved[:, :-1], solved[:, -1]
-    variance = process.kernel(query) - jnp.sum(jnp.square(cross), axis=0)
+    variance = process.kernel(query) - jnp.sum(jnp.square(cross), axis=0)  # pyright: ignore[reportArgumentType]
     return (white @ cross).reshape(shape), variance.reshape(shape)
+
+
+@in_double
+@jax.default_matmul_precision("highest")
+def condition_sparse(
+    hyper: Hyper,
+    observations: Observations,
+    at: Days | None,
+    outputs: tuple[int, ...],
+    *,
+    inducing: int,
+) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
+    """Mean and variance of some latent outputs on the days `at`, by inducing points; z-scored.
+
+    mean = k_*m S^-1 K_mn N^-1 z, variance = k_** - k_*m (K_mm^-1 - S^-1) k_m*, with
+    S = K_mm + K_mn N^-1 K_nm and N the noise of the valid observations n. The inducing points m are
+    all outputs on `inducing` days evenly spread from the first to the last day of the observations,
+    whatever is valid there, so that all pixels share them. Exact where they hold every day of the
+    observations; on days far from all of them the variance is the prior's.
+
+    For rounding's sake: with K_mm = L L^T and B = I + L^-1 K_mn N^-1 K_nm L^-T, whose eigenvalues
+    are 1 or more, S^-1 = L^-T B^-1 L^-1. K_mm's diagonal is raised by its size times the machine's
+    epsilon times the largest variance, without which K_mm has no factor where inducing days are
+    close to each other, as beside a long length scale. The computation is in double precision;
+    where that does not suffice the result is NaN.
+    Source: Quiñonero-Candela and Rasmussen (2005), A unifying view of sparse approximate Gaussian
+    process regression (deterministic training conditional).
+
+    Args:
+      hyper: length scales in days; the rest in units of the z-scored outputs.
+      observations: one pixel, z-scored outputs (time, channel); days need not be regular.
+      at: days to estimate on, in any order; None: the days of the observations.
+      outputs: which outputs, from 0.
+      inducing: number of inducing days.
+
+    Raises:
+      ValueError: inducing < 2.
+    """
+    if inducing < 2:
+        raise ValueError(f"inducing: got {inducing}, expected at least 2 days")
+    value, valid = jnp.asarray(observations.value), jnp.asarray(observations.valid)
+    dtype, channels = value.dtype, jnp.arange(value.shape[1])
+    day = jnp.asarray(observations.day, dtype)
+    at = day if at is None else jnp.asarray(at, dtype)
+    mask = valid.T.astype(dtype)
+    precision = mask / jnp.asarray(hyper.noise)[:, None]
+    covariance = kernel(hyper)
+    spread = jnp.linspace(day[0], day[-1], inducing, dtype=dtype)
+    points = Grid(spread, channels, jnp.ones((channels.size, inducing), dtype))
+    query = Grid(at, jnp.array(outputs), jnp.ones((len(outputs), at.size), dtype))
+
+    # each factorisation and solve waits for the one before: on two cores jaxlib 0.10.2 can deadlock
+    # on two batched LAPACK calls that do not
+    prior = covariance(points, points)
+    jitter = prior.shape[0] * jnp.finfo(dtype).eps * jnp.max(jnp.diagonal(prior))
+    lower = jnp.linalg.cholesky(prior + jitter * jnp.eye(prior.shape[0], dtype=dtype))
+    white = _solve(
+        lower,
+        covariance(points, Grid(day, channels, mask)) * jnp.sqrt(precision).reshape(1, -1),
+        covariance(points, query),
+    )
+    seen, target = white[:, : mask.size], white[:, mask.size :]
+    whole = jnp.linalg.cholesky(jnp.eye(prior.shape[0], dtype=dtype) + seen @ seen.T)
+    z = jnp.sqrt(precision) * jnp.where(valid, value, 0.0).T
+    solved = _solve(whole, (seen @ z.reshape(-1))[:, None], target)
+    mean, share = solved[:, 0] @ solved[:, 1:], solved[:, 1:]
+    reduction = jnp.sum(jnp.square(target), axis=0) - jnp.sum(jnp.square(share), axis=0)
+    return mean.reshape(query.mask.shape), (covariance(query) - reduction).reshape(query.mask.shape)
+
+
+def _solve(lower: Float[Array, "m m"], *columns: Float[Array, "m _"]) -> Float[Array, "m columns"]:
+    """lower^-1 of all columns, at once."""
+    return jax.scipy.linalg.solve_triangular(lower, jnp.concatenate(columns, axis=1), lower=True)

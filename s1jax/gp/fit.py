@@ -1,4 +1,4 @@
-"""Hyperparameters of a region: maximum likelihood over a sample of its pixels."""
+"""Hyperparameters of a region, by maximum likelihood over a sample of its pixels; their bounds."""
 
 import logging
 from functools import partial
@@ -9,15 +9,28 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 from scipy.optimize import minimize
 
-from s1jax.chunks import map_pixels, shape
-from s1jax.gp.batch import compiled, lanes, one_thread, over_pixels
-from s1jax.gp.kernel import Hyper
-from s1jax.gp.search import bounds, pack, unpack
+from s1jax.batching import (
+    batch_size,
+    chunk_size,
+    jit_recursion,
+    map_chunks,
+    one_thread,
+    vmap_pixels,
+)
+from s1jax.gp.kernel import Hyper, Observations
 from s1jax.gp.solve import log_likelihood
 from s1jax.progress import bar
-from s1jax.types import Series
 
 log = logging.getLogger("s1jax")
+
+SHORTEST, LONGEST = 6.0, 2000.0
+"""Bounds of the length scale, days: half a Sentinel-1 cycle; beyond any series."""
+MIXING = 6.0
+"""Bound of the loadings' size."""
+LOG_KAPPA = (-12.0, 3.0)
+LARGEST_NOISE = 20.0
+NOISE = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-4}
+"""Smallest noise variance by precision: below it most of the likelihood is rounding."""
 
 
 def initial(latents: int, outputs: int) -> Hyper:
@@ -35,30 +48,30 @@ def initial(latents: int, outputs: int) -> Hyper:
 
 
 def fit(
-    series: Series,
+    observations: Observations,
     start: Hyper,
     *,
     starts: int = 1,
-    hidden: Bool[Array | np.ndarray, "pixel time channel"] | None = None,
+    hidden: Bool[Array | np.ndarray, "pixel time output"] | None = None,
     chunk: int = 1024,
     iterations: int = 200,
 ) -> Hyper:
     """argmax of the mean over pixels of log p(z | hyper), by L-BFGS-B from `start`.
 
-    With `hidden`, of log p(z_hidden | z_shown, hyper) = log p(z) - log p(z_shown): how well what is
-    hidden is predicted, and nothing else. Where the model is not quite true, the likelihood of all
-    is spent on what there is most of, speckle; this is spent on what will be asked.
+    With `hidden`, of log p(z_hidden | z_visible, hyper) = log p(z) - log p(z_visible). Under
+    misspecification the full likelihood fits the dominant variance, speckle; this conditional
+    likelihood fits the predictive task.
 
-    Searched in the space of `gp.search`, within l in [6, 2000] d, |W| <= 6, log kappa in [-12, 3],
-    noise above 1e-2 in float32 and 1e-4 in float64. Deterministic. With several latents
-    there are many optima of like height: compare likelihoods and predictions, not parameters.
+    The bounds are l in [6, 2000] d, |W| <= 6, log kappa in [-12, 3], noise above 1e-2 in float32
+    and 1e-4 in float64. Deterministic. With several latents there are many optima of like height:
+    compare likelihoods and predictions, not parameters.
 
     Args:
-      series: z-scored outputs of a sample of pixels (pixel, time, channel); its dtype is used.
+      observations: a sample of pixels (pixel, time, output); the dtype of its values is used.
       start: where to start; `initial` gives one.
       starts: optima to choose the best of, 1 to 4: from `start`, with its length scales further
         apart, with the loadings of each latent given to another, and both. With several latents a
-        second found the best optimum of every well-posed GPy reference case; with many pixels, or
+        second reaches the best optimum of every well-posed GPy reference case; with many pixels, or
         one latent, the first does.
       hidden: valid values to predict from the others; None: all of them from the model alone.
       chunk: pixels per call; they are copied to the device together.
@@ -70,58 +83,59 @@ def fit(
     """
     if not 1 <= starts <= 4:
         raise ValueError(f"starts: got {starts}, expected 1 to 4")
-    counted = np.asarray(series.valid)
+    counted = np.asarray(observations.valid)
     if hidden is not None:
         counted = counted & np.asarray(hidden)
     keep = np.flatnonzero(counted.any(axis=(1, 2)))
     if keep.size == 0:
-        raise ValueError(f"series.valid: no valid observation in any of {len(series.valid)} pixels")
-    dtype = jax.dtypes.canonicalize_dtype(series.value.dtype)
-    some = Series(series.day, *(np.asarray(leaf)[keep] for leaf in series[1:3]))
+        raise ValueError(
+            f"observations.valid: no valid observation in any of {len(observations.valid)} pixels"
+        )
+    dtype = jax.dtypes.canonicalize_dtype(observations.value.dtype)
+    some = Observations(observations.day, *(np.asarray(leaf)[keep] for leaf in observations[1:]))
+    visible = None
     if hidden is not None:
-        shown = some._replace(valid=some.valid & ~np.asarray(hidden)[keep])
+        visible = some._replace(valid=some.valid & ~np.asarray(hidden)[keep])
     latents, outputs = start.mixing.shape
-    box = bounds(latents, outputs, dtype)
+    box, tolerance = bounds(latents, outputs, dtype), max(100 * float(np.finfo(dtype).eps), 1e-9)
 
     def _objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = value_and_slope(theta, some, latents=latents, chunk=chunk)
-        if hidden is not None:
-            given, less = value_and_slope(theta, shown, latents=latents, chunk=chunk)
-            value, slope = value - given, slope - less
+        if visible is not None:
+            marginal, its_slope = value_and_slope(theta, visible, latents=latents, chunk=chunk)
+            value, slope = value - marginal, slope - its_slope
         progress.update()
         return -value.mean(), -slope.mean(axis=0)
 
     start = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), start)
-    found = []
+    optima = []
     # the optimiser's own algebra is tiny: on several threads it took longer than the likelihoods
     with one_thread(), bar(range(starts * iterations), "region fit", "evaluation") as progress:
-        for k in range(starts):
-            theta = np.clip(np.asarray(pack(_other(start, k)), np.float64), *box.T)
-            if k == 0 and not np.isfinite(first := _objective(theta)[0]):
-                raise ValueError(f"log-likelihood at start: got {-first}, expected a finite number")
+        rows = [to_unconstrained(_other(start, k)) for k in range(starts)]
+        thetas = [np.clip(np.asarray(row, np.float64), *box.T) for row in rows]
+        if not np.isfinite(first := _objective(thetas[0])[0]):
+            raise ValueError(f"log-likelihood at start: got {-first}, expected a finite number")
+        for theta in thetas:
             optimum = minimize(
                 _objective,
                 theta,
                 method="L-BFGS-B",
                 jac=True,
                 bounds=box,
-                options={
-                    "maxiter": iterations,
-                    "ftol": max(100 * float(np.finfo(dtype).eps), 1e-9),
-                },
+                options={"maxiter": iterations, "ftol": tolerance},
             )
-            found.append(optimum)
-    best = min(found, key=lambda optimum: np.nan_to_num(optimum.fun, nan=np.inf))
+            optima.append(optimum)
+    best = min(optima, key=lambda optimum: np.nan_to_num(optimum.fun, nan=np.inf))
     log.info(
         "region fit: %d pixels, %d evaluations, mean log-likelihood %.3f -> %.3f (%s)",
-        keep.size, sum(each.nfev for each in found), -first, -best.fun, best.message,
+        keep.size, sum(each.nfev for each in optima), -first, -best.fun, best.message,
     )  # fmt: skip
     if not np.isfinite(best.fun) or not np.isfinite(best.x).all():
         raise ValueError(
             f"log-likelihood: got {-best.fun} at the end of the fit, expected a finite number; "
             f"{keep.size} pixels from {np.abs(some.value[some.valid]).max():.1e} down"
         )
-    return unpack(jnp.asarray(best.x, dtype), latents, outputs)
+    return from_unconstrained(jnp.asarray(best.x, dtype), latents, outputs)
 
 
 def _other(start: Hyper, k: int) -> Hyper:
@@ -134,32 +148,82 @@ def _other(start: Hyper, k: int) -> Hyper:
     return start._replace(lengthscale=apart[::-1] if k // 2 else apart)
 
 
+def to_unconstrained(hyper: Hyper) -> Float[Array, "parameter"]:
+    """Hyperparameters as one unconstrained row: log(l - 6), W, log kappa, log(noise - smallest).
+
+    A value at or below a lower bound moves a little above it, where the slope has not vanished.
+    """
+    hyper = Hyper(*map(jnp.asarray, hyper))
+    floor = NOISE[np.dtype(hyper.noise.dtype)]
+    leaves = (
+        jnp.log(jnp.maximum(hyper.lengthscale - SHORTEST, 0.1)),
+        hyper.mixing,
+        jnp.maximum(jnp.log(hyper.kappa), LOG_KAPPA[0]),
+        jnp.log(jnp.maximum(hyper.noise - floor, 0.1 * floor)),
+    )
+    return jnp.concatenate([leaf.reshape(-1) for leaf in leaves])
+
+
+def from_unconstrained(row: Float[Array, "parameter"], latents: int, outputs: int) -> Hyper:
+    """Hyperparameters of a row: l = 6 + exp, W, kappa = exp, noise = smallest + exp.
+
+    A row beyond an upper bound gives the bound: every row gives sane hyperparameters.
+    """
+    square = latents * outputs
+    lengthscale, mixing, kappa, noise = jnp.split(
+        row, [latents, latents + square, latents + 2 * square]
+    )
+    longest = float(np.log(LONGEST - SHORTEST))
+    return Hyper(
+        SHORTEST + jnp.exp(jnp.minimum(lengthscale, longest)),
+        jnp.clip(mixing, -MIXING, MIXING).reshape(latents, outputs),
+        jnp.exp(jnp.clip(kappa, *LOG_KAPPA)).reshape(latents, outputs),
+        NOISE[np.dtype(row.dtype)] + jnp.exp(jnp.minimum(noise, float(np.log(LARGEST_NOISE)))),
+    )
+
+
+def bounds(latents: int, outputs: int, dtype: np.dtype) -> Float[np.ndarray, "parameter 2"]:
+    """Bounds of a row, for a search that can hold them."""
+    square = latents * outputs
+    rows = (
+        (latents, (np.log(0.1), np.log(LONGEST - SHORTEST))),
+        (square, (-MIXING, MIXING)),
+        (square, LOG_KAPPA),
+        (outputs, (np.log(0.01 * NOISE[np.dtype(dtype)]), np.log(LARGEST_NOISE))),
+    )
+    return np.concatenate([np.tile(pair, (count, 1)) for count, pair in rows])
+
+
 def value_and_slope(
-    row: Float[np.ndarray, "parameter"], series: Series, *, latents: int, chunk: int = 1024
+    row: Float[np.ndarray, "parameter"],
+    observations: Observations,
+    *,
+    latents: int,
+    chunk: int = 1024,
 ) -> tuple[Float[np.ndarray, "pixel"], Float[np.ndarray, "pixel parameter"]]:
     """log p(z | row) of each pixel and its gradient in the row, float64 for sums over pixels.
 
     Args:
-      row: hyperparameters in the space of `gp.search`.
-      series: z-scored outputs (pixel, time, channel); its dtype is that of the computation.
+      row: hyperparameters, `to_unconstrained`.
+      observations: (pixel, time, output); the dtype of its values is that of the computation.
       latents: latent processes of the model.
       chunk: pixels per call; changes no digit.
     """
-    dtype = jax.dtypes.canonicalize_dtype(series.value.dtype)
-    n, _, outputs = series.value.shape
+    dtype = jax.dtypes.canonicalize_dtype(observations.value.dtype)
+    n, _, outputs = observations.value.shape
     # few pixels need not fill the lanes with copies
-    width = shape(n, most=lanes("kalman", latents, outputs))
-    given = jnp.asarray(row, dtype), jnp.asarray(series.day, dtype)
-    found = map_pixels(
-        partial(_each, *given, latents=latents, width=width),
-        (series.value, series.valid),
-        chunk=shape(n, most=chunk),
+    width = chunk_size(n, most=batch_size("kalman", latents, outputs))
+    shared = jnp.asarray(row, dtype), jnp.asarray(observations.day, dtype)
+    leaves = map_chunks(
+        partial(_each, *shared, latents=latents, width=width),
+        (observations.value, observations.valid),
+        chunk=chunk_size(n, most=chunk),
         label="likelihood",
     )
-    return tuple(leaf.astype(np.float64) for leaf in found)
+    return tuple(leaf.astype(np.float64) for leaf in leaves)
 
 
-@partial(compiled, static_argnames=("latents", "width"))
+@partial(jit_recursion, static_argnames=("latents", "width"))
 def _each(
     row: Float[Array, "parameter"],
     day: Float[Array, "time"],
@@ -171,9 +235,9 @@ def _each(
     outputs = arrays[0].shape[-1]
 
     def _of_pixel(value, valid):
-        series = Series(day, value, valid)
-        return jax.value_and_grad(lambda x: log_likelihood(unpack(x, latents, outputs), series))(
-            row
-        )
+        observations = Observations(day, value, valid)
+        return jax.value_and_grad(
+            lambda x: log_likelihood(from_unconstrained(x, latents, outputs), observations)
+        )(row)
 
-    return over_pixels(_of_pixel, *arrays, lanes=width)
+    return vmap_pixels(_of_pixel, *arrays, lanes=width)

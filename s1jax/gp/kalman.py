@@ -11,45 +11,42 @@ from jaxtyping import Array, Float
 
 from s1jax.gp import adjoint, precision
 from s1jax.gp import statespace as ss
-from s1jax.gp.kernel import Hyper
-from s1jax.types import Days, Series
+from s1jax.gp.kernel import Hyper, Observations
+from s1jax.types import Days
 
 
-def log_likelihood(hyper: Hyper, series: Series) -> Float[Array, ""]:
+def log_likelihood(hyper: Hyper, observations: Observations) -> Float[Array, ""]:
     """log N(z; 0, K + noise) of the valid values of one pixel; see `s1jax.gp.log_likelihood`.
 
-    Differentiable once, in reverse mode, in `hyper` and the values and days of `series`.
+    Differentiable once, in reverse mode, in `hyper` and the values and days of `observations`.
     """
-    return -_nll(_lanes(hyper, series))
+    return -_nll(_lanes(hyper, observations))
 
 
 def condition(
-    hyper: Hyper, series: Series, at: Days | None, outputs: tuple[int, ...]
+    hyper: Hyper, observations: Observations, at: Days | None, outputs: tuple[int, ...]
 ) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
     """Mean and variance of some latent outputs on the days `at`; see `s1jax.gp.condition`."""
-    lanes = _lanes(hyper, series)
-    if at is not None:
-        # the days asked for join the others as dates without an observation
-        known, more = lanes.day.size, at.shape[0]
-        at = jnp.asarray(at, lanes.day.dtype) - jnp.asarray(series.day[0], lanes.day.dtype)
-        day = jnp.concatenate([lanes.day, at])
-        order = jnp.argsort(day)
-        value, seen = (
-            jnp.pad(leaf, ((0, more), (0, 0)))[order] for leaf in (lanes.value, lanes.seen)
-        )
-        lanes = ss.Lanes(lanes.hyper, day[order], value, seen)
-    mean, variance = _posterior(outputs)(lanes)
-    if at is not None:
-        place = jnp.argsort(order)[known:]
-        mean, variance = mean[place], variance[place]
-    return mean.T, variance.T
+    lanes = _lanes(hyper, observations)
+    if at is None:
+        mean, variance = _posterior(outputs)(lanes)
+        return mean.T, variance.T
+    # the query days join the others as dates without an observation
+    observed, more = lanes.day.size, at.shape[0]
+    at = jnp.asarray(at, lanes.day.dtype) - jnp.asarray(observations.day[0], lanes.day.dtype)
+    day = jnp.concatenate([lanes.day, at])
+    order = jnp.argsort(day)
+    value, seen = (jnp.pad(leaf, ((0, more), (0, 0)))[order] for leaf in (lanes.value, lanes.seen))
+    mean, variance = _posterior(outputs)(ss.Lanes(lanes.hyper, day[order], value, seen))
+    index = jnp.argsort(order)[observed:]
+    return mean[index].T, variance[index].T
 
 
-def _lanes(hyper: Hyper, series: Series) -> ss.Lanes:
+def _lanes(hyper: Hyper, observations: Observations) -> ss.Lanes:
     """One pixel, still without an axis of pixels."""
-    value, valid = jnp.asarray(series.value), jnp.asarray(series.valid)
+    value, valid = jnp.asarray(observations.value), jnp.asarray(observations.valid)
     hyper = Hyper(*map(jnp.asarray, hyper))
-    day = jnp.asarray(series.day, value.dtype)
+    day = jnp.asarray(observations.day, value.dtype)
     # days since 1970 are large: differences of nearby days lose nothing counted from the first
     return ss.Lanes(hyper, day - day[0], jnp.where(valid, value, 0.0), valid.astype(value.dtype))
 

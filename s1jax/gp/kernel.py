@@ -4,59 +4,75 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from tinygp.kernels.quasisep import Quasisep
 
 
+class Observations(NamedTuple):
+    """z-scored outputs of one pixel, or of many with leading pixel axes."""
+
+    day: Float[Array, "time"]
+    """Days, ascending; a day may repeat."""
+    value: Float[Array, "*pixel time output"]
+    """Anything where not valid."""
+    valid: Bool[Array, "*pixel time output"]
+
+
 class Hyper(NamedTuple):
-    """Hyperparameters of the linear model of coregionalisation, on z-scored outputs."""
+    """Hyperparameters of the linear model of coregionalisation, on z-scored outputs.
+
+    An axis of pixels may lead each field, or (in `gp.statespace`) follow it.
+    """
 
     lengthscale: Float[Array, "latent"]
     """Matern-3/2 length scale l_q of each latent process, days."""
     mixing: Float[Array, "latent output"]
-    """W_q: how each output loads on each latent process, 1."""
+    """Loading W_q of each output on each latent process."""
     kappa: Float[Array, "latent output"]
-    """Variance of what an output varies by on its own with that length scale, 1; positive."""
+    """Variance of an output's independent part with that length scale; positive."""
     noise: Float[Array, "output"]
-    """Variance of the noise of an observation of each output, 1; positive."""
+    """Variance of the noise of an observation of each output; positive."""
 
 
 class Points(NamedTuple):
     """Single points, in any order."""
 
     day: Float[Array, "*point"]
-    """Days."""
     output: Int[Array, "*point"]
-    """Which output."""
     mask: Float[Array, "*point"]
-    """1 where the point exists, 0 where it is to have no covariance with anything."""
+    """1 where the point exists, 0 where it has no covariance with anything."""
 
 
 class Grid(NamedTuple):
     """All of the given outputs on all of the given days; as points, the days of output 0 first."""
 
     day: Float[Array, "time"]
-    """Days."""
     output: Int[Array, "output"]
-    """Which outputs."""
     mask: Float[Array, "output time"]
-    """1 where the point exists, 0 where it is to have no covariance with anything."""
+    """1 where the point exists, 0 where it has no covariance with anything."""
+
+    def points(self) -> Points:
+        """The points of the grid, output by output."""
+        outputs, days = self.mask.shape
+        output = jnp.repeat(self.output, days)
+        return Points(jnp.tile(self.day, outputs), output, self.mask.reshape(-1))
 
 
 class Coregional(Quasisep):
     """k((t, i, m), (t', j, m')) = m m' sum_q B_q[i, j] Matern32(|t - t'|; l_q).
 
-    That is K = sum_q Matern32(|t - t'|; l_q) (x) B_q with B_q = W_q W_q^T + diag(kappa_q): one
-    latent process is the intrinsic model of coregionalisation, several are the linear one.
+    That is K = sum_q Matern32(|t - t'|; l_q) (x) B_q: one latent process is the intrinsic model of
+    coregionalisation, several are the linear one.
     Source: Álvarez, Rosasco and Lawrence (2012), Kernels for vector-valued functions: a review.
 
-    As a covariance: `evaluate` tells it for one pair of `Points`. For two `Grid`s a call computes
-    each Matern once per pair of days and spreads it over the outputs: the same numbers (a test
-    holds it) with outputs^2 times fewer exponentials and no gather.
+    As a covariance, `evaluate` gives one pair of `Points`. A call with two `Grid`s computes each
+    Matern once per pair of days and spreads it over the outputs: the same numbers with outputs^2
+    times fewer exponentials and no gather.
 
-    As a quasiseparable kernel of tinygp, on `Points` in the order of their days: the state is
-    (f, f'/lambda) with lambda = sqrt(3)/l of each latent and output, in the order [latent, output,
-    derivative]. All latents share one state, as tinygp's vmapped sum of kernels fails in condition.
+    As a quasiseparable kernel of tinygp, on `Points` in the order of their days, the state is
+    (f, f' / lambda) with lambda = sqrt(3) / l of each latent and output, in the order [latent,
+    output, derivative]. All latents share one state, as tinygp's vmapped sum of kernels fails in
+    `condition`. `gp.statespace` is this state space for many pixels at once.
     Source: Hartikainen and Särkkä (2010), Kalman filtering and smoothing solutions to temporal
     Gaussian process regression models.
     """
@@ -80,7 +96,7 @@ class Coregional(Quasisep):
     def design_matrix(self) -> Float[Array, "state state"]:
         """F of d state/dt = F state + noise: lambda_q [[0, 1], [-1, -2]] of each, 1/day."""
         matrix = jnp.array([[0.0, 1.0], [-1.0, -2.0]], self.lengthscale.dtype)
-        return self._state(self._apart(), _rate(self.lengthscale)[:, None, None] * matrix[None])
+        return self._state(self._apart(), rate(self.lengthscale)[:, None, None] * matrix[None])
 
     def stationary_covariance(self) -> Float[Array, "state state"]:
         """Covariance of the state on any day: B_q (x) I_2 of each latent."""
@@ -98,13 +114,13 @@ class Coregional(Quasisep):
 
         A = exp(-a) [[1 + a, a], [-a, 1 - a]] of each, a = lambda_q (t2 - t1).
         """
-        # tinygp asks for pairs in the wrong order too, and drops them: they must not overflow
-        a = _rate(self.lengthscale) * jnp.maximum(X2.day - X1.day, 0.0)
+        # tinygp also computes pairs in the wrong order, and drops them: they must not overflow
+        a = rate(self.lengthscale) * jnp.maximum(X2.day - X1.day, 0.0)
         rows = jnp.stack([jnp.stack([1.0 + a, -a], -1), jnp.stack([a, 1.0 - a], -1)], -2)
         return self._state(self._apart(), jnp.exp(-a)[:, None, None] * rows)
 
     def _apart(self) -> Float[Array, "latent output output"]:
-        """The identity, for what the outputs do each on its own."""
+        """The identity: each output moves independently of the others."""
         latents, outputs, _ = self.coregion.shape
         return jnp.tile(_eye(outputs, self.coregion), (latents, 1, 1))
 
@@ -122,7 +138,8 @@ class Coregional(Quasisep):
             variance = jnp.diagonal(jnp.sum(self.coregion, axis=0))[X1.output]
             return (jnp.square(X1.mask) * variance[:, None]).reshape(-1)
         if not (isinstance(X1, Grid) and isinstance(X2, Grid)):
-            return super().__call__(X1, X2)
+            # a point of tinygp is any pytree
+            return super().__call__(X1, X2)  # pyright: ignore[reportArgumentType]
         lag = X1.day[:, None] - X2.day[None, :]
         shape = jax.vmap(matern32, in_axes=(None, 0))(lag, self.lengthscale)
         pair = self.coregion[:, X1.output[:, None], X2.output[None, :]]
@@ -131,29 +148,29 @@ class Coregional(Quasisep):
         return blocks.reshape(X1.mask.size, X2.mask.size)
 
 
+def kernel(hyper: Hyper) -> Coregional:
+    """The covariance of the latent outputs, without the noise."""
+    return Coregional(jnp.asarray(hyper.lengthscale), coregion(hyper))
+
+
+def coregion(hyper: Hyper) -> Float[Array, "latent output output *lane"]:
+    """B_q = W_q W_q^T + diag(kappa_q), the pixels last where the hyperparameters have them."""
+    mixing, kappa = jnp.asarray(hyper.mixing), jnp.asarray(hyper.kappa)
+    outputs, lanes = kappa.shape[1], [1] * (kappa.ndim - 2)
+    diagonal = _eye(outputs, kappa).reshape(1, outputs, outputs, *lanes)
+    return mixing[:, :, None] * mixing[:, None, :] + kappa[:, :, None] * diagonal
+
+
 def matern32(lag: Float[Array, "..."], lengthscale: Float[Array, "..."]) -> Float[Array, "..."]:
     """Matern-3/2 correlation (1 + a) exp(-a), a = sqrt(3) |lag| / lengthscale; both in days.
 
     Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
     """
-    a = _rate(lengthscale) * jnp.abs(lag)
+    a = rate(lengthscale) * jnp.abs(lag)
     return (1.0 + a) * jnp.exp(-a)
 
 
-def kernel(hyper: Hyper) -> Coregional:
-    """The covariance that `hyper` tells, without the noise; B_q = W_q W_q^T + diag(kappa_q)."""
-    lengthscale, mixing, kappa, _ = map(jnp.asarray, hyper)
-    own = jax.vmap(jnp.diag)(kappa)
-    return Coregional(lengthscale, mixing[:, :, None] * mixing[:, None, :] + own)
-
-
-def points(grid: Grid) -> Points:
-    """The points of a grid, output by output."""
-    outputs, days = grid.mask.shape
-    return Points(jnp.tile(grid.day, outputs), jnp.repeat(grid.output, days), grid.mask.reshape(-1))
-
-
-def _rate(lengthscale: Float[Array, "..."]) -> Float[Array, "..."]:
+def rate(lengthscale: Float[Array, "..."]) -> Float[Array, "..."]:
     """lambda = sqrt(3) / l, 1/day."""
     return 3.0**0.5 / lengthscale
 

@@ -9,15 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
-from s1jax.chunks import shape
-from s1jax.gp.batch import compiled, lanes, over_pixels
-from s1jax.gp.descent import Descent, advance, begin
-from s1jax.gp.fit import value_and_slope
-from s1jax.gp.kernel import Hyper
-from s1jax.gp.search import pack, unpack
+from s1jax.batching import batch_size, chunk_size, jit_recursion, vmap_pixels
+from s1jax.gp.fit import from_unconstrained, to_unconstrained, value_and_slope
+from s1jax.gp.kernel import Hyper, Observations
+from s1jax.gp.lbfgs import Descent, advance, begin
 from s1jax.gp.solve import log_likelihood
 from s1jax.progress import bar
-from s1jax.types import Series
 
 log = logging.getLogger("s1jax")
 
@@ -32,11 +29,11 @@ _WIDTH = (0.4, 0.4, 1.0, 0.7)
 _SHIFT = 0.05
 """Of a searched parameter, to both sides, for the differences of slopes."""
 _ROUNDS = 3
-"""Rounds in which the prior is learnt from the sample's pixels and they from it."""
+"""Rounds of expectation maximisation for the prior."""
 
 
 class Prior(NamedTuple):
-    """How the hyperparameters of pixels spread around the region's, in the space of `search`."""
+    """Gaussian of the pixels' unconstrained hyperparameters (`fit.to_unconstrained`)."""
 
     mean: Float[Array, "parameter"]
     precision: Float[Array, "parameter parameter"]
@@ -46,8 +43,8 @@ class Prior(NamedTuple):
     curvature in u."""
 
 
-def prior(series: Series, hyper: Hyper) -> Prior:
-    """The Gaussian prior of the pixels' hyperparameters, learnt from a sample around the region's.
+def prior(observations: Observations, hyper: Hyper) -> Prior:
+    """The Gaussian prior of the pixels' hyperparameters around the region's, from a sample of them.
 
     Expectation maximisation with a Gaussian approximation of each pixel's posterior: mean and
     covariance of the sample's MAP rows, plus the inverse of the mean curvature of the objective,
@@ -55,19 +52,19 @@ def prior(series: Series, hyper: Hyper) -> Prior:
     most pixels of the sample fails they end, and the log says so.
 
     Args:
-      series: z-scored outputs of a sample of pixels (pixel, time, channel); its dtype is used.
+      observations: a sample of pixels (pixel, time, output); the dtype of its values is used.
       hyper: the region's, of maximum likelihood of that sample (`gp.fit`): far from there most fits
         fail.
     """
-    dtype = jax.dtypes.canonicalize_dtype(series.value.dtype)
+    dtype = jax.dtypes.canonicalize_dtype(observations.value.dtype)
     hyper = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), hyper)
     latents, outputs = hyper.mixing.shape
     square = latents * outputs
     width = np.repeat(_WIDTH, [latents, square, square, outputs])
-    curvature = _curvature(series, hyper)
-    found = _prior(pack(hyper), np.diag(width**2), curvature, dtype)
+    curvature = _curvature(observations, hyper)
+    prior = _prior(to_unconstrained(hyper), np.diag(width**2), curvature, dtype)
     for _ in range(_ROUNDS):
-        rows, ok = _rows(series, found, latents)
+        rows, ok = _rows(observations, prior, latents)
         if 2 * ok.sum() <= ok.size:
             log.warning(
                 "prior of the pixels: only %d of %d fits succeeded; it stays as it was",
@@ -75,15 +72,15 @@ def prior(series: Series, hyper: Hyper) -> Prior:
             )  # fmt: skip
             break
         rows = np.asarray(rows, np.float64)[ok]
-        spread = np.cov(rows.T, bias=True) + np.asarray(found.root @ found.root.T, np.float64)
-        found = _prior(rows.mean(axis=0), spread, curvature, dtype)
-    return found
+        spread = np.cov(rows.T, bias=True) + np.asarray(prior.root @ prior.root.T, np.float64)
+        prior = _prior(rows.mean(axis=0), spread, curvature, dtype)
+    return prior
 
 
 def fit_pixels(
-    series: Series, prior: Prior, region: Hyper
+    observations: Observations, prior: Prior, region: Hyper
 ) -> tuple[Hyper, Bool[np.ndarray, "pixel"]]:
-    """argmax of log p(z | hyper) + log prior(hyper) of every pixel, and where it was found.
+    """argmax of log p(z | hyper) + log prior(hyper) of every pixel, and where the fit succeeded.
 
     By L-BFGS from the prior's mean, all pixels at once; those not done after some evaluations are
     packed together and go on. Deterministic, and a pixel's result depends on no other pixel. Where
@@ -91,7 +88,7 @@ def fit_pixels(
     hyperparameters are the region's.
 
     Args:
-      series: z-scored outputs of many pixels (pixel, time, channel).
+      observations: many pixels (pixel, time, output).
       prior: of the region, `gp.prior`.
       region: its hyperparameters.
 
@@ -99,27 +96,26 @@ def fit_pixels(
       Hyper with the pixels on the first axis of each field (NumPy), and the flags.
     """
     latents, outputs = region.mixing.shape
-    rows, ok = _rows(series, prior, latents)
-    own = _unpacked(rows, latents=latents, outputs=outputs)
+    rows, ok = _rows(observations, prior, latents)
+    hyper = _constrained(rows, latents=latents, outputs=outputs)
 
-    def _or_region(own, region):
-        return np.where(
-            ok.reshape(-1, *[1] * region.ndim), own, np.asarray(region, own.dtype)[None]
-        )
+    def _or_region(leaf, region):
+        region = np.asarray(region, leaf.dtype)
+        return np.where(ok.reshape(-1, *[1] * region.ndim), leaf, region[None])
 
-    return jax.tree.map(_or_region, own, region), ok
+    return jax.tree.map(_or_region, hyper, region), ok
 
 
 def _rows(
-    series: Series, prior: Prior, latents: int
+    observations: Observations, prior: Prior, latents: int
 ) -> tuple[Float[np.ndarray, "pixel parameter"], Bool[np.ndarray, "pixel"]]:
-    """Rows of `search`, and where they were found; the prior's mean where they were not."""
+    """Unconstrained rows, and where the fit succeeded; the prior's mean where it did not."""
     dtype = prior.mean.dtype
-    day = jnp.asarray(series.day, dtype)
-    value, valid = np.asarray(series.value, dtype), np.asarray(series.valid)
+    day = jnp.asarray(observations.day, dtype)
+    value, valid = np.asarray(observations.value, dtype), np.asarray(observations.valid)
     n, _, outputs = value.shape
-    batch = lanes("kalman", latents, outputs) * jax.local_device_count()
-    block = shape(n, most=16 * batch, step=batch)
+    batch = batch_size("kalman", latents, outputs) * jax.local_device_count()
+    block = chunk_size(n, most=16 * batch, step=batch)
     state = jax.tree.map(
         lambda leaf: np.repeat(np.asarray(leaf)[None], n, axis=0), begin(jnp.zeros_like(prior.mean))
     )
@@ -137,48 +133,50 @@ def _rows(
             for leaf, new in zip(state, part, strict=True):
                 leaf[some] = np.asarray(new)[: some.size]
         waiting = waiting[~state.done[waiting]]
-    fine = state.done & np.isfinite(state.value) & np.isfinite(state.x).all(axis=1)
+    ok = state.done & np.isfinite(state.value) & np.isfinite(state.x).all(axis=1)
     log.info(
         "fit of %d pixels: %.1f evaluations on average, %d failed",
-        n, state.evaluations.mean(), n - fine.sum(),
+        n, state.evaluations.mean(), n - ok.sum(),
     )  # fmt: skip
     # column by column: a matrix product orders its sums by the number of pixels
-    x = np.where(fine[:, None], state.x, 0.0).astype(dtype)
+    x = np.where(ok[:, None], state.x, 0.0).astype(dtype)
     root = np.asarray(prior.root)
     moved = sum(x[:, k : k + 1] * root[None, :, k] for k in range(len(root)))
-    return np.asarray(prior.mean) + moved, fine
+    return np.asarray(prior.mean) + moved, ok
 
 
-@partial(compiled, static_argnames=("latents",))
+@partial(jit_recursion, static_argnames=("latents",))
 def _further(prior: Prior, day: Float[Array, "time"], part: PyTree, *, latents: int) -> Descent:
     """Every pixel's descent some evaluations on, in the coordinates u of `Prior.root`."""
 
     def _of_pixel(value, valid, lane):
-        series = Series(day, value, valid)
+        observations = Observations(day, value, valid)
 
         def _cost(u):
             off = prior.root @ u
-            hyper = unpack(prior.mean + off, latents, value.shape[-1])
-            return 0.5 * off @ prior.precision @ off - log_likelihood(hyper, series)
+            hyper = from_unconstrained(prior.mean + off, latents, value.shape[-1])
+            return 0.5 * off @ prior.precision @ off - log_likelihood(hyper, observations)
 
         return advance(jax.value_and_grad(_cost), lane, _STEPS, _TOLERANCE)
 
-    return over_pixels(_of_pixel, *part, lanes=lanes("kalman", latents, part[0].shape[-1]))
+    return vmap_pixels(_of_pixel, *part, lanes=batch_size("kalman", latents, part[0].shape[-1]))
 
 
 @partial(jax.jit, static_argnames=("latents", "outputs"))
-def _unpacked(rows, *, latents: int, outputs: int) -> Hyper:
-    return jax.vmap(lambda row: unpack(row, latents, outputs))(jnp.asarray(rows))
+def _constrained(rows, *, latents: int, outputs: int) -> Hyper:
+    return jax.vmap(lambda row: from_unconstrained(row, latents, outputs))(jnp.asarray(rows))
 
 
-def _curvature(series: Series, hyper: Hyper) -> Float[np.ndarray, "parameter parameter"]:
+def _curvature(
+    observations: Observations, hyper: Hyper
+) -> Float[np.ndarray, "parameter parameter"]:
     """Mean over the sample of the second derivatives of -log p(z), by differences of slopes."""
-    row = np.asarray(pack(hyper))
+    row = np.asarray(to_unconstrained(hyper))
 
     def _slope(k, shift):
         moved = row.copy()
         moved[k] += shift
-        return value_and_slope(moved, series, latents=hyper.mixing.shape[0])[1].mean(axis=0)
+        return value_and_slope(moved, observations, latents=hyper.mixing.shape[0])[1].mean(axis=0)
 
     columns = [(_slope(k, -_SHIFT) - _slope(k, _SHIFT)) / (2.0 * _SHIFT) for k in range(row.size)]
     curvature = np.stack(columns)

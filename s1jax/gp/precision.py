@@ -1,10 +1,9 @@
-"""Which precision suffices: single where it does, double where the posterior is far sharper than
-the prior.
+"""Single precision where it suffices, double where the posterior is far sharper than the prior.
 
-The recursion tells the posterior variance as the prior's less what was learnt. What is left has an
-error of some 1e-5 of the prior variance in single precision, more where single observations are
-very sharp, so that std under a few per cent of the prior's loses its digits and may end below 0.
-Source of the errors: 80,000 pixels over the bounds of `gp.search`, with up to 700 dates.
+The recursion computes the posterior variance as a difference from the prior's. In single precision
+its error is some 1e-5 of the prior variance, more where single observations are very sharp, so that
+a std under a few per cent of the prior's loses its digits and may end below 0.
+Source of the errors: 80,000 pixels over the bounds of `gp.fit`, with up to 700 dates.
 """
 
 import functools
@@ -15,21 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
-from s1jax.gp.kernel import Hyper
+from s1jax.gp.kernel import Hyper, Observations
 from s1jax.gp.statespace import Lanes
-from s1jax.types import Series
 
 SHARPEST = 5e-3
-"""Posterior over prior variance from which on single precision tells the std: to 1.5e-3 of it."""
+"""Posterior over prior variance from which on the std of single precision is right to 1.5e-3."""
 INFORMATION = 1e5
-"""Sum over the observations of prior variance over noise up to which single precision tells the
-likelihood, to 2e-3 of it: a tenth of what makes it infinite."""
+"""Sum over the observations of prior variance over noise up to which the likelihood of single
+precision is right to 2e-3: a tenth of what makes it infinite."""
 ROUNDING = 3e-16
-"""Least posterior over prior variance that a recursion over the dates tells to 1 % in double
+"""Least posterior over prior variance that a recursion over the dates resolves to 1 % in double
 precision, over the number of observations and the prior variance over noise of the sharpest."""
 ROUNDING_DENSE = 1e-12
-"""The same of the dense solver, whatever the observations. Source of both: 600 series in extended
-precision, noise from 1e-12 to 1e-1."""
+"""The same of the dense solver, whatever the observations. Source of both: 600 observations in
+extended precision, noise from 1e-12 to 1e-1."""
 
 
 def prior_variance(hyper: Hyper) -> Float[Array, "output *lane"]:
@@ -49,8 +47,8 @@ def sharpness(hyper: Hyper, seen: Bool[Array, "output *lane"]) -> Float[Array, "
 
 
 def starts_double(hyper: Hyper, output: int) -> bool:
-    """Whether one observation of an output already tells more than single precision holds, so that
-    its posterior, wherever it was observed, is in double precision anyway."""
+    """Whether one observation of an output already exceeds single precision, so that its posterior,
+    wherever it was observed, needs double precision anyway."""
     noise = float(np.asarray(hyper.noise)[output])
     prior = np.asarray(prior_variance(jax.tree.map(np.asarray, hyper)))[output]
     return not float(prior) * SHARPEST <= noise
@@ -107,15 +105,14 @@ def _with_double(function, lanes: Lanes, suffices) -> PyTree:
 
 
 def in_double(function: Callable) -> Callable:
-    """`function(hyper, series, ...)` computed in double precision; the result is as precise as the
-    values of the series."""
+    """`function(hyper, observations, ...)` in double precision, returned in the values' dtype."""
 
     @functools.wraps(function)
-    def _call(hyper: Hyper, series: Series, *args, **kwargs):
-        dtype = jnp.asarray(series.value).dtype
+    def _call(hyper: Hyper, observations: Observations, *args, **kwargs):
+        dtype = jnp.asarray(observations.value).dtype
         with jax.enable_x64(True):
-            given = _cast((hyper, series._replace(place=None, smooth=None, wide=None)), jnp.float64)
-            return _cast(function(*given, *args, **kwargs), dtype)
+            problem = _cast((hyper, observations), jnp.float64)
+            return _cast(function(*problem, *args, **kwargs), dtype)
 
     return _call
 
@@ -128,35 +125,19 @@ def _cast(tree: PyTree, dtype) -> PyTree:
     return jax.tree.map(_leaf, tree)
 
 
-def deviation(
-    variance: Float[Array, "output query"],
-    hyper: Hyper,
-    series: Series,
-    outputs: tuple[int, ...],
-    *,
-    dense: bool,
-) -> Float[Array, "output query"]:
-    """Square root of a posterior variance; NaN where rounding has left none above 0, and for
-    float32 arrays where double precision cannot tell it to 5e-3."""
-    least = jnp.zeros(len(outputs), variance.dtype)
-    if variance.dtype == jnp.float32:
-        least = least_variance(hyper, series, outputs, dense=dense)
-    return jnp.sqrt(jnp.where(variance > least[:, None], variance, jnp.nan))
-
-
 def least_variance(
-    hyper: Hyper, series: Series, outputs: tuple[int, ...], *, dense: bool
+    hyper: Hyper, observations: Observations, outputs: tuple[int, ...], *, dense: bool
 ) -> Float[Array, "output"]:
-    """Posterior variance of some outputs below which double precision does not tell it to 1 %.
+    """Least posterior variance of some outputs of one pixel that double precision resolves to 1 %.
 
     Args:
       hyper: hyperparameters.
-      series: one pixel, as it was computed from.
+      observations: one pixel.
       outputs: which outputs.
       dense: by a factorisation of the whole covariance, else by a recursion over the dates.
     """
-    valid = jnp.asarray(series.valid)
-    hyper = _cast(hyper, jnp.asarray(series.value).dtype)
+    valid = jnp.asarray(observations.valid)
+    hyper = _cast(hyper, jnp.asarray(observations.value).dtype)
     prior = prior_variance(hyper)[jnp.array(outputs)]
     least = ROUNDING_DENSE * prior
     if not dense:

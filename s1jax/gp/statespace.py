@@ -1,15 +1,15 @@
-"""The model as a state space, many pixels at once: transition, observation, Kalman filter.
+"""The kernel's state space for many pixels at once: transition, observation, Kalman filter.
 
-State of latent process q and output p: (f, f' / lambda_q), lambda_q = sqrt(3) / l_q, stationary
-covariance P_inf = blockdiag_q(B_q (x) I_2), transition A_q = e^-a [[1 + a, a], [-a, 1 - a]] with
-a = lambda_q dt, and output p observed as h_p = the sum over q of the f of (q, p), plus noise.
-Source of the Matern-3/2 state space: Hartikainen and Särkkä (2010), Kalman filtering and smoothing
-solutions to temporal Gaussian process regression models, MLSP.
+It is that of `kernel.Coregional` (a test holds both to 1e-12): the state of latent q and output p
+is (f, f' / lambda_q), the stationary covariance P_inf = blockdiag_q(B_q (x) I_2), the transition
+A_q = e^-a [[1 + a, a], [-a, 1 - a]] with a = lambda_q dt, and output p is observed as h_p = the sum
+over q of the f of (q, p), plus noise. B_q and lambda_q come from the kernel; A and h_p are written
+out, since the kernel's dense matrices are nearly all zeros and would slow the filter severalfold.
 
 Arrays have the pixels last, where they are contiguous, so that each operation runs over many pixels
 without a gather: a state is (latent, output, 2, pixel), a matrix (latent, output, 2, latent,
-output, 2, pixel). What is carried of the covariance P is Delta = P_inf - P: it starts at 0, and
-predicting is Delta <- A Delta A^T without process noise.
+output, 2, pixel). The filter carries Delta = P_inf - P instead of the covariance P: it starts at 0,
+and predicting is Delta <- A Delta A^T without process noise.
 """
 
 import math
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from s1jax.gp.kernel import Hyper
+from s1jax.gp.kernel import Hyper, coregion, rate
 
 LOG_2PI = math.log(2.0 * math.pi)
 _Vector = Float[Array, "latent output 2 pixel"]
@@ -32,7 +32,7 @@ class Lanes(NamedTuple):
     """Hyperparameters and observations, one lane a pixel; what all share has one lane."""
 
     hyper: Hyper
-    """As in `Hyper`, each with the pixels as its last axis."""
+    """Each field with the pixels as its last axis."""
     day: Float[Array, "time lane"]
     """Days, ascending."""
     value: Float[Array, "time output pixel"]
@@ -42,25 +42,30 @@ class Lanes(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """What the outputs of one date tell, taken one after the other."""
+    """The update by the outputs of one date, one after the other."""
 
     column: list[_Vector]
-    """P h_p when the outputs before p are known."""
+    """P h_p after the outputs before p."""
     weight: list[_Scalar]
     """1 / S_p where seen, else 0; S_p the variance of the innovation."""
-    surprise: list[_Scalar]
-    """The innovation v_p = y_p - h_p m."""
+    innovation: list[_Scalar]
+    """v_p = y_p - h_p m."""
 
 
-def coregion(hyper: Hyper) -> Float[Array, "latent output output lane"]:
-    """B_q = W_q W_q^T + diag(kappa_q)."""
-    own = jnp.eye(hyper.kappa.shape[1], dtype=hyper.kappa.dtype)[None, :, :, None]
-    return hyper.mixing[:, :, None] * hyper.mixing[:, None, :] + hyper.kappa[:, :, None] * own
+class Predicted(NamedTuple):
+    """The state of each date before its observations; every field has the dates first."""
+
+    mean: Float[Array, "time latent output 2 pixel"]
+    delta: Float[Array, "time latent output 2 latent output 2 pixel"]
 
 
-def rate(hyper: Hyper) -> Float[Array, "latent lane"]:
-    """lambda = sqrt(3) / l, 1 / day."""
-    return math.sqrt(3.0) / hyper.lengthscale
+class Projected(NamedTuple):
+    """Of the predicted state, what the outputs see: enough for a posterior without a gradient."""
+
+    mean: Float[Array, "time output 1 1 1 pixel"]
+    """h_p m."""
+    column: Float[Array, "time output latent output 2 pixel"]
+    """P h_p."""
 
 
 def steps(day: Float[Array, "time lane"]) -> Float[Array, "time lane"]:
@@ -91,7 +96,7 @@ def move_matrix(x: _Matrix, same: Array, cross: Array) -> _Matrix:
     return same[row] * x + cross[row] * jax.lax.rev(x, (2,))
 
 
-def nothing(lanes: Lanes) -> tuple[_Vector, _Matrix]:
+def zeros(lanes: Lanes) -> tuple[_Vector, _Matrix]:
     """A state and a matrix of zeros."""
     shape = (*lanes.hyper.mixing.shape[:2], 2)
     pixels, dtype = lanes.value.shape[-1], lanes.value.dtype
@@ -100,8 +105,8 @@ def nothing(lanes: Lanes) -> tuple[_Vector, _Matrix]:
 
 def observe(x: _Vector, output: int) -> _Scalar:
     """h_p x."""
-    seen = x[:, output : output + 1, :1]
-    return sum((seen[q : q + 1] for q in range(1, x.shape[0])), start=seen[:1])
+    f = x[:, output : output + 1, :1]
+    return sum((f[q : q + 1] for q in range(1, x.shape[0])), start=f[:1])
 
 
 def scalars(x: Float[Array, "*time output lane"]) -> Float[Array, "*time output 1 1 1 lane"]:
@@ -109,15 +114,15 @@ def scalars(x: Float[Array, "*time output lane"]) -> Float[Array, "*time output 
     return x[..., None, None, None, :]
 
 
-def columns(delta: _Matrix, own: Float[Array, "latent output output lane"]) -> list[_Vector]:
-    """P h_p = (P_inf - Delta) h_p of every output p."""
-    found = []
-    for p in range(own.shape[1]):
-        known = sum(
-            (delta[:, :, :, q, p, 0] for q in range(1, own.shape[0])), delta[:, :, :, 0, p, 0]
-        )
-        found.append(jnp.stack([own[:, :, p] - known[:, :, 0], -known[:, :, 1]], axis=2))
-    return found
+def columns(delta: _Matrix, covariance: Float[Array, "latent output output lane"]) -> list[_Vector]:
+    """P h_p = (P_inf - Delta) h_p of every output p; `covariance` is B_q."""
+    vectors = []
+    for p in range(covariance.shape[1]):
+        later = (delta[:, :, :, q, p, 0] for q in range(1, covariance.shape[0]))
+        reduction = sum(later, delta[:, :, :, 0, p, 0])
+        level = covariance[:, :, p] - reduction[:, :, 0]
+        vectors.append(jnp.stack([level, -reduction[:, :, 1]], axis=2))
+    return vectors
 
 
 def gain(
@@ -137,62 +142,47 @@ def gain(
       noise: variances of the noise.
     """
     column, predicted = list(column), list(predicted)
-    weight, surprise = [], []
+    weight, innovation = [], []
     for p in range(len(column)):
         weight.append(seen[p] / (observe(column[p], p) + noise[p]))
-        surprise.append(value[p] - predicted[p])
+        innovation.append(value[p] - predicted[p])
         for r in range(p + 1, len(column)):
             share = weight[p] * observe(column[r], p)
-            predicted[r] = predicted[r] + share * surprise[p]
+            predicted[r] = predicted[r] + share * innovation[p]
             column[r] = column[r] - column[p] * share
-    return Gain(column, weight, surprise)
-
-
-class Predicted(NamedTuple):
-    """The state of each date before its observations; every field has the dates first."""
-
-    mean: Float[Array, "time latent output 2 pixel"]
-    delta: Float[Array, "time latent output 2 latent output 2 pixel"]
-
-
-class Projected(NamedTuple):
-    """Of the predicted state, what the outputs see: enough where no gradient is asked for."""
-
-    mean: Float[Array, "time output 1 1 1 pixel"]
-    """h_p m."""
-    column: Float[Array, "time output latent output 2 pixel"]
-    """P h_p."""
+    return Gain(column, weight, innovation)
 
 
 def forward(
     lanes: Lanes, keep: type[Predicted] | type[Projected] | None
 ) -> tuple[Float[Array, "pixel"], Predicted | Projected | None]:
-    """-log p(z) of each pixel, nats, and what is to be kept of every date."""
-    own, speed, noise = coregion(lanes.hyper), rate(lanes.hyper), scalars(lanes.hyper.noise)
-    outputs, pixels = own.shape[1], lanes.value.shape[-1]
+    """-log p(z) of each pixel, nats, and what `keep` names of every date."""
+    covariance, speed = coregion(lanes.hyper), rate(lanes.hyper.lengthscale)
+    noise = scalars(lanes.hyper.noise)
+    outputs, pixels = covariance.shape[1], lanes.value.shape[-1]
 
     def _step(carry, date):
         mean, delta, nll = carry
         step, value, seen = date
         same, cross = transition(speed * step[None])
         mean, delta = move_vector(mean, same, cross), move_matrix(delta, same, cross)
-        column = columns(delta, own)
+        column = columns(delta, covariance)
         predicted = [observe(mean, p) for p in range(outputs)]
         kept = None
         if keep is Predicted:
             kept = Predicted(mean, delta)
         elif keep is Projected:
             kept = Projected(jnp.stack(predicted), jnp.stack(column))
-        column, weight, surprise = gain(column, predicted, value, seen, noise)
+        column, weight, innovation = gain(column, predicted, value, seen, noise)
         for p in range(outputs):
-            u, g, v = column[p], weight[p], surprise[p]
+            u, g, v = column[p], weight[p], innovation[p]
             spread = jnp.log(observe(u, p) + noise[p]) + LOG_2PI
             nll = nll + 0.5 * seen[p] * spread + 0.5 * g * v * v
             mean = mean + u * (g * v)
             delta = delta + u[:, :, :, None, None, None] * (u * g)[None, None, None]
         return (mean, delta, nll), kept
 
-    start = (*nothing(lanes), jnp.zeros((1, 1, 1, pixels), lanes.value.dtype))
+    start = (*zeros(lanes), jnp.zeros((1, 1, 1, pixels), lanes.value.dtype))
     dates = (steps(lanes.day), scalars(lanes.value), scalars(lanes.seen))
     (_, _, nll), kept = jax.lax.scan(_step, start, dates)
     return nll[0, 0, 0], kept

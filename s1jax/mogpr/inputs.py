@@ -1,80 +1,95 @@
-"""The outputs of the process: which channels of a Series, what of them is plausible, less what."""
+"""Outputs of the process: channel selection, plausibility limits, prior mean, z-scores."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from s1jax.align import fold
-from s1jax.features import check_days, plausible
-from s1jax.gp import Hyper
+from s1jax.compositing import fold_to_season
+from s1jax.features import check_days, plausible_ndvi, plausible_radar
+from s1jax.gp import Hyper, Observations
 from s1jax.mogpr.config import INPUTS, Curve
-from s1jax.types import NDVI, Series
+from s1jax.types import Series
 
-_Array = Array | np.ndarray
-_FILTERED = -2
-"""Place of radar channel c, filtered: -2 - c, whatever the number of channels."""
+NDVI = -1
+"""Index of the NDVI among the outputs."""
+FEWEST = 5
+"""Values from which on an output's own mean and standard deviation are used."""
+LEAST_STD = 0.01
+"""Standard deviation, in units of the output, up to which an output counts as constant."""
+FURTHEST = 5.0
+"""z-score by the region's mean and std beyond which radar is left out."""
+Channels = tuple[tuple[int, int], ...]
+"""Look and channel of each radar output."""
 
 
-def channels(series: Series, inputs: str) -> Int[np.ndarray, "output"]:
-    """Places of the outputs that `inputs` names, as `MogprParams.channel` has them.
+def channels_of(series: Series, inputs: str) -> Channels:
+    """Look and channel of the radar that a name of `INPUTS` selects.
 
     Raises:
-      ValueError: unknown, or the series has none such.
+      ValueError: an unknown name, or the series has no such channels.
     """
-    radar = series.value.shape[-1] - 1
+    looks, channels = series.radar.shape[-2:]
     if inputs not in INPUTS:
         raise ValueError(f"inputs: got {inputs!r}, expected one of {INPUTS}")
     if inputs == "none":
-        return np.array([NDVI])
+        return ()
     kind, _, orbit = inputs.partition(":")
-    if kind == "smooth" and series.smooth is None:
+    look = 1 if kind == "smooth" else 0
+    if look >= looks:
         raise ValueError(f"inputs: got {inputs!r}, but the series has no speckle-filtered channels")
     first = 2 * (int(orbit) - 1) if orbit else 0
-    last = first + 2 if orbit else radar
-    if last > radar:
-        raise ValueError(f"inputs: got {inputs!r}, but the series has {radar // 2} orbit(s)")
-    place = np.arange(first, last)
-    return np.append(_FILTERED - place if kind == "smooth" else place, NDVI)
+    last = first + 2 if orbit else channels
+    if last > channels:
+        raise ValueError(f"inputs: got {inputs!r}, but the series has {channels // 2} orbit(s)")
+    return tuple((look, channel) for channel in range(first, last))
 
 
 def available(series: Series) -> tuple[str, ...]:
-    """What `inputs` may be for this series, the simplest first."""
-    kinds = ("raw",) if series.smooth is None else ("raw", "smooth")
-    orbits = ("", ":1", ":2") if series.value.shape[-1] >= 5 else ("",)
+    """The names of `INPUTS` with radar that this series has, the simplest first."""
+    looks, channels = series.radar.shape[-2:]
+    kinds = ("raw", "smooth")[:looks]
+    orbits = ("", ":1", ":2") if channels >= 4 else ("",)
     return tuple(kind + orbit for kind in kinds for orbit in orbits)
 
 
-def pick(series: Series, channel: Int[np.ndarray, "output"]) -> Series:
-    """The series of the outputs at `channel`; what is not a plausible number is not valid.
+def outputs_of(series: Series, inputs: Channels) -> tuple[Observations, Bool[np.ndarray, "pixel"]]:
+    """The outputs of many pixels, plausible values alone, and the pixels that have others.
 
     Raises:
       ValueError: the series has no such channel, or its days do not ascend.
     """
-    check(series, channel)
-    value, valid = picked(*series[1:3], series.smooth, channel=tuple(channel.tolist()))
-    return Series(np.asarray(series.day), np.asarray(value), np.asarray(valid))
-
-
-def check(series: Series, channel: Int[np.ndarray, "output"]) -> None:
-    """Refuse a series without such channels, or with days that do not ascend (ValueError)."""
-    radar, place = series.value.shape[-1] - 1, source(channel)
-    if place.max(initial=0) >= radar:
-        raise ValueError(f"series.value: got {radar} radar channels, expected {place.max() + 1}")
-    if (channel < NDVI).any() and series.smooth is None:
-        raise ValueError("series.smooth: got none, expected the speckle-filtered channels")
     check_days(series, repeats=True)
+    looks, channels = series.radar.shape[-2:]
+    look = max((look for look, _ in inputs), default=0)
+    channel = max((channel for _, channel in inputs), default=-1)
+    if channel >= channels:
+        raise ValueError(f"series.radar: got {channels} channels, expected {channel + 1}")
+    if look >= looks:
+        got = "got no speckle-filtered look" if looks == 1 else f"got {looks} looks"
+        raise ValueError(f"series.radar: {got}, expected {look + 1} looks")
+    radar, ndvi = np.asarray(series.radar), np.asarray(series.ndvi)
+    valid = np.asarray(series.radar_valid)
+    value = np.stack([*(radar[..., look, channel] for look, channel in inputs), ndvi], axis=-1)
+    seen = [*(valid[..., channel] for _, channel in inputs), np.asarray(series.ndvi_valid)]
+    seen = np.stack(seen, axis=-1)
+    plausible = plausible_radar(value)
+    plausible[..., NDVI] = plausible_ndvi(ndvi)
+    used = seen & plausible
+    observations = Observations(np.asarray(series.day), np.where(used, value, 0.0), used)
+    return observations, np.any(seen & ~plausible, axis=(1, 2))
 
 
 def check_labels(series: Series) -> None:
-    """Refuse training pixels none of which has an NDVI that can be (ValueError)."""
-    ndvi = np.asarray(series.value)[..., NDVI:]
-    if not (np.asarray(series.valid)[..., NDVI:] & plausible(ndvi)).any():
+    """Refuse training pixels none of which has a plausible NDVI (ValueError)."""
+    ndvi = np.asarray(series.ndvi)
+    if not (np.asarray(series.ndvi_valid) & plausible_ndvi(ndvi)).any():
         raise ValueError(
             f"S2ndvi: got no label in any of {len(ndvi)} training pixels, expected some to learn "
-            "from; the network that s1jax ships (s1jax.pretrained, networks.fill) needs none"
+            "from; the network that s1jax ships (s1jax.pretrained, networks.predict) needs none"
         )
 
 
@@ -92,50 +107,94 @@ def check_hyper(hyper: Hyper) -> None:
             )
 
 
-@partial(jax.jit, static_argnames="channel")
-def picked(
-    value: Float[_Array, "*pixel time channel"],
-    valid: Bool[_Array, "*pixel time channel"],
-    smooth: Float[_Array, "*pixel time radar"] | None,
+class Standardised(NamedTuple):
+    """z-scored outputs of a pixel."""
+
+    value: Float[Array, "time output"]
+    """0 where not valid."""
+    valid: Bool[Array, "time output"]
+    mean: Float[Array, "output"]
+    """Subtracted, in units of the output."""
+    std: Float[Array, "output"]
+    """Divided by, in units of the output."""
+    region_scale: Bool[Array, "output"]
+    """True where the pixel has fewer than five values, or constant ones: these are the region's."""
+    far: Bool[Array, ""]
+    """True where radar beyond `furthest` was left out."""
+
+
+def standardise(
+    value: Float[Array, "time output"],
+    valid: Bool[Array, "time output"],
+    region_mean: Float[Array, "output"],
+    region_std: Float[Array, "output"],
     *,
-    channel: tuple[int, ...],
-) -> tuple[Float[Array, "*pixel time output"], Bool[Array, "*pixel time output"]]:
-    """Value (0 where not valid) and valid of `pick`, of arrays that passed `check`."""
-    place = source(np.array(channel)).tolist()
-    found = [
-        value[..., p] if c >= NDVI else smooth[..., p] for c, p in zip(channel, place, strict=True)
-    ]
-    found = jnp.stack(found, axis=-1)
-    valid = jnp.stack([valid[..., p] for p in place], axis=-1) & plausible(found)
-    return jnp.where(valid, found, 0.0), valid
+    by_pixel: bool,
+    furthest: float = FURTHEST,
+) -> Standardised:
+    """z = (value - mean) / std of each output of one pixel.
+
+    Mean and population standard deviation are the region's, or with `by_pixel` of the output's own
+    valid values where there are five or more of them with std > 0.01. Radar that is z-scored by the
+    region is left out beyond `furthest`: a constant fill would else pull the NDVI to its limit.
+    """
+    value = jnp.where(valid, value, 0.0)
+    count = jnp.sum(valid, axis=0).astype(value.dtype)
+    divisor = jnp.maximum(count, 1.0)
+    pixel_mean = jnp.sum(value, axis=0) / divisor
+    deviation = jnp.where(valid, value - pixel_mean[None, :], 0.0)
+    pixel_std = jnp.sqrt(jnp.sum(jnp.square(deviation), axis=0) / divisor)
+    region_scale = (count < FEWEST) | (pixel_std <= LEAST_STD)
+    by_region = region_scale | (not by_pixel)
+    mean = jnp.where(by_region, region_mean, pixel_mean)
+    std = jnp.where(by_region, region_std, pixel_std)
+    z = jnp.where(valid, (value - mean[None, :]) / std[None, :], 0.0)
+    radar = jnp.arange(count.size) < count.size - 1
+    far = valid & (by_region & radar)[None, :] & (jnp.abs(z) > furthest)
+    return Standardised(jnp.where(far, 0.0, z), valid & ~far, mean, std, region_scale, jnp.any(far))
 
 
-def source(channel: Int[np.ndarray, "output"]) -> Int[np.ndarray, "output"]:
-    """The channel of the series that each output is, filtered or not; it is valid where that is."""
-    return np.where(channel < NDVI, _FILTERED - channel, channel)
+@partial(jax.jit, static_argnames=("by_pixel", "furthest"))
+def standardise_pixels(
+    value: Float[Array | np.ndarray, "pixel time output"],
+    valid: Bool[Array | np.ndarray, "pixel time output"],
+    region_mean: Float[Array | np.ndarray, "output"],
+    region_std: Float[Array | np.ndarray, "output"],
+    *,
+    by_pixel: bool,
+    furthest: float = FURTHEST,
+) -> Standardised:
+    """`standardise` of every pixel."""
+
+    def _pixel(value, valid):
+        return standardise(
+            value, valid, region_mean, region_std, by_pixel=by_pixel, furthest=furthest
+        )
+
+    return jax.vmap(_pixel)(value, valid)
 
 
-def regional_curve(series: Series) -> Curve:
+def regional_curve(observations: Observations) -> Curve:
     """Mean over the pixels of each output on each date; linear over dates that have none.
 
     Raises:
       ValueError: an output without any valid value.
     """
-    day = np.asarray(series.day, np.float64)
-    valid = np.asarray(series.valid)
+    day = np.asarray(observations.day, np.float64)
+    valid = np.asarray(observations.valid)
     count = valid.sum(axis=0)
-    total = np.where(valid, series.value, 0.0).sum(axis=0, dtype=np.float64)
+    total = np.where(valid, observations.value, 0.0).sum(axis=0, dtype=np.float64)
     curve = np.empty(count.shape)
     for output in range(count.shape[1]):
-        some = count[:, output] > 0
-        if not some.any():
+        dated = count[:, output] > 0
+        if not dated.any():
             raise ValueError(f"training values of output {output}: got none valid, expected some")
-        mean = total[some, output] / count[some, output]
-        curve[:, output] = np.interp(day, day[some], mean)
+        mean = total[dated, output] / count[dated, output]
+        curve[:, output] = np.interp(day, day[dated], mean)
     return Curve(day, curve)
 
 
 def on_days(curve: Curve, days: Float[np.ndarray, "query"]) -> Float[np.ndarray, "query output"]:
     """The curve on other days; those of another year at their season."""
-    days = fold(np.asarray(days, np.float64), curve.day[0], curve.day[-1])
+    days = fold_to_season(np.asarray(days, np.float64), curve.day[0], curve.day[-1])
     return np.stack([np.interp(days, curve.day, c) for c in curve.value.T], axis=-1)

@@ -1,224 +1,249 @@
-"""The posterior of many pixels, in physical units, and what to think of each."""
+"""The posterior of many pixels in physical units: of any output, and of NDVI with its flags."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int
 
-from s1jax import gp
-from s1jax.chunks import map_pixels, shape
+from s1jax import batching, gp
+from s1jax.batching import chunk_size, map_chunks
 from s1jax.forked import refuse_forked
-from s1jax.gp import inducing as sparse
-from s1jax.gp.precision import deviation, least_variance, starts_double
+from s1jax.gp.dense import condition_sparse
+from s1jax.gp.precision import in_double, least_variance, starts_double
 from s1jax.mogpr.config import MogprParams
-from s1jax.mogpr.inputs import check, check_hyper, on_days, picked, source
-from s1jax.mogpr.region import Scored, score
-from s1jax.types import NDVI, Days, Series
+from s1jax.mogpr.inputs import (
+    FURTHEST,
+    check_hyper,
+    on_days,
+    outputs_of,
+    standardise,
+    standardise_pixels,
+)
+from s1jax.quality import CLIPPED, IMPLAUSIBLE, IMPRECISE, NO_DATA, REGION_HYPER, REGION_SCALE
+from s1jax.types import Days, Estimate, Series
 
 log = logging.getLogger("s1jax")
 
-_FURTHEST = 1e9
+_FURTHEST_DAY = 1e9
 """Days since 1970 beyond which single precision and calendars end."""
 
-REGION_SCALE, NO_DATA, REGION_HYPER, IMPLAUSIBLE, CLIPPED, IMPRECISE = 1, 2, 4, 8, 32, 64
-"""Quality flags, summed: little NDVI, fewer than five values or constant ones, so that the region's
-mean and std stand for the pixel's; no data at all, so the prior; the pixel's own fit failed, so the
-region's hyperparameters; values that cannot be were left out (not finite, fills, far out of range,
-radar more than five of the region's standard deviations from its mean); the estimate left [-1, 1]
-and is clipped; double precision cannot tell the std on some day, which is NaN there (noise far
-below what a fit may find). 0 is good."""
+
+class OutputEstimate(NamedTuple):
+    """Posterior of the latent outputs of many pixels, in their units."""
+
+    mean: Float[Array | np.ndarray, "pixel output query"]
+    std: Float[Array | np.ndarray, "pixel output query"]
+    """Positive, or NaN where double precision does not resolve it."""
+    noise: Float[Array | np.ndarray, "pixel output"]
+    """Standard deviation of an observation about the latent output."""
+    region_scale: Bool[Array | np.ndarray, "pixel output"]
+    """Fewer than five values, or constant ones: z-scored by the region's mean and std."""
+    region_hyper: Bool[Array | np.ndarray, "pixel"]
+    """The pixel's own fit failed."""
+    far: Bool[Array | np.ndarray, "pixel"]
+    """Radar far off the region's was left out."""
+    data: Bool[Array | np.ndarray, "pixel"]
+    """There is an observation."""
 
 
-class Posterior(NamedTuple):
-    """Of the latent NDVI of many pixels."""
+def posterior(params: MogprParams, series: Series, days: Days, *, chunk: int = 4096) -> Estimate:
+    """Posterior of the NDVI of every pixel on `days`, given the valid values of `series`; flags.
 
-    mean: Float[np.ndarray, "pixel query"]
-    """1; within [-1, 1]."""
-    std: Float[np.ndarray, "pixel query"]
-    """1; positive, or NaN and flagged."""
-    noise: Float[np.ndarray, "pixel"]
-    """Standard deviation of an observation about it, 1."""
-    quality: UInt8[np.ndarray, "pixel"]
-    """Sum of flags; 0 is good."""
-
-
-def posterior(
-    params: MogprParams,
-    series: Series,
-    days: Days,
-    *,
-    base: tuple[np.ndarray, np.ndarray] | None = None,
-    solver: str = "kalman",
-    inducing: int | None = None,
-    chunk: int = 4096,
-) -> Posterior:
-    """Mean and std of the NDVI of every pixel on `days`, given what is valid in `series`.
-
-    Threads may ask at once; one after the other is computed. Where no NDVI is valid, radar tells.
+    Several threads may call it; one is served after the other. Radar alone suffices.
 
     Args:
-      params: what `learn` returned, or the fit of `mogpr`.
-      series: many pixels, physical units.
+      params: of `fit_region` or the fit of `mogpr`.
+      series: many pixels.
       days: any days, in any order; none give arrays without a column.
-      base: NDVI to take off before and add after, on the series' days (pixel, time) and on `days`
-        (pixel, query): the mean of another method.
-      solver: a name of `gp.SOLVERS`.
-      inducing: number of inducing days of the approximation; None: exact.
+      chunk: pixels per call, rounded up to whole batches.
+
+    Returns:
+      Mean within [-1, 1], std positive, or NaN and flagged IMPRECISE, noise and quality flags.
+
+    Raises:
+      ValueError: unknown solver, a chunk below 1, a day that is not finite, hyperparameters that no
+        process has, or a series without the channels of `params` or with days that do not ascend.
+      RuntimeError: in a process that was forked after its parent used JAX.
+    """
+    observations, implausible = outputs_of(series, params.inputs)
+    last = len(params.inputs)
+    estimate = posterior_of_outputs(params, observations, days, outputs=(last,), chunk=chunk)
+    mean, std = estimate.mean[:, 0], estimate.std[:, 0]
+    imprecise = ~(np.isfinite(mean) & np.isfinite(std)).all(axis=1)
+    flags = (
+        (REGION_SCALE, estimate.region_scale[:, 0] & estimate.data),
+        (NO_DATA, ~estimate.data),
+        (REGION_HYPER, estimate.region_hyper),
+        (IMPLAUSIBLE, implausible | estimate.far),
+        (CLIPPED, (np.abs(mean) > 1.0).any(axis=1)),
+        (IMPRECISE, imprecise),
+    )
+    if imprecise.any():
+        log.warning(
+            "mogpr: double precision does not resolve the std of %d of %d pixels: the noise "
+            "variance, %.1e, is too small",
+            imprecise.sum(), len(mean), np.min(np.asarray(params.hyper.noise)),
+        )  # fmt: skip
+    quality = np.sum([np.where(where, flag, 0) for flag, where in flags], axis=0).astype(np.uint8)
+    return Estimate(np.clip(mean, -1.0, 1.0), std, estimate.noise[:, 0], quality)
+
+
+def posterior_of_outputs(
+    params: MogprParams,
+    observations: gp.Observations,
+    days: Days,
+    *,
+    outputs: tuple[int, ...],
+    furthest: float = FURTHEST,
+    chunk: int = 4096,
+) -> OutputEstimate:
+    """Posterior of some latent outputs of every pixel on `days`; a pixel depends on no other.
+
+    Args:
+      params: of the outputs, whatever `inputs` names.
+      observations: many pixels, in the units of `params.region_mean`; a day may repeat.
+      days: any days, in any order.
+      outputs: indices of the outputs.
+      furthest: z-score by the region beyond which radar (all outputs but the last) is left out.
       chunk: pixels per call, rounded up to whole batches.
 
     Raises:
-      ValueError: unknown solver, a chunk below 1, a day that is not finite, hyperparameters that
-        cannot be, or a series without the channels of `params` or with days that do not ascend.
-      RuntimeError: in a process that was forked after its parent used JAX.
+      ValueError, RuntimeError: as `posterior`.
     """
     refuse_forked()
     days = np.asarray(days, np.float64)
-    if solver not in gp.SOLVERS:
-        raise ValueError(f"solver: got {solver!r}, expected one of {sorted(gp.SOLVERS)}")
+    _check(params, days, chunk)
+    if not days.size:
+        # arrays without a column cannot be indexed: one day is estimated and left out
+        first = np.asarray(observations.day)[:1]
+        options = {"outputs": outputs, "furthest": furthest, "chunk": chunk}
+        one = posterior_of_outputs(params, observations, first, **options)
+        return one._replace(mean=one.mean[..., :0], std=one.std[..., :0])
+    dtype, day = params.region_std.dtype, np.asarray(observations.day)
+    before = np.zeros((day.size, params.region_std.size), dtype)
+    after = np.zeros((days.size, len(outputs)), dtype)
+    if params.curve is not None:
+        before = on_days(params.curve, day).astype(dtype)
+        after = on_days(params.curve, days)[:, list(outputs)].astype(dtype)
+    grid, index, at = _timeline(day.astype(np.float64), days)
+    lanes = batching.batch_size(
+        "dense" if params.inducing else params.solver, *params.hyper.mixing.shape
+    )
+    # each lane decides for hyperparameters of its own
+    double = params.prior is None and any(starts_double(params.hyper, k) for k in outputs)
+    shared = replace(params, prior=None, curve=None)
+
+    def _chunk(part):
+        hyper, region_hyper = None, np.zeros(len(part[0]), bool)
+        if params.prior is not None:
+            value, valid = part
+            z = standardise_pixels(
+                value.astype(dtype) - before[None], valid, params.region_mean, params.region_std,
+                by_pixel=params.scale_by_pixel, furthest=furthest,
+            )  # fmt: skip
+            hyper, ok = gp.fit_pixels(gp.Observations(day, *z[:2]), params.prior, params.hyper)
+            region_hyper = ~ok
+        dates = jnp.asarray(grid, dtype), index, at
+        mean, std, noise, region_scale, far, data = _posterior(
+            shared, before, after, dates, (*part, hyper),
+            outputs=outputs, furthest=furthest, double=double, lanes=lanes,
+        )  # fmt: skip
+        return OutputEstimate(mean, std, noise, region_scale, region_hyper, far, data)
+
+    step = lanes * jax.local_device_count()
+    arrays = (np.asarray(observations.value), np.asarray(observations.valid))
+    with batching.one_thread():
+        size = chunk_size(len(arrays[0]), most=chunk, step=step)
+        return map_chunks(_chunk, arrays, chunk=size, label="mogpr")
+
+
+def _check(params: MogprParams, days: np.ndarray, chunk: int) -> None:
+    if params.solver not in gp.SOLVERS:
+        raise ValueError(f"solver: got {params.solver!r}, expected one of {sorted(gp.SOLVERS)}")
     if chunk < 1:
         raise ValueError(f"chunk: got {chunk} pixels, expected 1 or more")
     if days.ndim != 1:
         raise ValueError(f"days: got shape {days.shape}, expected one axis of days")
-    if not (np.abs(days) < _FURTHEST).all():
-        bad = days[~(np.abs(days) < _FURTHEST)][0]
-        raise ValueError(f"days: got {bad}, expected finite days since 1970, below {_FURTHEST:.0e}")
-    check(series, params.channel)
+    near = np.abs(days) < _FURTHEST_DAY
+    if not near.all():
+        expected = f"finite days since 1970, below {_FURTHEST_DAY:.0e}"
+        raise ValueError(f"days: got {days[~near][0]}, expected {expected}")
     check_hyper(params.hyper)
-    if not days.size:
-        # arrays without a column cannot be indexed: one day is estimated and left out
-        less = None if base is None else (base[0], base[0][:, :1])
-        one = posterior(
-            params, series, np.asarray(series.day)[:1], base=less, solver=solver,
-            inducing=inducing, chunk=chunk,
-        )  # fmt: skip
-        quality = one.quality & ~np.uint8(CLIPPED | IMPRECISE)
-        return Posterior(one.mean[:, :0], one.std[:, :0], one.noise, quality)
-    dtype, channel = params.region_std.dtype, tuple(params.channel.tolist())
-    day, pixels = np.asarray(series.day), len(series.value)
-    before, after = np.zeros((day.size, len(channel)), dtype), np.zeros(days.size, dtype)
-    if params.curve is not None:
-        before = on_days(params.curve, day).astype(dtype)
-        after = on_days(params.curve, days)[:, NDVI].astype(dtype)
-    off = None if base is None else tuple(np.asarray(leaf, dtype) for leaf in base)
-    grid, place, at = _timeline(day.astype(np.float64), days)
-    batch = gp.lanes(solver, *params.hyper.mixing.shape) * jax.local_device_count()
-    options = {"channel": channel, "own": bool(params.own)}
-    # of pixels' own hyperparameters each lane decides
-    double = params.prior is None and starts_double(params.hyper, NDVI)
-
-    def _chunk(part):
-        hyper, fine = None, np.ones(len(part[0]), bool)
-        if params.prior is not None:
-            told, _ = _told_of_all(params, before, part[:4], **options)
-            hyper, fine = gp.fit_pixels(Series(day, *told[:2]), params.prior, params.hyper)
-        dates = jnp.asarray(grid, dtype), place, at
-        return _of_all(
-            params, before, after, dates, (*part, hyper, fine), **options,
-            solver=solver, inducing=inducing, double=double,
-        )  # fmt: skip
-
-    arrays = (*series[1:3], series.smooth if min(channel) < NDVI else None, *(off or (None, None)))
-    size = shape(pixels, most=chunk, step=batch)
-    with gp.one_thread():
-        estimate = map_pixels(_chunk, arrays, chunk=size, label="mogpr")
-    flagged = int(((estimate.quality & IMPRECISE) > 0).sum())
-    if flagged:
-        log.warning(
-            "mogpr: double precision cannot tell the std of %d of %d pixels: the noise variance, "
-            "%.1e, is too small",
-            flagged, pixels, np.min(np.asarray(params.hyper.noise)),
-        )  # fmt: skip
-    return estimate
 
 
-def _told(params, before, value, valid, smooth, less, *, channel, own) -> tuple[Scored, Array]:
-    """z-scored outputs of a pixel, less the prior mean, and whether values cannot be."""
-    sound, known = picked(value, valid, smooth, channel=channel)
-    seen = jnp.stack([valid[..., p] for p in source(np.array(channel)).tolist()], axis=-1)
-    sound = sound.astype(before.dtype) - before
-    if less is not None:
-        sound = sound.at[:, NDVI].add(-less)
-    day = jnp.zeros(len(sound), sound.dtype)
-    told = score(Series(day, sound, known), params.region_mean, params.region_std, own=own)
-    return told, told.far | jnp.any(seen & ~known)
+@partial(batching.jit_recursion, static_argnames=("outputs", "furthest", "double", "lanes"))
+def _posterior(
+    params: MogprParams, before, after, dates, arrays, *, outputs, furthest, double, lanes
+) -> tuple[Array, ...]:
+    """From values to the posterior in their units, one batch of pixels after the other.
 
+    Args:
+      params: without prior and curve.
+      before: prior mean on the days of the observations, (time, output).
+      after: prior mean on the query days, (query, output).
+      dates: days of observations and queries, and the indices of either among them.
+      arrays: value, valid, and the pixels' own hyperparameters or None.
+      outputs: which outputs.
+      furthest: of `standardise`.
+      double: compute in double precision at once.
+      lanes: pixels of a batch.
+    """
+    grid, index, at = dates
+    factorised = params.inducing is not None or params.solver == "dense"
+    solve = gp.SOLVERS[params.solver].condition
+    if params.inducing is not None:
+        solve = partial(condition_sparse, inducing=params.inducing)
+    if double:
+        solve = in_double(solve)
 
-@partial(jax.jit, static_argnames=("channel", "own"))
-def _told_of_all(params, before, arrays, *, channel, own):
-    return jax.vmap(partial(_told, params, before, channel=channel, own=own))(*arrays)
-
-
-@partial(gp.compiled, static_argnames=("channel", "own", "solver", "inducing", "double"))
-def _of_all(
-    params, before, after, dates, arrays, *, channel, own, solver, inducing, double
-) -> Posterior:
-    """All of it, from values to flags, of one batch of pixels after the other."""
-    grid, place, at = dates
-
-    def _of_pixel(value, valid, smooth, less, more, hyper, fine):
-        told, dropped = _told(
-            params, before, value, valid, smooth, less, channel=channel, own=own
+    def _pixel(value, valid, hyper):
+        z = standardise(
+            value.astype(before.dtype) - before, valid, params.region_mean, params.region_std,
+            by_pixel=params.scale_by_pixel, furthest=furthest,
         )  # fmt: skip
         hyper = params.hyper if hyper is None else hyper
-        last, dense = (len(channel) - 1,), inducing is not None or solver == "dense"
-        if inducing is not None:
-            series = Series(grid[place], told.z, told.valid)
-            mean, variance = sparse.condition(hyper, series, grid[at], last, inducing=inducing)
-            mean, std = mean[0], deviation(variance, hyper, series, last, dense=True)[0]
+        if factorised:
+            observations = gp.Observations(grid[index], z.value, z.valid)
+            mean, variance = solve(hyper, observations, grid[at], outputs)
         else:
-            z, known = (
-                jnp.zeros((grid.size, leaf.shape[1]), leaf.dtype).at[place].set(leaf)
-                for leaf in told[:2]
+            # a recursion takes the query days as dates without an observation
+            z_on_grid, valid_on_grid = (
+                jnp.zeros((grid.size, leaf.shape[1]), leaf.dtype).at[index].set(leaf)
+                for leaf in (z.value, z.valid)
             )
-            series = Series(grid, z, known)
-            latent = gp.condition(hyper, series, None, channel=NDVI, solver=solver, double=double)
-            mean, std = latent.mean[at], latent.std[at]
-        # of float64 parameters too
-        least = least_variance(hyper, series, last, dense=dense)[0]
-        std = jnp.where(jnp.square(std) > least, std, jnp.nan)
-        return _physical(params, after, hyper, told, dropped, fine, mean, std, more)
+            observations = gp.Observations(grid, z_on_grid, valid_on_grid)
+            mean, variance = solve(hyper, observations, None, outputs)
+            mean, variance = mean[:, at], variance[:, at]
+        least = least_variance(hyper, observations, outputs, dense=factorised)
+        std = jnp.sqrt(jnp.where(variance > least[:, None], variance, jnp.nan))
+        some = jnp.array(outputs)
+        scale = z.std[some]
+        return (
+            mean * scale[:, None] + (z.mean[some][:, None] + after.T),
+            params.std_factor * scale[:, None] * std,
+            params.std_factor * scale * jnp.sqrt(hyper.noise[some]),
+            z.region_scale[some],
+            z.far,
+            jnp.any(z.valid),
+        )
 
-    lanes = gp.lanes("dense" if inducing else solver, *params.hyper.mixing.shape)
-    return gp.over_pixels(_of_pixel, *arrays, lanes=lanes)
-
-
-def _physical(params, after, hyper, told: Scored, dropped, fine, mean, std, more) -> Posterior:
-    """z-scores of a pixel back to NDVI, and its flags."""
-    scale, level = told.std[NDVI], told.mean[NDVI] + after
-    level = level if more is None else level + more
-    empty = ~jnp.any(told.valid)
-    ndvi = mean * scale + level
-    flags = (
-        (REGION_SCALE, told.flag[NDVI] & ~empty),
-        (NO_DATA, empty),
-        (REGION_HYPER, ~fine),
-        (IMPLAUSIBLE, dropped),
-        (CLIPPED, jnp.any(jnp.abs(ndvi) > 1.0)),
-        (IMPRECISE, ~jnp.all(jnp.isfinite(ndvi) & jnp.isfinite(std))),
-    )
-    quality = sum(jnp.where(where, flag, 0) for flag, where in flags)
-    return Posterior(
-        jnp.clip(ndvi, -1.0, 1.0),
-        params.widen * scale * std,
-        params.widen * scale * jnp.sqrt(hyper.noise[NDVI]),
-        quality.astype(jnp.uint8),
-    )
+    return batching.vmap_pixels(_pixel, *arrays, lanes=lanes)
 
 
 def _timeline(
     day: Float[np.ndarray, "time"], days: Float[np.ndarray, "query"]
 ) -> tuple[Float[np.ndarray, "date"], Int[np.ndarray, "time"], Int[np.ndarray, "query"]]:
-    """All dates, ascending, and where those of the series and those asked for are among them.
+    """All dates, ascending, and the indices of the series' days and of the query days among them.
 
     Days since the first, which single precision holds exactly to the minute.
     """
-    new = np.setdiff1d(days, day)
-    both = np.concatenate([day, new])
+    both = np.concatenate([day, np.setdiff1d(days, day)])
     order = np.argsort(both, kind="stable")
-    place = np.argsort(order, kind="stable")[: day.size]
+    index = np.argsort(order, kind="stable")[: day.size]
     grid = both[order]
-    return grid - grid[0], place, np.searchsorted(grid, days)
+    return grid - grid[0], index, np.searchsorted(grid, days)

@@ -1,117 +1,129 @@
-"""The network of a sequence configuration: what it has learnt, and what it says of every date."""
+"""The network of a sequence configuration: its parameters, and its output for many pixels."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
-from s1jax import nets, train
+from s1jax.batching import map_chunks, vmap_pixels
+from s1jax.estimators import IDENTITY, Calibration
+from s1jax.extrapolation import PRIOR, Level, level_of
 from s1jax.features import without_implausible
-from s1jax.networks.bands import Bands
-from s1jax.networks.beyond import PRIOR, Level, level_of
+from s1jax.networks.architectures import GRU, TCN, Window
 from s1jax.networks.config import SequenceConfig
-from s1jax.networks.dates import (
+from s1jax.networks.inputs import (
     CHANNELS,
     LOOKS,
     ORBITS,
-    Dates,
+    Domain,
     Moments,
-    channels,
+    NetworkInput,
     check_series,
+    columns,
+    domain_of,
+    network_input,
+    orbits,
     region_moments,
+    standardise,
 )
-from s1jax.networks.likelihood import OUTPUTS, Beliefs, beliefs
+from s1jax.networks.mixture import OUTPUTS, LabelMixture, mixture_of
+from s1jax.train import Variables
 from s1jax.types import Key, Series
 
+LANES = 32
+"""Pixels computed together on a CPU: what a layer makes of all their dates stays in the cache."""
 
-class SequenceParams(NamedTuple):
+
+@no_type_check  # under jax.eval_shape the leaves are no arrays
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SequenceParams:
     """All that a prediction needs."""
 
-    variables: train.Variables
-    moments: Moments | None
-    """Of the radar of the region, what `adapt` tells; None: not yet told."""
-    bands: Bands
+    config: SequenceConfig = field(metadata={"static": True})
+    variables: Variables
+    moments: Moments | None = None
+    """Of the radar of the region, by `adapt` or `fine_tune`; None: not yet known."""
+    calibration: Calibration = IDENTITY
     """By validation labels."""
     history: Float[Array, "epochs 2"] | None = None
     """Training and validation loss of each epoch; NaN where not reached."""
-    mixture: Float[Array | np.ndarray, "2"] = np.ones(2, np.float32)
+    mixture: Float[Array | np.ndarray, "2"] = field(default_factory=lambda: np.ones(2, np.float32))
     """Factor of the std and the noise of the mixture, by validation labels: of a pixel without any
     NDVI of its own, and of one with some."""
     level: Level = PRIOR
-    """Of the region's NDVI, what estimates relax to far from all dates."""
+    """Of the region's NDVI, to which estimates relax far from all dates."""
+    domain: Domain | None = None
+    """Of the region; None: not yet known."""
 
 
-def like(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
-    """Parameters of the structure and shapes that `sequence(config)` learns, to restore into."""
-    zeros = jnp.zeros((LOOKS, 2 * ORBITS), dtype)
+def template(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
+    """Parameters of the structure and shapes that `sequence(config)` fits, to read files into."""
+    zeros = partial(jnp.zeros, dtype=dtype)
     return SequenceParams(
-        initial(jax.random.key(0), config, dtype),
-        Moments(zeros, zeros),
-        Bands(*(zeros[0, :2] for _ in Bands._fields)),
-        jnp.zeros((config.train.epochs, 2), dtype),
-        zeros[0, :2],
-        Level(zeros[0, 0], zeros[0, 0]),
+        config,
+        init(jax.random.key(0), config, dtype),
+        Moments(*2 * [zeros((LOOKS, 2 * ORBITS))]),
+        Calibration(*3 * [zeros(2)]),
+        zeros((config.train.epochs, 2)),
+        zeros(2),
+        Level(zeros(()), zeros(())),
+        Domain(zeros(()), zeros((2, 3))),
     )
 
 
-def module(config: SequenceConfig) -> nets.TCN | nets.GRU | nets.Window:
-    """The network of a configuration."""
+def network(config: SequenceConfig) -> TCN | GRU | Window:
+    """The architecture of a configuration."""
     dtype = "bfloat16" if config.bfloat16 else None
     if config.net == "gru":
-        return nets.GRU(OUTPUTS, config.width, config.layers, dtype)
+        return GRU(OUTPUTS, config.width, config.layers, dtype)
     if config.net == "window":
-        return nets.Window(OUTPUTS, config.hidden, config.window, dtype)
-    return nets.TCN(OUTPUTS, config.width, config.dilations, dtype)
+        return Window(OUTPUTS, config.hidden, config.window, dtype)
+    return TCN(OUTPUTS, config.width, config.dilations, dtype)
 
 
 # compiled whole: run one operation after the other, the compiling of each would take seconds
 @partial(jax.jit, static_argnames=("config", "dtype"))
-def initial(key: Key, config: SequenceConfig, dtype=jnp.float32) -> train.Variables:
+def init(key: Key, config: SequenceConfig, dtype=jnp.float32) -> Variables:
     """Weights drawn from the key."""
-    tree = module(config).init(key, jnp.zeros((2, 1, CHANNELS), dtype))
-    return train.Variables({"net": tree["params"], "log_noise": jnp.asarray(-2.0, dtype)}, {})
+    tree = network(config).init(key, jnp.zeros((2, 1, CHANNELS), dtype))
+    return Variables({"net": tree["params"], "log_noise": jnp.asarray(-2.0, dtype)}, {})
 
 
-def noise(variables: train.Variables) -> Float[Array, ""]:
+def noise(variables: Variables) -> Float[Array, ""]:
     """Standard deviation of a clean label about the latent NDVI, scaled."""
     return jnp.exp(variables.params["log_noise"])
 
 
-def tell(
+def apply_network(
     config: SequenceConfig,
-    variables: train.Variables,
-    part: Dates,
-    known: Bool[Array, "pixel time"],
-) -> Beliefs:
-    """What the network says of every date of some pixels.
-
-    Args:
-      config: of the network.
-      variables: what it has learnt.
-      part: the pixels, their radar standardised.
-      known: NDVI that it may see.
-    """
+    variables: Variables,
+    inputs: NetworkInput,
+    visible: Bool[Array, "pixel time"],
+) -> LabelMixture:
+    """Mixture of every date of pixels with standardised radar and this visible NDVI."""
     if not config.radar:
-        nothing = jnp.zeros_like(part.radar), jnp.zeros_like(part.seen)
-        part = part._replace(radar=nothing[0], seen=nothing[1])
+        nothing = jnp.zeros_like(inputs.radar), jnp.zeros_like(inputs.seen)
+        inputs = inputs._replace(radar=nothing[0], seen=nothing[1])
     if not config.spatial:
-        part = part._replace(radar=jnp.broadcast_to(part.radar[:, :, :1], part.radar.shape))
+        inputs = inputs._replace(radar=jnp.broadcast_to(inputs.radar[:, :, :1], inputs.radar.shape))
     if not config.ndvi:
-        known = jnp.zeros_like(known)
-    outputs = module(config).apply({"params": variables.params["net"]}, channels(part, known))
-    return beliefs(outputs, mixture=config.mixture)
+        visible = jnp.zeros_like(visible)
+    outputs = network(config).apply({"params": variables.params["net"]}, columns(inputs, visible))
+    return mixture_of(outputs, mixture=config.mixture)
 
 
 def adapt(params: SequenceParams, series: Series) -> SequenceParams:
     """`params` for another region: its radar is standardised by the moments of `series`.
 
-    Nothing is learnt, and no NDVI is needed: a series of radar alone will do. Where the series has
-    20 values of NDVI or more, their mean and std are what estimates far from all dates relax to.
-    Values that cannot be are left out. Store the result: every tile of the region must be told by
-    the same.
+    Nothing is trained, and no NDVI is needed: a series of radar alone will do. Where the series has
+    20 values of NDVI or more, estimates far from all dates relax to their mean and std. Implausible
+    values are left out. Store the result: every tile of the region needs the same moments.
 
     Weights stay what they are: those of `pretrained` have seen simulated rice alone, and standard
     levels of the radar make no other crop of it. Elsewhere (temperate Europe, say: R2 below 0) they
@@ -119,8 +131,66 @@ def adapt(params: SequenceParams, series: Series) -> SequenceParams:
 
     Raises:
       ValueError: days that are not finite or do not ascend, or channels other than VV and VH of one
-        or two orbits and NDVI.
+        or two orbits.
     """
     check_series(series)
     series, _ = without_implausible(series)
-    return params._replace(moments=region_moments(series), level=level_of(series, params.level))
+    return replace(
+        params,
+        moments=region_moments(series),
+        level=level_of(series, params.level),
+        domain=domain_of(series),
+    )
+
+
+def map_mixtures(
+    function: Callable[..., PyTree], params: SequenceParams, series: Series, *more: PyTree
+) -> PyTree:
+    """`function(mixture, *more)`, chunk by chunk, gathered on the host.
+
+    The mixture is that of the dates, (pixel, time); parameters and series have the same looks
+    (`match_looks`), and `more` the pixels on the first axis.
+    """
+    weights, day = (params.variables, params.moments), jnp.asarray(series.day)
+    return map_chunks(
+        lambda part: function(mixtures(*weights, day, part[0], config=params.config), *part[1:]),
+        ((series.radar, series.radar_valid, series.ndvi, series.ndvi_valid), *more),
+        chunk=params.config.chunk,
+        label="network",
+    )
+
+
+@partial(jax.jit, static_argnames="config")
+def mixtures(variables, moments, day, arrays, *, config: SequenceConfig) -> LabelMixture:
+    """Mixture of the pixels of a chunk, (pixel, time)."""
+
+    def _one(pixel):
+        series = Series(day, *(leaf[None] for leaf in pixel))
+        inputs = standardise(network_input(series), moments)
+        mixture = apply_network(config, variables, inputs, inputs.label)
+        return LabelMixture(*(leaf[:, 0] for leaf in mixture))
+
+    return vmap_pixels(_one, arrays, lanes=lanes_of(len(arrays[0])))
+
+
+def lanes_of(chunk: int) -> int:
+    """Pixels of a batch of `vmap_pixels`; a GPU takes the whole chunk at once."""
+    return min(LANES, chunk) if jax.default_backend() == "cpu" else chunk
+
+
+def has_data(series: Series, by: Moments, config: SequenceConfig) -> Bool[np.ndarray, "pixel"]:
+    """Pixels of which the network sees any radar, of an orbit with moments, or NDVI."""
+    data = has_ndvi(series, config)
+    return data | has_radar(series, by) if config.radar else data
+
+
+def has_radar(series: Series, by: Moments) -> Bool[np.ndarray, "pixel"]:
+    """Pixels with VV and VH of an orbit with moments."""
+    valid = np.asarray(series.radar_valid)
+    both = np.all(valid.reshape(*valid.shape[:2], -1, 2), axis=-1)
+    return np.any(both & np.asarray(orbits(by.std[0]))[: both.shape[-1]], axis=(1, 2))
+
+
+def has_ndvi(series: Series, config: SequenceConfig) -> Bool[np.ndarray, "pixel"]:
+    """Pixels of which the network sees some NDVI."""
+    return np.any(np.asarray(series.ndvi_valid), axis=1) & config.ndvi

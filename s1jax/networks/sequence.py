@@ -1,41 +1,59 @@
 """Networks over a whole series as Estimators: `tcn_s1`, `birnn`, `cnp` are its configurations."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from s1jax import features, hiding
+from s1jax import estimators
+from s1jax.compositing import interpolate
+from s1jax.extrapolation import Level, days_beyond, level_of, relax, remaining, spread
 from s1jax.features import without_implausible
 from s1jax.forked import refuse_forked
-from s1jax.networks.bands import PLAIN, Bands, applied, bands_of, ways
-from s1jax.networks.beyond import beyond, level_of, relaxed
+from s1jax.masking import with_ndvi_masked
 from s1jax.networks.config import CnpConfig, SequenceConfig
-from s1jax.networks.dates import check_series, dates, moments, standardise, suited
-from s1jax.networks.learning import learn
-from s1jax.networks.levels import mixture_factor
-from s1jax.networks.likelihood import physical
-from s1jax.networks.model import SequenceParams, adapt, initial, noise
-from s1jax.networks.pixel import has_data, over_series, seen
+from s1jax.networks.inputs import (
+    SPAN,
+    check_series,
+    domain_of,
+    match_looks,
+    moments,
+    network_input,
+    scaled,
+    standardise,
+)
+from s1jax.networks.mixture import LabelMixture, cumulative, physical, quantile
+from s1jax.networks.model import (
+    SequenceParams,
+    adapt,
+    has_data,
+    has_ndvi,
+    init,
+    map_mixtures,
+    noise,
+)
 from s1jax.networks.pretrained import pretrained
-from s1jax.networks.quality import flags
+from s1jax.networks.training import train
+from s1jax.quality import flags
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
+_ENDS = (0.05, 0.95)
 
-def sequence(config: SequenceConfig, *, label: str = "network") -> Estimator:
+
+def sequence(config: SequenceConfig) -> Estimator:
     """Estimator of NDVI from a pixel's whole radar series, and from its own NDVI of other dates.
 
-    A network sees every date at three speckle levels, with flags of what is missing, and tells each
-    date's latent NDVI as a Gaussian. It learns to tell NDVI that is hidden from it, at random, in
-    blocks and altogether, so one network answers all tasks. Where no NDVI of a pixel is known it is
-    radar alone. Bands are scaled by hidden labels of the validation pixels.
+    A network sees every date at three speckle levels, with flags of what is missing, and predicts
+    the latent NDVI of each date as a Gaussian. In training it predicts NDVI that is withheld from
+    it, at random, in blocks and altogether, so one network serves all tasks; without any NDVI of a
+    pixel it uses radar alone. Withheld labels of the validation pixels scale the bands.
 
-    Args:
-      config: inputs, architecture, training.
-      label: what progress bars say.
-
-    Returns:
-      An Estimator whose `fit` raises ValueError without a training or validation label, or for
-      other channels than VV and VH of one or two orbits and NDVI.
+    Its `fit` raises ValueError without a training or validation label, or for channels other than
+    VV and VH of one or two orbits.
     """
 
     def fit(key: Key, training: Series, validation: Series) -> SequenceParams:
@@ -43,18 +61,15 @@ def sequence(config: SequenceConfig, *, label: str = "network") -> Estimator:
         if config.pretrained:
             start = pretrained(config)
         else:
-            dtype = jnp.asarray(training.value).dtype
-            start = SequenceParams(initial(key_start, config, dtype), None, PLAIN)
-        return fine_tune(key_train, start, training, validation, config=config, label=label)
-
-    def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
-        return fill(params, series, days, config=config, label=label)
+            dtype = jnp.asarray(training.radar).dtype
+            start = SequenceParams(config, init(key_start, config, dtype))
+        return fine_tune(key_train, start, training, validation)
 
     return Estimator(fit, predict)
 
 
-def shipped(config: SequenceConfig = CnpConfig(), *, label: str = "network") -> Estimator:  # noqa: B008 (frozen)
-    """Estimator of the shipped weights as they are: `fit` tells them the levels of the training
+def pretrained_estimator(config: SequenceConfig = CnpConfig()) -> Estimator:
+    """Estimator of the shipped weights as they are: `fit` adapts them to the levels of the training
     pixels' radar (`adapt`) and learns from no label.
 
     They have seen simulated rice alone: on other crops and in other climates they are no better
@@ -64,116 +79,191 @@ def shipped(config: SequenceConfig = CnpConfig(), *, label: str = "network") -> 
     def fit(key: Key, training: Series, validation: Series) -> SequenceParams:
         return adapt(pretrained(config), training)
 
-    return Estimator(fit, sequence(config, label=label).predict)
+    return Estimator(fit, predict)
 
 
 def fine_tune(
-    key: Key,
-    params: SequenceParams,
-    training: Series,
-    validation: Series,
-    *,
-    config: SequenceConfig = CnpConfig(),  # noqa: B008 (frozen)
-    label: str = "network",
+    key: Key, params: SequenceParams, training: Series, validation: Series
 ) -> SequenceParams:
-    """What a network learns from a region's labels, going on from `params` (`pretrained`, say).
+    """`params` trained further on a region's labels, from `pretrained`, say.
 
     The weights of `pretrained` have seen simulated rice alone; this is how they learn of another
-    region. Without labels there is nothing to go on with: `adapt` needs none.
+    region. Without labels there is nothing to train on: `adapt` needs none.
 
     Args:
       key: consumed.
-      params: where to start; moments and bands are those of the new region.
+      params: start, with the configuration of network and training; moments and calibration become
+        those of the region.
       training: pixels to learn from.
       validation: pixels that decide when to stop, and how wide the band must be.
-      config: of the network and its training.
-      label: what the progress bar says.
 
     Raises:
       ValueError: no label among the training or the validation pixels, days that are not finite or
-        do not ascend, or channels other than VV and VH of one or two orbits and NDVI.
+        do not ascend, or channels other than VV and VH of one or two orbits.
     """
-    for part in (training, validation):
-        check_series(part)
+    config = params.config
+    for series in (training, validation):
+        check_series(series)
     (training, _), (validation, _) = map(without_implausible, (training, validation))
-    found = dates(training)
-    by = moments(found)
-    near, decide = suited(by, validation)
-    parts = standardise(found, by), standardise(dates(decide), near)
+    inputs = network_input(training)
+    by = moments(inputs)
+    near, deciding = match_looks(by, validation)
+    parts = standardise(inputs, by), standardise(network_input(deciding), near)
     start = jax.tree.map(lambda weight: weight.astype(by.mean.dtype), params.variables)
-    state = learn(key, config, *parts, start, label=label)
-    found = SequenceParams(state.best, near, PLAIN, state.history)
-    told = [
-        over_series(
-            lambda told: told,
-            found,
-            hiding.without(decide, asked),
-            config=config,
-            label=label,
-        )
-        for asked in ways(validation)
+    state = train(key, config, *parts, start)
+    tuned = SequenceParams(config, state.best, near, history=state.history)
+    mixtures = [
+        map_mixtures(lambda mixture: mixture, tuned, with_ndvi_masked(deciding, hidden))
+        for hidden in estimators.validation_masks(validation)
     ]
-    estimates = [Estimate(*physical(one), jnp.zeros(())) for one in told]
-    hold = bands_of(estimates, validation, elsewhere=config.elsewhere)
-    tails = mixture_factor(told, noise(found.variables), validation)
-    return found._replace(
+    none = np.zeros(len(validation.ndvi), np.float32)
+    estimates = [Estimate(*physical(mixture), none) for mixture in mixtures]
+    calibration = estimators.calibration_of(estimates, validation, inflation=config.inflation)
+    factor = config.inflation * mixture_factor(mixtures, noise(state.best), validation)
+    cast = partial(jnp.asarray, dtype=by.mean.dtype)
+    return replace(
+        tuned,
         moments=by,
-        bands=Bands(*(jnp.asarray(part, by.mean.dtype) for part in hold)),
-        mixture=jnp.asarray(config.elsewhere * tails, by.mean.dtype),
+        calibration=jax.tree.map(cast, calibration),
+        mixture=cast(factor),
         level=level_of(training, params.level),
+        domain=domain_of(training),
     )
 
 
-def fill(
-    params: SequenceParams,
-    series: Series,
-    days: Days,
-    *,
-    config: SequenceConfig = CnpConfig(),  # noqa: B008 (frozen)
-    label: str = "network",
-) -> Estimate:
+def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
     """NDVI of every pixel on `days`: linear in time between the dates of the series.
 
     Before the first and after the last date, and more than 30 days from both dates of a gap, the
     estimate relaxes to the mean and std of the region's NDVI (`params.level`), by the equation of
-    `beyond.relaxed`. Values that cannot be (`features.plausible`) are left out, and `quality` of
-    the estimate says of which pixels; they change no other pixel.
+    `extrapolation.relax`. Implausible values are left out; `quality` of the estimate marks their
+    pixels, and they change no other pixel.
 
     Of `pretrained` weights an estimate is worth what simulated rice has in common with the region:
     elsewhere, as in temperate Europe (R2 below 0), a straight line between the clear dates may be
     the better estimate.
 
     Args:
-      params: `fine_tune`, or `adapt(pretrained(), series)`, which no label has gone into.
+      params: of `fine_tune`, or `adapt(pretrained(), series)`, which sees no label.
       series: many pixels.
       days: any days.
-      config: of the network.
-      label: what the progress bar says.
 
     Raises:
       ValueError: moments are missing: `adapt` has not been called; days that are not finite, or of
-        the series do not ascend; channels other than VV and VH of one or two orbits and NDVI.
+        the series do not ascend; channels other than VV and VH of one or two orbits.
       RuntimeError: in a process that was forked after its parent used JAX.
     """
     refuse_forked()
-    check_series(series, days)
-    by, series = suited(params.moments, series)
-    series, left_out = without_implausible(series)
+    params, by, series, implausible = _matched(params, series, days)
     day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
-    mean, std = over_series(
-        lambda told: _at_days(day, days, told),
-        params._replace(moments=by),
-        series,
-        config=config,
-        label=label,
-    )
-    told = Estimate(mean, std, np.zeros((), mean.dtype))
-    told = applied(told, seen(series, config), params.bands)
-    told = relaxed(told, beyond(np.asarray(day), days), params.level)
-    return told._replace(quality=flags(has_data(series, by, config), left_out, told.mean))
+    mean, std = map_mixtures(lambda mixture: _at_days(day, days, mixture), params, series)
+    estimate = Estimate(mean, std, np.zeros(len(mean), mean.dtype))
+    estimate = estimators.apply(params.calibration, estimate, has_ndvi(series, params.config))
+    estimate = relax(estimate, days_beyond(np.asarray(day), days), params.level)
+    data = has_data(series, by, params.config)
+    return estimate._replace(quality=flags(data, implausible, estimate.mean))
+
+
+def _matched(params, series, days):
+    """Parameters, their moments and series with the same looks, and the implausible pixels."""
+    check_series(series, days)
+    by, series = match_looks(params.moments, series)
+    return replace(params, moments=by), by, *without_implausible(series)
 
 
 @jax.jit
-def _at_days(day, days, told):
-    between = jax.vmap(lambda curve: features.at_days(day, curve, days))
-    return tuple(between(curve) for curve in physical(told))
+def _at_days(day, days, mixture):
+    between = jax.vmap(lambda curve: interpolate(day, curve, days))
+    return tuple(between(curve) for curve in physical(mixture))
+
+
+def quantiles(
+    params: SequenceParams, series: Series, days: Days, levels: tuple[float, ...]
+) -> Float[np.ndarray, "pixel query level"]:
+    """NDVI below which a label lies with each probability of `levels`.
+
+    They are those of the mixture that the network predicts for every date, std and noise of its
+    Gaussians times `params.mixture` (1.25 of the shipped weights): residual cloud makes the lower
+    tail the longer one, which the symmetric band of an Estimate cannot express. Linear in time
+    between the dates; far from them they are of the mixture whose Gaussian of the latent NDVI has
+    relaxed as that of `predict` does. Implausible values are left out.
+
+    Raises:
+      ValueError: no level, or one outside (0, 1), or what `predict` raises.
+    """
+    if not levels or not all(0.0 < level < 1.0 for level in levels):
+        raise ValueError(f"levels: got {levels}, expected probabilities between 0 and 1")
+    params, _, series, _ = _matched(params, series, days)
+    day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
+    seen = has_ndvi(series, params.config)
+    factor = np.where(seen, params.mixture[1], params.mixture[0]).astype(days.dtype)
+    clean = noise(params.variables)
+
+    def _map(function, *more):
+        return map_mixtures(
+            lambda mixture, factor: function(day, *more, mixture, clean, factor, levels=levels),
+            params,
+            series,
+            factor,
+        )
+
+    values = _map(_quantiles_near, days)
+    away = days_beyond(np.asarray(day), days)
+    some = away > 0.0
+    if some.any():
+        level = Level(*(jnp.asarray(leaf, days.dtype) for leaf in params.level))
+        values[:, some] = _map(_quantiles_far, days[some], jnp.asarray(away[some]), level)
+    return values
+
+
+@partial(jax.jit, static_argnames="levels")
+def _quantiles_near(day, days, mixture, clean, factor, *, levels):
+    mixture, clean = _wider(mixture, factor[:, None]), (clean * factor)[:, None]
+    between = jax.vmap(lambda curve: interpolate(day, curve, days))
+    return jnp.stack([between(quantile(mixture, clean, level)) for level in levels], axis=-1)
+
+
+@partial(jax.jit, static_argnames="levels")
+def _quantiles_far(day, days, away, level, mixture, clean, factor, *, levels):
+    """Of the mixture on the days themselves, its latent Gaussian relaxed."""
+    mixture = _wider(mixture, factor[:, None])
+    between = jax.vmap(lambda curve: interpolate(day, curve, days))
+    mixture = LabelMixture(*(between(curve) for curve in mixture))
+    middle, rest = scaled(level.mean), remaining(away)[None]
+    mixture = mixture._replace(
+        mean=middle + rest * (mixture.mean - middle),
+        std=spread(mixture.std, away[None], level.std / SPAN),
+    )
+    clean = (clean * factor)[:, None]
+    return jnp.stack([quantile(mixture, clean, one) for one in levels], axis=-1)
+
+
+def mixture_factor(
+    mixtures: Sequence[LabelMixture], clean: Float[Array, ""], validation: Series
+) -> Float[np.ndarray, "2"]:
+    """Least factors of std and noise with which nine in ten labels withheld from validation pixels
+    lie between the quantiles .05 and .95: without any NDVI of the pixel, and with some.
+
+    `mixtures`, (pixel, time), are those of `estimators.validation_masks`; `clean` is the noise of a
+    clean label, scaled.
+    """
+    field = estimators.fields(validation)
+    label = scaled(jnp.asarray(validation.ndvi))
+    factors = []
+    for mixture, hidden in zip(mixtures, estimators.validation_masks(validation), strict=True):
+
+        def _inside(factor, mixture=mixture):
+            return np.asarray(_between(mixture, clean, label, jnp.asarray(factor, label.dtype)))
+
+        factors.append(estimators.least_factor(_inside, hidden, field))
+    return np.array(factors)
+
+
+@jax.jit
+def _between(mixture, clean, label, factor):
+    below = cumulative(_wider(mixture, factor), clean * factor, label)
+    return (below >= _ENDS[0]) & (below <= _ENDS[1])
+
+
+def _wider(mixture: LabelMixture, factor) -> LabelMixture:
+    return mixture._replace(std=mixture.std * factor)

@@ -146,7 +146,7 @@ def expectation(
     Args:
       scores: R2 with the ends of its interval, by name.
       ceiling: R2 that no method can pass, 1; NaN where unknown.
-      offset: days, infinite where there is no radar; empty where not told.
+      offset: days, infinite where there is no radar; empty without estimate.
     """
     figure = new_figure(11, 3.6)
     left, right = figure.subplots(1, 2)
@@ -168,14 +168,14 @@ def expectation(
 
 
 def _offsets(axes: Axes, offset: np.ndarray) -> None:
-    known = offset[np.isfinite(offset)]
+    finite = offset[np.isfinite(offset)]
     axes.set_title("days from a label to the nearest radar")
-    if known.size == 0:
+    if finite.size == 0:
         axes.text(0.5, 0.5, "not told by this cube", ha="center", transform=axes.transAxes)
         axes.set_axis_off()
         return
-    top = max(8.0, float(np.quantile(known, 0.99)) + 1)
-    axes.hist(known, bins=np.arange(-0.5, top + 1), color=_VV)
+    top = max(8.0, float(np.quantile(finite, 0.99)) + 1)
+    axes.hist(finite, bins=np.arange(-0.5, top + 1).tolist(), color=_VV)
     for limit in (3, 7):
         axes.axvline(limit, color=_LIMIT, linestyle="--")
     axes.set_xlabel("days; lines at 3 and 7")

@@ -2,9 +2,17 @@
 
 import io
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from jaxtyping import Array, Real
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+
+BLUE, RED, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#e69f00", "#009e73", "#808080"
 
 YARDSTICKS = ("climatology", "linear", "whittaker", "knn_space")
 """Methods that every other one is held against; drawn in grey."""
@@ -30,7 +38,7 @@ METHODS = {
     "cropsar_gan": ("#999933", "x"),
     "ensemble": ("#000000", "X"),
 }
-"""Colour and marker of each method, the same in every figure; told apart by the marker too."""
+"""Colour and marker of each method, the same in every figure; no two pairs are equal."""
 
 TASKS = {
     "T1": "T1: no NDVI",
@@ -42,7 +50,7 @@ TASKS = {
 }
 """Short name of each task: what of the pixel's own NDVI is withheld."""
 
-QUIET = {
+QUIET: dict[Any, Any] = {
     "figure.dpi": 110,
     "figure.facecolor": "white",
     "font.size": 10,
@@ -68,13 +76,35 @@ _SPARE = tuple((c, m) for c in ("#882255", "#6699cc", "#661100", "#117733") for 
 
 
 def method_style(method: str) -> tuple[str, str]:
-    """Colour and marker of a method: its entry in `METHODS`, else one told by its name alone."""
+    """Colour and marker of a method: its entry in `METHODS`, else one that its name alone gives."""
     return METHODS.get(method) or _SPARE[zlib.crc32(method.encode()) % len(_SPARE)]
 
 
-def new_figure(width: int | float, height: int | float) -> Figure:
+def new_figure(width: int | float, height: int | float, title: str = "") -> Figure:
     """An empty figure of `width` x `height` inches whose parts make room for each other."""
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def names_down(axes: Axes, names: Sequence[str]) -> None:
+    """Names at 0, 1, ... of the vertical axis, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def to_dates(day: Real[np.ndarray | Array, "time"]) -> np.ndarray:
+    """Days since 1970-01-01 as datetime64[s]."""
+    seconds = np.round(np.asarray(day, float) * 86_400).astype("timedelta64[s]")
+    return np.datetime64("1970-01-01", "s") + seconds
+
+
+def date_axis(axes: Axes, most: int) -> None:
+    """At least 4 and at most `most` dates on the horizontal axis, in short."""
+    locator = AutoDateLocator(minticks=4, maxticks=most)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 @mpl.rc_context({"savefig.bbox": "standard"})

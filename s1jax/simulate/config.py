@@ -36,13 +36,13 @@ class SceneConfig:
     """`clean`: L2A, cloud mask, NaN where missing. `as_exported`: L1C, unmasked, all its faults."""
 
     pond_fraction: float = 0.09
-    """Share of fields that are ponds (all lie in the northern 28 % of the scene), 1."""
+    """Share of fields that are ponds (all lie in the northern 28 % of the scene)."""
     urban_fraction: float = 0.10
-    """Share of fields that are built-up, 1."""
+    """Share of fields that are built-up."""
     tree_fraction: float = 0.09
-    """Share of fields under trees, 1."""
+    """Share of fields under trees."""
     dry_fraction: float = 0.06
-    """Share of fields under rain-fed dry crops, 1."""
+    """Share of fields under rain-fed dry crops."""
     field_ha: float = 0.31
     """Mean area of a field, hectares."""
     block_ha: float = 80.0
@@ -52,7 +52,7 @@ class SceneConfig:
     group_lag_days: float = 14.0
     """Lag of planting from one irrigation group to the next, days."""
     mask_error: float = 0.03
-    """Share of pixels on which the paddy mask is wrong, 1."""
+    """Share of pixels on which the paddy mask is wrong."""
 
     planting_day: tuple[float, float, float] = (30.0, 145.0, 262.0)
     """Transplanting of the three seasons in the first group, days after 1 November."""
@@ -67,16 +67,16 @@ class SceneConfig:
     duration_days: float = 105.0
     """Mean time from transplanting to harvest, days; dry crops of the third season: 20 less."""
     third_season: tuple[float, float, float] = (0.35, 0.25, 0.40)
-    """Mean share of rice, dry crop (palawija) and fallow in the third season, 1; sums to one."""
+    """Mean share of rice, dry crop (palawija) and fallow in the third season; sums to one."""
     lai: float = 4.6
-    """Mean peak leaf area index of rice, 1."""
+    """Mean peak leaf area index of rice."""
     lai_std: float = 0.9
-    """Spread of the peak leaf area index, standard deviation, 1."""
+    """Spread of the peak leaf area index, standard deviation."""
     failure: float = 0.04
-    """Share of crops that fail and keep 35 % of their leaf area, 1."""
+    """Share of crops that fail and keep 35 % of their leaf area."""
 
     looks: float = 8.0
-    """Equivalent number of looks of the speckle of one pass in one pixel, 1."""
+    """Equivalent number of looks of the speckle of one pass in one pixel."""
     roughness_db: float = 1.9
     """Spread of soil roughness between fields, standard deviation, dB; per season 60 % of it."""
     texture_db: float = 0.8
@@ -90,38 +90,38 @@ class SceneConfig:
     orbits: Literal["mean", "apart"] = "mean"
     """The two passes of a period as one mean, or as two orbits with channels of their own."""
     pass_missing: float = 0.12
-    """Probability that a Sentinel-1 pass is missing, 1."""
+    """Probability that a Sentinel-1 pass is missing."""
 
     revisit_days: int = 5
     """Time between Sentinel-2 acquisitions, days."""
     cloud_dry: float = 0.32
-    """Mean cloud fraction of a scene in the driest month, 1."""
+    """Mean cloud fraction of a scene in the driest month."""
     cloud_wet: float = 0.69
-    """Mean cloud fraction of a scene in the wettest month, 1."""
+    """Mean cloud fraction of a scene in the wettest month."""
     cloud_concentration: float = 3.0
-    """Sum of the two parameters of the beta law of the cloud fraction, 1; large = little spread."""
+    """Sum of the two parameters of the beta law of the cloud fraction; large = little spread."""
     cloud_nir: float = 0.49
-    """Reflectance of an opaque cloud in the near infrared, 1; in the red it is 0.42."""
+    """Reflectance of an opaque cloud in the near infrared; in the red it is 0.42."""
     haze: float = 0.25
-    """Mean optical amount of haze in half-cloudy air, 1."""
+    """Mean optical amount of haze in half-cloudy air."""
     haze_left: float = 0.3
-    """Share of the haze that atmospheric correction leaves in L2A, 1."""
+    """Share of the haze that atmospheric correction leaves in L2A."""
     missed_thin: float = 0.35
-    """Share of thin cloud that the L2A cloud mask misses, 1."""
+    """Share of thin cloud that the L2A cloud mask misses."""
     missed_thick: float = 0.03
-    """Share of thick cloud that the mask misses, 1."""
+    """Share of thick cloud that the mask misses."""
     missed_shadow: float = 0.35
-    """Share of cloud shadow that the mask misses, 1."""
+    """Share of cloud shadow that the mask misses."""
     max_cloud: float = 0.80
-    """Scenes from this cloud fraction up are not used, 1."""
+    """Scenes from this cloud fraction up are not used."""
     exported_haze: float = 0.12
-    """Mean optical amount of haze in `as_exported`, 1."""
+    """Mean optical amount of haze in `as_exported`."""
     exported_path: float = 0.4
-    """Path radiance in L1C as a share of a hazy day's, 1."""
+    """Path radiance in L1C as a share of a hazy day's."""
     exported_offset: float = 0.1
-    """Offset left in the L1C reflectances, 1; 0.1 is the +1000 DN of processing baseline 04.00."""
+    """Offset left in the L1C reflectances; 0.1 is the +1000 DN of processing baseline 04.00."""
     exported_cloud: float = 0.41
-    """Mean cloud fraction outside `exported_gaps`, which hold the cloudiest scenes, 1."""
+    """Mean cloud fraction outside `exported_gaps`, which hold the cloudiest scenes."""
     exported_gaps: tuple[int, ...] = (6, 11, 12, 33, 34, 36, 38, 40, 43)
     """Periods of `as_exported` without a usable Sentinel-2 scene, counted from 1."""
     exported_dead: tuple[int, ...] = (43,)

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from s1jax.simulate.climate import wetness
 from s1jax.simulate.config import DRY, POND, RICE, START, TREE, URBAN
+from s1jax.simulate.weather import wetness
 
 TILLAGE_LEAD = 20.0
 """The soil is worked this long before transplanting, days."""
@@ -25,7 +25,7 @@ class Crop(NamedTuple):
     duration: Float[Array, "*n"]
     """From transplanting to harvest, days."""
     peak_lai: Float[Array, "*n"]
-    """Leaf area index that the canopy would reach without senescence, 1; 0 where fallow."""
+    """Leaf area index that the canopy would reach without senescence; 0 where fallow."""
     greenup: Float[Array, "*n"]
     """From transplanting to the inflection of green-up, days."""
     greenup_rate: Float[Array, "*n"]
@@ -50,7 +50,7 @@ class Field(NamedTuple):
     kind: Int[Array, "*n"]
     """Class: RICE, POND, URBAN, TREE or DRY."""
     stand_lai: Float[Array, "*n"]
-    """Leaf area index of what always stands there (trees, gardens in town), 1."""
+    """Leaf area index of what always stands there (trees, gardens in town)."""
     weed_phase: Float[Array, "3 *n"]
     """Phases of the slow waves of weeds on fallow, rad."""
     moisture_offset: Float[Array, "*n"]
@@ -69,13 +69,13 @@ class FieldState(NamedTuple):
     """A field on one day."""
 
     green_lai: Float[Array, "*n"]
-    """Green leaf area index, which the optical sensor sees, 1."""
+    """Green leaf area index, which the optical sensor sees."""
     structural_lai: Float[Array, "*n"]
-    """Area index of leaves and stems, green or not, which the radar sees, 1."""
+    """Area index of leaves and stems, green or not, which the radar sees."""
     yellowing: Float[Array, "*n"]
-    """Share of the canopy that has turned yellow, 1."""
+    """Share of the canopy that has turned yellow."""
     flood: Float[Array, "*n"]
-    """Share of the field under standing water, 1."""
+    """Share of the field under standing water."""
     tillage_db: Float[Array, "*n"]
     """Roughness of the soil since it was last worked, dB about the field's own."""
 

@@ -6,25 +6,24 @@ from jax import random
 from jaxtyping import Array, Float
 
 from s1jax.indices import ndvi
-from s1jax.simulate.climate import Weather, today
-from s1jax.simulate.clouds import Sky, sky
 from s1jax.simulate.config import POND, URBAN, SceneConfig
 from s1jax.simulate.crops import Field, FieldState, field_state
-from s1jax.simulate.terrain import Landscape, to_pixels
+from s1jax.simulate.land import Landscape, to_pixels
+from s1jax.simulate.weather import Sky, Weather, on_day, sky
 from s1jax.types import Key
 
 CLOUD_RED = 0.42
-"""Reflectance of an opaque cloud in the red, 1."""
+"""Reflectance of an opaque cloud in the red."""
 HAZE_OPACITY = 0.55
-"""Opacity of a unit of haze, 1."""
+"""Opacity of a unit of haze."""
 FLOOR = 1e-3
-"""Smallest reflectance that a product holds, 1."""
+"""Smallest reflectance that a product holds."""
 
 
 def reflectance(
     field: Field, state: FieldState, moisture: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Red and near-infrared reflectance of one field, 1.
+    """Red and near-infrared reflectance of one field.
 
     A mixture of green canopy (cover 1 - exp(-0.62 LAI), yellowing as it ripens), of dead canopy
     (cover of the structural LAI in excess of the green one) and of soil, darker when wet, 88 % of
@@ -57,10 +56,10 @@ def reflectance(
 def ground(
     landscape: Landscape, weather: Weather, day: Float[Array, ""]
 ) -> tuple[Float[Array, "y x"], Float[Array, "y x"]]:
-    """Red and near-infrared reflectance of every pixel under a clear sky, 1."""
+    """Red and near-infrared reflectance of every pixel under a clear sky."""
 
     def _field(field):
-        return reflectance(field, field_state(field, day), today(weather.moisture, day))
+        return reflectance(field, field_state(field, day), on_day(weather.moisture, day))
 
     red, nir = jax.vmap(_field, in_axes=-1)(landscape.fields)
     return to_pixels(red, landscape.field_of), to_pixels(nir, landscape.field_of)
@@ -99,33 +98,21 @@ def s2_image(
     noise = random.normal(k_noise, (2, *red.shape), jnp.float32)
     red = (red + 0.004 * noise[0]) * (1.0 - above.shadow)
     nir = (nir + 0.006 * noise[1]) * (1.0 - above.shadow)
+    # state of the air on the day
     air = random.normal(k_air, (2,), jnp.float32)
-    return (l2a if clean else l1c)(red, nir, above, air, config)
+    return (_l2a if clean else _l1c)(red, nir, above, air, config)
 
 
-def l2a(
-    red: Float[Array, "y x"],
-    nir: Float[Array, "y x"],
-    above: Sky,
-    air: Float[Array, "2"],
-    config: SceneConfig,
-) -> Float[Array, "y x"]:
+def _l2a(red, nir, above, air, config):
     """NDVI after atmospheric correction, NaN where the cloud mask finds cloud or shadow.
 
     Correction removes all haze but `haze_left` and errs by 0.004 (standard deviation) over the
     scene; cloud that the mask misses stays in.
-
-    Args:
-      red: reflectance of the (shadowed) ground, 1.
-      nir: reflectance of the (shadowed) ground, 1.
-      above: what lies over it.
-      air: two standard normal numbers, the state of the air on the day.
-      config: of the scene.
     """
-    veil = 1.0 - (1.0 - above.opacity) * (1.0 - HAZE_OPACITY * config.haze_left * above.haze)
+    veil = _veil(above, config.haze_left)
     red = red + veil * (CLOUD_RED - red) + 0.004 * air[0]
     nir = nir + veil * (config.cloud_nir - nir) + 0.004 * air[1]
-    seen = 1.0 - (1.0 - above.opacity) * (1.0 - HAZE_OPACITY * above.haze)
+    seen = _veil(above, 1.0)
     thick, thin = seen > 0.35, (seen > 0.12) & (seen <= 0.35)
     masked = thick & (above.luck > config.missed_thick)
     masked |= thin & (above.luck > config.missed_thin)
@@ -133,21 +120,19 @@ def l2a(
     return jnp.where(masked, jnp.nan, ndvi(jnp.maximum(red, FLOOR), jnp.maximum(nir, FLOOR)))
 
 
-def l1c(
-    red: Float[Array, "y x"],
-    nir: Float[Array, "y x"],
-    above: Sky,
-    air: Float[Array, "2"],
-    config: SceneConfig,
-) -> Float[Array, "y x"]:
+def _l1c(red, nir, above, air, config):
     """NDVI at the top of the atmosphere, with the offset left in both bands and nothing masked.
 
     The air dims both bands (0.86, 0.88) and adds path radiance, three times as much in the red.
-    Arguments as for `l2a`.
     """
-    veil = 1.0 - (1.0 - above.opacity) * (1.0 - HAZE_OPACITY * above.haze)
+    veil = _veil(above, 1.0)
     path = config.exported_path * (0.05 + 0.02 * above.haze + 0.012 * jnp.abs(air[0]))
     red = 0.86 * (red + veil * (CLOUD_RED - red)) + path + 0.012
     nir = 0.88 * (nir + veil * (config.cloud_nir - nir)) + 0.35 * path + 0.004
     red, nir = jnp.maximum(red, FLOOR), jnp.maximum(nir, FLOOR)
     return ndvi(red + config.exported_offset, nir + config.exported_offset)
+
+
+def _veil(above: Sky, share: float) -> Float[Array, "y x"]:
+    """Opacity of the cloud and of a share of the haze."""
+    return 1.0 - (1.0 - above.opacity) * (1.0 - HAZE_OPACITY * share * above.haze)

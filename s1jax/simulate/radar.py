@@ -6,10 +6,10 @@ from jax import random
 from jaxtyping import Array, Float
 
 from s1jax.indices import from_db
-from s1jax.simulate.climate import Weather, today
 from s1jax.simulate.config import URBAN, SceneConfig
 from s1jax.simulate.crops import Field, FieldState, field_state
-from s1jax.simulate.terrain import Landscape, to_pixels
+from s1jax.simulate.land import Landscape, to_pixels
+from s1jax.simulate.weather import Weather, on_day
 from s1jax.types import Key
 
 NOISE_FLOOR = 1e-3
@@ -40,7 +40,7 @@ def backscatter(
       state: its state on the day.
       incidence_deg: theta, degrees.
       moisture: soil moisture of the region, m3 m-3.
-      wind: strength of the wind over open water, 1.
+      wind: strength of the wind over open water.
       canopy_gain_db: gain of the wet canopy, dB.
     """
     cos = jnp.cos(jnp.deg2rad(incidence_deg))
@@ -98,11 +98,11 @@ def s1_image(
       incidence_deg: at the scene's centre column, degrees.
       config: of the scene.
     """
-    wet_canopy = config.interception_db * jnp.minimum(today(weather.rain, day) / 10.0, 1.5)
+    wet_canopy = config.interception_db * jnp.minimum(on_day(weather.rain, day) / 10.0, 1.5)
 
     def _field(field):
         state = field_state(field, day)
-        moisture, wind = today(weather.moisture, day), today(weather.wind, day)
+        moisture, wind = on_day(weather.moisture, day), on_day(weather.wind, day)
         return backscatter(field, state, incidence_deg, moisture, wind, wet_canopy)
 
     east = (jnp.arange(config.width, dtype=jnp.float32) - 0.5 * config.width) * config.pixel_m

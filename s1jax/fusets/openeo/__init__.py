@@ -10,7 +10,7 @@ from typing import Any
 import openeo
 from openeo.rest.datacube import DataCube
 
-from s1jax.fusets.keywords import refuse
+from s1jax.fusets.mogpr import refuse
 from s1jax.fusets.openeo import mogpr_udf
 from s1jax.fusets.openeo.mogpr_udf import OPTIONS
 
@@ -24,7 +24,7 @@ def load_mogpr_udf() -> str:
 
 
 def mogpr(datacube: Any, side: int = SIDE, **context: Any) -> DataCube:
-    """The openEO cube of <v>_FUSED, and as asked <v>_STD, <v>_RAW and QUALITY, not yet computed.
+    """The openEO cube of <v>_FUSED, and on request <v>_STD, <v>_RAW and QUALITY, not yet computed.
 
     The back end runs `mogpr_udf` on squares of `side` pixels, each fitted on its own.
     `hyper="region.npz"`, a file that the back end can read, gives all of them one model.
@@ -43,7 +43,9 @@ def mogpr(datacube: Any, side: int = SIDE, **context: Any) -> DataCube:
         raise TypeError(f"datacube: got {type(datacube).__name__}, expected {expected}")
     refuse("mogpr", context, list(OPTIONS))
     return datacube.apply_neighborhood(
-        openeo.UDF(load_mogpr_udf(), runtime="Python", context=context),
+        openeo.UDF(  # pyright: ignore[reportPrivateImportUsage] (its public name)
+            load_mogpr_udf(), runtime="Python", context=context
+        ),
         size=[{"dimension": dim, "value": side, "unit": "px"} for dim in ("x", "y")],
         overlap=[],
     )

@@ -7,7 +7,7 @@ openEO takes `apply_datacube` and `apply_metadata` from it. Their context holds 
 import inspect
 
 from openeo.metadata import Band, CubeMetadata
-from openeo.udf import XarrayDataCube
+from openeo.udf import XarrayDataCube  # pyright: ignore[reportPrivateImportUsage] (its public name)
 
 from s1jax.fusets.mogpr import mogpr
 
@@ -16,7 +16,7 @@ OPTIONS = tuple(inspect.signature(mogpr).parameters)[1:]
 
 
 def apply_datacube(cube: XarrayDataCube, context: dict | None = None) -> XarrayDataCube:
-    """Bands <v>_FUSED, then as asked <v>_STD, <v>_RAW and QUALITY: float32, the same dimensions.
+    """Bands <v>_FUSED, then on request <v>_STD, <v>_RAW and QUALITY: float32, the same dimensions.
 
     It needs whole time series of all bands: `apply_neighborhood` gives them.
 
@@ -46,13 +46,13 @@ def apply_metadata(metadata: CubeMetadata, context: dict | None = None) -> CubeM
       ValueError: a keyword that does not exist, or a variable that is no band.
     """
     options = _options(context)
-    names = [band.name for band in metadata.bands]
+    names = metadata.band_names
     chosen = options.get("variables")
     chosen = names if chosen is None else [chosen] if isinstance(chosen, str) else chosen
     if missing := [name for name in chosen if name not in names]:
         raise ValueError(f"variables: got {missing}, expected some of {names}")
     names = [name for name in names if name in chosen]
-    fused = metadata.filter_bands(names).rename_labels(
+    fused = metadata.filter_bands([*names]).rename_labels(
         metadata.band_dimension.name, [f"{name}_FUSED" for name in names], names
     )
     more = [("include_uncertainties", "STD"), ("include_raw_inputs", "RAW")]
