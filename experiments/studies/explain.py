@@ -18,8 +18,14 @@ import numpy as np
 
 from experiments.protocol import scoring
 from experiments.protocol.config import DatasetConfig
-from experiments.protocol.head_to_head import Method, Setup, head_to_head, masked_series, set_up
-from experiments.protocol.methods import inflation_of
+from experiments.protocol.head_to_head import (
+    Method,
+    Setup,
+    head_to_head,
+    inflation_of,
+    masked_series,
+    set_up,
+)
 from experiments.report.files import new_folder, write_study
 from experiments.report.tables import Table, covered, r2_cell
 from experiments.studies import command, importance
