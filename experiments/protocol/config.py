@@ -73,8 +73,8 @@ class Config:
     block."""
     methods: tuple[str, ...] = USUAL
     """Names of methods, or `all`; the four yardsticks always run. shipped: the shipped weights,
-    which have learnt from simulated rice regions alone, adapted to the levels of the radar, no
-    label seen; cnp, tcn_s1, hybrid, switch, ensemble: the same weights, trained on with the labels
+    trained on simulated rice regions alone, adapted to the levels of the radar without any
+    label; cnp, tcn_s1, hybrid, switch, ensemble: the same weights, trained on with the labels
     of the cube; all others learn from the cube alone."""
     tasks: tuple[str, ...] = TASKS
     """T1 no NDVI at the pixel; T2a 20 % hidden; T2b 60 days; T2c 132 days; T2d real gaps (simulated

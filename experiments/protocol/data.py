@@ -23,7 +23,7 @@ from s1jax.types import Series, concatenate
 SIMULATED = {
     "sim_blocks": "unseen blocks of the simulated scene, 4 x 4, buffer 150 m",
     "sim_region": "another simulated region, with another calendar, crops and soil",
-    "sim_year": "the second year of unseen blocks of the simulated scene, learnt from the first",
+    "sim_year": "the second year of unseen blocks of the simulated scene, trained on the first",
     "sim_blocks_800": "as sim_blocks, buffer 800 m",
 }
 """Name and what is tested."""
@@ -183,8 +183,8 @@ def dataset(name: str, config: Config, *, folder: Path | None) -> Dataset:
     transfer = data.district is not None and len(np.unique(data.district)) > 1
     options = replace(config, cube=str(path), split="district" if transfer else "blocks")
     with xr.open_dataset(path, engine="h5netcdf") as file:
-        words = str(file.attrs.get("source", "source not told"))
-        words += f" (licence: {file.attrs.get('license', 'not told')})"
+        words = str(file.attrs.get("source", "source not stated"))
+        words += f" (licence: {file.attrs.get('license', 'not stated')})"
     side_by_side = min(ds.sizes["y"], ds.sizes["x"]) > 1
     return Dataset(name, words, data, _split_by(options, data), transfer, side_by_side)
 
@@ -230,7 +230,7 @@ def _region(home: Data, config: Config) -> Dataset:
         test = first + np.arange(len(other.truth))
         parts = np.flatnonzero(~validates), np.flatnonzero(validates), test
         fold = Fold(*parts, other.block, "other region")
-        whole = Split((fold,), ("learnt in one simulated region, tested in another",))
+        whole = Split((fold,), ("trained in one simulated region, tested in another",))
         return splits.subsample(whole, _limits(config), seed=seed)
 
     data = Data(series, np.concatenate([home.truth, other.truth]))

@@ -106,15 +106,15 @@ def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
 
 
 def inflation_of(split: str) -> float:
-    """Factor of the bands: validation pixels know nothing of another district or year."""
+    """Factor of the bands: validation pixels do not show another district or year."""
     return 1.0 if split == "blocks" else TRANSFER_INFLATION
 
 
 def mogpr_options(options: MogprConfig, split: str) -> MogprConfig:
     """MOGPR's options; no regional curve where another district or year is predicted.
 
-    Validation pixels lie in the training districts and the training year: they cannot tell that the
-    calendar of these is not that of the others.
+    Validation pixels lie in the training districts and the training year: they do not show that the
+    others have another calendar.
     """
     if split == "blocks" or options.mean != "auto":
         return options
@@ -163,7 +163,7 @@ def set_up(config: Config, tasks: tuple[str, ...], seed: int) -> Setup:
 
 
 def draw_masks(key: Key, tasks: tuple[str, ...], data: Data) -> dict[str, np.ndarray]:
-    """For each task the periods it queries, of all pixels; T2d only where the truth is known."""
+    """For each task the periods it queries, of all pixels; T2d only where there is a truth."""
     simulated = data.truth is not None
     return {
         task: draw_mask(

@@ -29,7 +29,7 @@ def draw_mask(
       key: consumed; the same for all methods.
       task: one of `TASKS`.
       series: all pixels of the data set.
-      simulated: the truth is known; T2c then lies in the monsoon.
+      simulated: there is a truth; T2c then lies in the monsoon.
 
     Raises:
       ValueError: an unknown task.

@@ -76,7 +76,7 @@ def sections(
       shown: what the pictures are of.
     """
     warnings = [w for w in split.split("; ") if "indicative" in w or "not independent" in w]
-    facts = facts | {"source": shown.ds.attrs.get("source", "not told")}
+    facts = facts | {"source": shown.ds.attrs.get("source", "not stated")}
     if shown.data.relative:
         facts["time axis"] = "relative: dates in the figures count from a beginning of each pixel"
     for name in ("s1jax_funnel", "s1jax_repairs"):
@@ -199,7 +199,7 @@ def improvement(r2: float) -> tuple[float, float]:
 
 def _classic(shown: FigureData) -> Section:
     """The founding document's six panels, grade, improvement and scores by NDVI range of each
-    network: people know and ask for them. What is wrong with them stands beside them."""
+    network, since readers look for them; the text beside them names their faults."""
     task = "T1" if "T1" in shown.test_sets else next(iter(shown.test_sets))
     test_set, against = shown.test_sets[task], shown.side(task)
     r2 = {(r["method"], r["task"], r["against"]): r["r2"] for r in shown.rows}
