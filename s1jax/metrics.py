@@ -112,19 +112,9 @@ def statistics_by_group(
     )
 
 
-def merge(a: Statistics, b: Statistics) -> Statistics:
-    """Sums over two sets together: spread = spread_a + spread_b + (c_a - c_b)^2 n_a n_b / n.
-
-    Source: T. Chan, G. Golub, R. LeVeque, Algorithms for computing the sample variance, The
-    American Statistician 37, 1983.
-    """
-    n = a.n + b.n
-    share = b.n / np.maximum(n, 1.0)
-    step = b.centre - a.centre
-    added = Statistics(*(x + y for x, y in zip(a, b, strict=True)))
-    return added._replace(
-        centre=a.centre + step * share, spread=a.spread + b.spread + step**2 * a.n * share
-    )
+def merge(*sets: Statistics) -> Statistics:
+    """Sums over sets without a leading axis together."""
+    return aggregate(Statistics(*(np.stack(arrays) for arrays in zip(*sets, strict=True))))
 
 
 def aggregate(

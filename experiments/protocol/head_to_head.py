@@ -15,8 +15,8 @@ from experiments.protocol.scoring import Seconds, TestSet
 from experiments.protocol.splits import FEWEST, Fold, Split, describe
 from experiments.protocol.tasks import TASKS, draw_mask
 from s1jax import masking
+from s1jax.batching import titled
 from s1jax.estimators import fitted
-from s1jax.progress import titled
 from s1jax.types import Estimate, Estimator, Key, Params, Series
 
 log = logging.getLogger("s1jax")

@@ -43,8 +43,8 @@ def test_the_scene_is_made_of_them(both):
 def test_days_and_tracks(both):
     _, scene, taken = both
     assert (np.diff(taken.day) >= 0).all()
-    np.testing.assert_array_equal(taken.mask, scene.mask)
-    passes = np.sort(scene.plan.s1_day[np.isfinite(scene.plan.s1_day)])
+    np.testing.assert_array_equal(taken.region.mask, scene.region.mask)
+    passes = np.sort(scene.region.plan.s1_day[np.isfinite(scene.region.plan.s1_day)])
     np.testing.assert_array_equal(taken.day[taken.track > 0], passes)
     assert set(taken.track) == {0, 1, 2}
     assert np.isfinite(taken.truth).all()
