@@ -75,14 +75,7 @@ def composite(
 
     The mean over the valid days inside [edge_p, edge_p+1), their median or highest, or for
     "mean_db" the mean of linear powers given and returned in dB, 10 log10 mean 10^(value / 10).
-    Days are in any order; a value may be anything where it is not valid.
-
-    Args:
-      day: days since 1970-01-01.
-      value: observations, in the unit of the channel (dB for "mean_db").
-      valid: True where observed.
-      edges: days since 1970-01-01, ascending; `period_edges`.
-      statistic: one of `Statistic`.
+    Days are in any order, edges ascend (`period_edges`); a value may be anything where not valid.
 
     Returns:
       The value (0 where no day was valid), whether any was, and the mean of the days it was made of

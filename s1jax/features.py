@@ -135,7 +135,7 @@ def without_implausible(series: Series) -> tuple[Series, Bool[np.ndarray, "pixel
     radar_valid, ndvi_valid = np.asarray(series.radar_valid), np.asarray(series.ndvi_valid)
     radar_lost = radar_valid & ~plausible_radar(np.asarray(series.radar)).all(axis=-2)
     ndvi_lost = ndvi_valid & ~plausible_ndvi(np.asarray(series.ndvi))
-    affected = radar_lost.any(axis=(1, 2)) | ndvi_lost.any(axis=1)
+    affected = np.asarray(radar_lost.any(axis=(1, 2)) | ndvi_lost.any(axis=1))
     if not affected.any():
         return series, affected
     masks = {"radar_valid": radar_valid & ~radar_lost, "ndvi_valid": ndvi_valid & ~ndvi_lost}
@@ -143,12 +143,9 @@ def without_implausible(series: Series) -> tuple[Series, Bool[np.ndarray, "pixel
 
 
 def check_days(series: Series, days: Days | None = None, *, repeats: bool = False) -> None:
-    """Refuse a series whose days are not its dates in order, and days that are no numbers.
+    """Refuse a series whose days are not its dates in order, and query days that are no numbers.
 
-    Args:
-      series: of a method.
-      days: where it is to predict.
-      repeats: whether one day may be there several times (a process takes both as observations).
+    With `repeats` one day may be there several times (a process takes both as observations).
 
     Raises:
       ValueError: arrays whose shapes do not belong together, no date, another number of days than

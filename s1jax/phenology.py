@@ -81,10 +81,8 @@ def seasons(
     curve with a value that is not finite has no season; nor has one on
     traced days that turn out not finite or not ascending.
 
-    Args:
-      day: days since 1970-01-01, ascending; need not be regular. NumPy's or JAX's.
-      ndvi: the curve on these days; its precision is that of the result.
-      most: slots for seasons; of more seasons the first are kept. (time - 1) // 2 always suffice.
+    Days since 1970-01-01 ascend and need not be regular; the precision is that of the curve. There
+    are `most` slots, of more seasons the first are kept; (time - 1) // 2 slots always suffice.
 
     Raises:
       ValueError: fewer than three dates, days that are not finite or do not ascend, another number

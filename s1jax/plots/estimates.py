@@ -65,14 +65,8 @@ def classic_panels(
 ) -> Figure:
     """Scatter, residuals, residuals against truth, skill by range, density, distributions.
 
-    The fourth panel is two: R2 by range of the truth, marked ill-posed, and MAE by range.
-
-    Args:
-      truth: true NDVI or label.
-      estimate: estimated NDVI.
-      valid: which of them count.
-      title: above the panels.
-      name: what `truth` is, on the axes.
+    The fourth panel is two: R2 by range of the truth, marked ill-posed, and MAE by range. `name`
+    is what `truth` is, on the axes.
 
     Raises:
       ValueError: no valid sample.
@@ -277,16 +271,7 @@ def pixel_series(
     The inner band is of the latent NDVI, mean +- 1.645 std; the outer of an observation, with the
     noise in it; there is no outer band where the noise is 0.
 
-    Args:
-      day: days since 1970-01-01.
-      label: NDVI labels; anything where not valid.
-      valid: where there is a label.
-      hidden: labels that the method did not see.
-      truth: true NDVI, or None.
-      mean: estimated NDVI.
-      std: standard deviation of the latent NDVI.
-      noise: standard deviation of an observation about it.
-      title: above all.
+    `hidden` are labels that the method did not see; days are since 1970-01-01.
 
     Raises:
       ValueError: no pixel.

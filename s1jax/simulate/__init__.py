@@ -32,11 +32,7 @@ def to_dataset(simulated: Scene, *, pixel_m: float | int = 50.0) -> xr.Dataset:
 
     `truth` (t, y, x) is the true NDVI, `mask` the paddy mask. Of composites, `class` is the land
     cover and `tertiary` the irrigation block (not a split group); of single images, `s1_track` (t)
-    is the orbit of each date, 0 without radar.
-
-    Args:
-      simulated: of `simulate.scene` or `simulate.acquisitions`.
-      pixel_m: size of a pixel, metres.
+    is the orbit of each date, 0 without radar. A pixel is `pixel_m` metres wide.
     """
     region = simulated.region
     height, width = region.mask.shape

@@ -88,8 +88,8 @@ def scene(key: Key, config: SceneConfig) -> Scene:
         ndvi = np.where(np.isnan(ndvi), np.float32(-np.inf), ndvi)
         dead = [p - 1 for p in config.exported_dead if p <= config.periods]
         radar[:, :, dead] = ndvi[dead] = 0.0
-    first, *second = radar
-    return Scene(day, *first, ndvi, true, region, *(second[0] if second else ()))
+    vv_2_db, vh_2_db = radar[1] if len(orbits) == 2 else (None, None)
+    return Scene(day, radar[0, 0], radar[0, 1], ndvi, true, region, vv_2_db, vh_2_db)
 
 
 def acquisitions(key: Key, config: SceneConfig) -> Scene:
