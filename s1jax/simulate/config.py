@@ -6,6 +6,9 @@ from typing import Literal
 START = 19662.0
 """First day of the first period, 2023-11-01, in days since 1970-01-01."""
 
+PASS_DAY = (1, 6)
+"""Days of the two Sentinel-1 passes within a period."""
+
 RICE, POND, URBAN, TREE, DRY = range(5)
 """Classes of a field: paddy rice, fish pond, built-up, trees, rain-fed dry crops."""
 
@@ -34,14 +37,6 @@ class SceneConfig:
 
     pond_fraction: float = 0.09
     """Share of fields that are ponds (all lie in the northern 28 % of the scene)."""
-    urban_fraction: float = 0.10
-    """Share of fields that are built-up."""
-    tree_fraction: float = 0.09
-    """Share of fields under trees."""
-    dry_fraction: float = 0.06
-    """Share of fields under rain-fed dry crops."""
-    field_ha: float = 0.31
-    """Mean area of a field, hectares."""
     groups: int = 3
     """Irrigation groups (golongan), which get their water one after the other."""
     group_lag_days: float = 14.0
@@ -78,15 +73,11 @@ class SceneConfig:
     """Gain of the canopy from 10 mm of rain on it, dB."""
     incidence_deg: tuple[float, float] = (37.0, 43.0)
     """Incidence angle of the two passes at the scene's centre column, degrees."""
-    pass_day: tuple[int, int] = (1, 6)
-    """Day of the two passes within a period, days."""
     orbits: Literal["mean", "apart"] = "mean"
     """The two passes of a period as one mean, or as two orbits with channels of their own."""
     pass_missing: float = 0.12
     """Probability that a Sentinel-1 pass is missing."""
 
-    revisit_days: int = 5
-    """Time between Sentinel-2 acquisitions, days."""
     cloud_dry: float = 0.32
     """Mean cloud fraction of a scene in the driest month."""
     cloud_wet: float = 0.69
@@ -99,16 +90,8 @@ class SceneConfig:
     """Share of thick cloud that the mask misses."""
     missed_shadow: float = 0.35
     """Share of cloud shadow that the mask misses."""
-    max_cloud: float = 0.80
-    """Scenes from this cloud fraction up are not used."""
     exported_offset: float = 0.1
     """Offset left in the L1C reflectances; 0.1 is the +1000 DN of processing baseline 04.00."""
-    exported_cloud: float = 0.41
-    """Mean cloud fraction outside `exported_gaps`, which hold the cloudiest scenes."""
-    exported_gaps: tuple[int, ...] = (6, 11, 12, 33, 34, 36, 38, 40, 43)
-    """Periods of `as_exported` without a usable Sentinel-2 scene, counted from 1."""
-    exported_dead: tuple[int, ...] = (43,)
-    """Of those, the ones exported as exact zeros in all bands (no Sentinel-1 either)."""
 
     def __post_init__(self):
         """Check what would otherwise fail far from its cause.
@@ -116,21 +99,13 @@ class SceneConfig:
         Raises:
           ValueError: a mode, size, share or calendar that no scene can have.
         """
-        last_pass, clouds = max(self.pass_day), (self.exported_cloud, self.max_cloud)
         for names, valid, expected in (
             ("mode", self.mode in ("clean", "as_exported"), "'clean' or 'as_exported'"),
             ("orbits", self.orbits in ("mean", "apart"), "'mean' or 'apart'"),
             ("height width", min(self.height, self.width) >= 16, "at least 16 each"),
             ("periods", self.periods >= 1, "at least 1"),
-            ("step", self.step > last_pass, f"more than {last_pass} days"),
-            ("revisit_days", 1 <= self.revisit_days <= self.step, f"1 to {self.step=}"),
-            ("exported_cloud max_cloud", 0 < clouds[0] < clouds[1] <= 1, "0 < first < second <= 1"),
+            ("step", self.step > PASS_DAY[1], f"more than {PASS_DAY[1]} days"),
             ("third_season", abs(sum(self.third_season) - 1) <= 1e-6, "shares that sum to 1"),
-            (
-                "exported_dead",
-                set(self.exported_dead) <= set(self.exported_gaps),
-                f"some of {self.exported_gaps}",
-            ),
         ):
             if not valid:
                 got = ", ".join(f"{getattr(self, name)!r}" for name in names.split())

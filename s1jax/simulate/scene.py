@@ -14,7 +14,15 @@ from s1jax.features import to_db
 from s1jax.simulate.config import DRY, RICE, START, SceneConfig
 from s1jax.simulate.images import s1_image, s2_image, truth
 from s1jax.simulate.land import Landscape, landscape, to_pixels
-from s1jax.simulate.weather import AcquisitionPlan, Weather, acquisition_plan, weather
+from s1jax.simulate.weather import (
+    EXPORTED_DEAD,
+    MAX_CLOUD,
+    REVISIT_DAYS,
+    AcquisitionPlan,
+    Weather,
+    acquisition_plan,
+    weather,
+)
 from s1jax.types import Key
 
 log = logging.getLogger("s1jax")
@@ -86,7 +94,7 @@ def scene(key: Key, config: SceneConfig) -> Scene:
         ndvi[p] = optical
     if config.mode == "as_exported":
         ndvi = np.where(np.isnan(ndvi), np.float32(-np.inf), ndvi)
-        dead = [p - 1 for p in config.exported_dead if p <= config.periods]
+        dead = slice(EXPORTED_DEAD - 1, EXPORTED_DEAD)
         radar[:, :, dead] = ndvi[dead] = 0.0
     vv_2_db, vh_2_db = radar[1] if len(orbits) == 2 else (None, None)
     return Scene(day, radar[0, 0], radar[0, 1], ndvi, true, region, vv_2_db, vh_2_db)
@@ -95,7 +103,7 @@ def scene(key: Key, config: SceneConfig) -> Scene:
 def acquisitions(key: Key, config: SceneConfig) -> Scene:
     """The images that `scene` of the same key and configuration is composited from.
 
-    Every image stands on its own day, with its `track`. Optical scenes from `max_cloud` up are left
+    Every image stands on its own day, with its `track`. Optical scenes from `MAX_CLOUD` up are left
     out, as there. A day that both satellites pass on is two dates.
     """
     region, key_s1, key_s2 = _region(key, config)
@@ -105,7 +113,7 @@ def acquisitions(key: Key, config: SceneConfig) -> Scene:
         for (period, orbit), day in np.ndenumerate(plan.s1_day)
         if np.isfinite(day)
     ]
-    clear = np.flatnonzero(plan.s2_cloud < config.max_cloud)
+    clear = np.flatnonzero(plan.s2_cloud < MAX_CLOUD)
     images = sorted(radar + [(float(plan.s2_day[i]), 0, int(i)) for i in clear])
 
     shape = (len(images), config.height, config.width)
@@ -154,12 +162,12 @@ def _s1_period(key, region, p, orbits, config):
 def _s2_period(key, region, p, config):
     """NDVI of a period: the median of its acquisitions under the cloud limit, NaN without one."""
     plan = region.plan
-    usable = np.flatnonzero((plan.s2_period == p) & (plan.s2_cloud < config.max_cloud))
+    usable = np.flatnonzero((plan.s2_period == p) & (plan.s2_cloud < MAX_CLOUD))
     if not usable.size:
         return np.nan
     images = [_ndvi_image(key, region, i, config) for i in usable]
     # one shape for every period, so one trace: what is not there is NaN
-    most = config.step // config.revisit_days + 1
+    most = config.step // REVISIT_DAYS + 1
     images += [jnp.full_like(images[0], jnp.nan)] * (most - len(images))
     return _median(jnp.stack(images))
 

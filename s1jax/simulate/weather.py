@@ -9,8 +9,19 @@ import numpy as np
 from jax import lax, random
 from jaxtyping import Array, Float, Int
 
-from s1jax.simulate.config import START, SceneConfig
+from s1jax.simulate.config import PASS_DAY, START, SceneConfig
 from s1jax.types import Key
+
+REVISIT_DAYS = 5
+"""Time between Sentinel-2 acquisitions, days."""
+MAX_CLOUD = 0.80
+"""Sentinel-2 scenes from this cloud fraction up are not used."""
+EXPORTED_CLOUD = 0.41
+"""Mean cloud fraction of `as_exported` outside the gaps, which hold the cloudiest scenes."""
+EXPORTED_GAPS = (6, 11, 12, 33, 34, 36, 38, 40, 43)
+"""Periods of `as_exported` without a usable Sentinel-2 scene, counted from 1."""
+EXPORTED_DEAD = 43
+"""Of those, the one exported as exact zeros in all bands (no Sentinel-1 either)."""
 
 
 class Weather(NamedTuple):
@@ -77,13 +88,13 @@ def acquisition_plan(key: Key, config: SceneConfig) -> AcquisitionPlan:
     """Days of all acquisitions and the cloud fraction of each optical one.
 
     The cloud fraction of a scene is Beta(3 mu, 3 (1 - mu)), mu between the dry and the wet season's
-    mean, with an AR(1) term of spread 0.08. In `as_exported` the gaps of
-    the printed series are part of the weather: in `exported_gaps` every scene has `max_cloud` or
-    more, the others have `exported_cloud` on average and less than `max_cloud` at least once a
-    period, and only the dead periods lack Sentinel-1.
+    mean, with an AR(1) term of spread 0.08. In `as_exported` the gaps of the printed series are a
+    part of the weather: in `EXPORTED_GAPS` every scene has `MAX_CLOUD` or more, the others have
+    `EXPORTED_CLOUD` on average and less than `MAX_CLOUD` at least once a period, and only the dead
+    period lacks Sentinel-1.
     """
     rng = generator(key)
-    day = np.arange(rng.integers(config.revisit_days), config.days, config.revisit_days)
+    day = np.arange(rng.integers(REVISIT_DAYS), config.days, REVISIT_DAYS)
     period = day // config.step
 
     spell, level = 0.0, []
@@ -97,10 +108,10 @@ def acquisition_plan(key: Key, config: SceneConfig) -> AcquisitionPlan:
 
     missing = rng.random((config.periods, 2)) < config.pass_missing
     if config.mode == "as_exported":
-        cloud = _exported_cloud(cloud, period, config)
-        dead = np.isin(np.arange(config.periods) + 1, config.exported_dead)[:, None]
+        cloud = _exported_cloud(cloud, period)
+        dead = (np.arange(config.periods) + 1 == EXPORTED_DEAD)[:, None]
         missing = dead | (missing & ~missing.all(1, keepdims=True))
-    s1_day = START + config.step * np.arange(config.periods)[:, None] + np.array(config.pass_day)
+    s1_day = START + config.step * np.arange(config.periods)[:, None] + np.array(PASS_DAY)
     return AcquisitionPlan(
         s2_day=(START + day).astype(np.float32),
         s2_cloud=cloud,
@@ -109,17 +120,15 @@ def acquisition_plan(key: Key, config: SceneConfig) -> AcquisitionPlan:
     )
 
 
-def _exported_cloud(
-    cloud: Float[np.ndarray, "s2"], period: Int[np.ndarray, "s2"], config: SceneConfig
-) -> Float[np.ndarray, "s2"]:
+def _exported_cloud(cloud, period):
     """Cloud fractions that agree with the printed gaps."""
-    gap = np.isin(period + 1, config.exported_gaps)
-    rest = np.minimum(cloud * (config.exported_cloud / cloud[~gap].mean()), 1.0)
-    cloud = np.where(gap, config.max_cloud + (1.0 - config.max_cloud) * cloud, rest)
+    gap = np.isin(period + 1, EXPORTED_GAPS)
+    rest = np.minimum(cloud * (EXPORTED_CLOUD / cloud[~gap].mean()), 1.0)
+    cloud = np.where(gap, MAX_CLOUD + (1.0 - MAX_CLOUD) * cloud, rest)
     for p in set(period[~gap]):
         here = np.flatnonzero(period == p)
         clearest = here[cloud[here].argmin()]
-        cloud[clearest] = min(cloud[clearest], 0.95 * config.max_cloud)
+        cloud[clearest] = min(cloud[clearest], 0.95 * MAX_CLOUD)
     return cloud.astype(np.float32)
 
 

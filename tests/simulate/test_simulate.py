@@ -153,10 +153,8 @@ def test_mask_is_the_paddy_with_few_errors(clean):
     [
         ({"height": 4}, "height"),
         ({"step": 6}, "step"),
-        ({"revisit_days": 20}, "revisit_days"),
         ({"third_season": (0.5, 0.5, 0.5)}, "third_season"),
-        ({"exported_dead": (7,)}, "exported_dead"),
-        ({"exported_cloud": 0.9}, "exported_cloud"),
+        ({"periods": 0}, "periods"),
     ],
 )
 def test_impossible_configurations_are_refused(change, name):
