@@ -23,7 +23,7 @@ from s1jax.types import Series, concatenate
 SIMULATED = {
     "sim_blocks": "unseen blocks of the simulated scene, 4 x 4, buffer 150 m",
     "sim_region": "another simulated region, with another calendar, crops and soil",
-    "sim_year": "the second year of unseen blocks of the simulated scene, learnt from the first",
+    "sim_year": "the second year of unseen blocks of the simulated scene, trained on the first",
     "sim_blocks_800": "as sim_blocks, buffer 800 m",
 }
 """Name and what is tested."""
@@ -230,7 +230,7 @@ def _region(home: Data, config: Config) -> Dataset:
         test = first + np.arange(len(other.truth))
         parts = np.flatnonzero(~validates), np.flatnonzero(validates), test
         fold = Fold(*parts, other.block, "other region")
-        whole = Split((fold,), ("learnt in one simulated region, tested in another",))
+        whole = Split((fold,), ("trained in one simulated region, tested in another",))
         return splits.subsample(whole, _limits(config), seed=seed)
 
     data = Data(series, np.concatenate([home.truth, other.truth]))
