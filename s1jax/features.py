@@ -1,4 +1,4 @@
-"""What a method sees: indices of powers, a date and its neighbours, and which values can be.
+"""What a method sees: indices of powers, a date and its neighbours, and which values are plausible.
 
 Every function is written for one pixel or row; what has `*n` in its shape takes many.
 """

@@ -125,7 +125,7 @@ def mismatch(truth: Seasons, estimate: Seasons) -> Mismatch:
     """Errors of one pixel's seasons, each true one beside the estimated one of nearest peak.
 
     Two seasons match where each is the other's nearest and their peaks are at most `WITHIN_DAYS`
-    apart, so no estimated season stands for two.
+    apart, so no estimated season matches two.
     """
     apart = jnp.abs(truth.peak[:, None] - estimate.peak[None, :])
     apart = jnp.where(truth.valid[:, None] & estimate.valid[None, :], apart, jnp.inf)

@@ -27,8 +27,8 @@ _mismatch = jax.jit(phenology.mismatch)
 def _valid(day, ndvi, read=_one):
     """Valid seasons as NumPy arrays, in the precision of the test."""
     dtype = jnp.result_type(float)
-    found = read(jnp.asarray(day, dtype), jnp.asarray(ndvi, dtype))
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[np.asarray(found.valid)], found)
+    slots = read(jnp.asarray(day, dtype), jnp.asarray(ndvi, dtype))
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[np.asarray(slots.valid)], slots)
 
 
 def _days(seed, step=12.0):
@@ -74,7 +74,7 @@ def _oracle(day, ndvi):
 
 
 def test_seasons_are_scipys_peaks_and_a_walk_down_both_sides(float64):
-    found = 0
+    count = 0
     for seed in range(60):
         day, ndvi = _days(seed), _curve(seed)
         want = _oracle(day, ndvi)[:MOST]
@@ -83,8 +83,8 @@ def test_seasons_are_scipys_peaks_and_a_walk_down_both_sides(float64):
             np.stack([got.start, got.peak, got.end, got.amplitude], axis=-1), want, atol=1e-7
         )
         np.testing.assert_allclose(got.length, want[:, 2] - want[:, 0], atol=1e-7)
-        found += len(want)
-    assert found > 150
+        count += len(want)
+    assert count > 150
 
 
 def _years(per_year, scale=8.0):
@@ -190,8 +190,8 @@ def test_no_season_in_what_does_not_rise_and_fall():
     broken = _logistic(day, _years(2))
     broken[7] = np.nan
     for ndvi in (0.3 + 0.0 * step, step, 1.0 - step, np.abs(step - 0.5), wiggle, broken):
-        found = _one(jnp.asarray(day, jnp.float32), jnp.asarray(ndvi, jnp.float32))
-        for leaf in found:
+        slots = _one(jnp.asarray(day, jnp.float32), jnp.asarray(ndvi, jnp.float32))
+        for leaf in slots:
             np.testing.assert_array_equal(leaf, np.zeros(MOST))
 
 
@@ -258,8 +258,8 @@ def test_numpy_days_are_jax_days_under_every_transformation(how, x64):
         want = _oracle(day, curve.astype(dtype))[:MOST]
         valid = np.asarray(got.valid[k])
         assert valid.sum() == len(want) > 0
-        found = np.stack([got.start[k], got.peak[k], got.end[k]], axis=-1)[valid]
-        np.testing.assert_allclose(found, want[:, :3], atol=1e-7 if x64 else 0.02)
+        days = np.stack([got.start[k], got.peak[k], got.end[k]], axis=-1)[valid]
+        np.testing.assert_allclose(days, want[:, :3], atol=1e-7 if x64 else 0.02)
 
 
 def test_whole_numbers_of_days_and_half_precision_curves():
@@ -317,7 +317,7 @@ def _seasons(peaks, slots=4):
     [
         ([107.0, 290.0, 500.0], [7.0, -10.0, 0.0], [True, True, True], [False, False, False]),
         ([100.0, 346.0], [0.0, 0.0, 0.0], [True, False, False], [False, True]),
-        # two for one: the nearer stands for it, the other is extra
+        # two for one: the nearer matches it, the other is extra
         ([90.0, 104.0, 300.0], [4.0, 0.0, 0.0], [True, True, False], [True, False, False]),
         ([], [0.0, 0.0, 0.0], [False, False, False], []),
     ],

@@ -142,7 +142,7 @@ def _scores(truth, estimate) -> dict[str, float]:
 
 
 def _range_bars(axes: Axes, ranges: dict, score: str, colour: str) -> None:
-    """One horizontal bar a range with its value; a range that is absent says so."""
+    """One horizontal bar a range with its value; an absent range is named."""
     names_down(axes, [f"{name}\n{low:g} to {high:g}" for low, high, name in NDVI_RANGES])
     axes.grid(axis="y", visible=False)
     values = [row[score] for row in ranges.values()]

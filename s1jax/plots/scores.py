@@ -328,7 +328,7 @@ def loss_curves(
     """Training and validation loss by epoch, on a linear and on a log axis, best epoch marked.
 
     The best epoch is the one of lowest validation loss, counted from 1. A loss that is not
-    everywhere positive (a log-likelihood) gets a symmetric log axis, and its title says so.
+    everywhere positive (a log-likelihood) gets a symmetric log axis, which its title names.
 
     Raises:
       ValueError: no epoch, or no finite validation loss.

@@ -74,7 +74,7 @@ def crop_state(crop: Crop, day: Float[Array, ""]) -> FieldState:
     s = jax.nn.sigmoid
     age = day - crop.transplant
     ripe = 0.9 * crop.duration
-    stands = jnp.where(age > -2.0, s((crop.duration - age) / 0.8), 0.0)
+    standing = jnp.where(age > -2.0, s((crop.duration - age) / 0.8), 0.0)
     green = s(crop.greenup_rate * (age - crop.greenup)) * s(crop.senescence_rate * (ripe - age))
     structure = s(0.1 * (age - crop.greenup - 8.0)) * (1.0 - 0.45 * s(0.12 * (age - ripe + 4.0)))
     ripens = (age > crop.greenup) & (crop.peak_lai > 0.0)
@@ -82,9 +82,9 @@ def crop_state(crop: Crop, day: Float[Array, ""]) -> FieldState:
     drained = (jnp.abs(age - crop.drain_after) < 0.5 * crop.drain_days).any()
     flood = s((age + crop.flood_lead) / 1.5) * s((0.72 * crop.duration - age) / 3.0)
     return FieldState(
-        green_lai=crop.peak_lai * green * stands,
-        structural_lai=crop.peak_lai * structure * stands,
-        yellowing=yellow * stands,
+        green_lai=crop.peak_lai * green * standing,
+        structural_lai=crop.peak_lai * structure * standing,
+        yellowing=yellow * standing,
         flood=jnp.where(drained, 0.0, crop.flooded * flood),
         tillage_db=jnp.where(age > -TILLAGE_LEAD, crop.tillage_db, 0.0),
     )

@@ -103,7 +103,7 @@ def scene(key: Key, config: SceneConfig) -> Scene:
 def acquisitions(key: Key, config: SceneConfig) -> Scene:
     """The images that `scene` of the same key and configuration is composited from.
 
-    Every image stands on its own day, with its `track`. Optical scenes from `MAX_CLOUD` up are left
+    Every image has its own day and its `track`. Optical scenes from `MAX_CLOUD` up are left
     out, as there. A day that both satellites pass on is two dates.
     """
     region, key_s1, key_s2 = _region(key, config)

@@ -133,7 +133,7 @@ def _exported_cloud(cloud, period):
 
 
 class Sky(NamedTuple):
-    """What lies between ground and sensor, and where a cloud mask detects it."""
+    """Cloud, haze and shadow between ground and sensor, and where a cloud mask detects them."""
 
     opacity: Float[Array, "y x"]  # opacity of cloud
     haze: Float[Array, "y x"]  # optical amount of haze and thin cirrus

@@ -20,21 +20,21 @@ def _cells(generator, names):
         name: {
             "mae": float(generator.uniform(0.05, 0.2)),
             "bias": float(generator.normal(0, 0.05)),
-            "n": 40 if place == 0 else 4000,
+            "n": 40 if k == 0 else 4000,
         }
-        for place, name in enumerate(names)
+        for k, name in enumerate(names)
     }
 
 
-def _row(generator, method, task, against, place):
-    r2, rmse = 0.3 + 0.1 * place, 0.2 - 0.01 * place
+def _row(generator, method, task, against, k):
+    r2, rmse = 0.3 + 0.1 * k, 0.2 - 0.01 * k
     return {
         "method": method,
         "task": task,
         "against": against,
         "r2": r2,
         "rmse": rmse,
-        "coverage90": 0.8 + 0.03 * place,
+        "coverage90": 0.8 + 0.03 * k,
         "ci95": {
             "r2": [r2 - 0.05, r2 + 0.04],
             "rmse_minus_best_yardstick": [rmse - 0.19, rmse - 0.17],
@@ -51,8 +51,8 @@ def _row(generator, method, task, against, place):
 def rows():
     generator = np.random.default_rng(0)
     return [
-        _row(generator, method, task, against, place)
-        for place, method in enumerate(METHODS)
+        _row(generator, method, task, against, k)
+        for k, method in enumerate(METHODS)
         for task in ("T2a", "T1")
         for against in ("labels", "truth")
         if (method, task) != ("linear", "T1") and (task, against) != ("T2a", "truth")
@@ -238,8 +238,8 @@ def test_classic_panels_show_every_valid_sample_once(samples):
 def test_r2_by_range_is_marked_and_an_empty_range_is_absent(samples):
     figure = plots.classic_panels(*samples)
     scores = plots.scores_by_range(*samples)
-    said = [t.get_text() for t in figure.findobj(mpl.text.Text)]
-    assert any("ill-posed: truth's variance is removed by the selection" in text for text in said)
+    texts = [t.get_text() for t in figure.findobj(mpl.text.Text)]
+    assert any("ill-posed: truth's variance is removed by the selection" in text for text in texts)
     for title, score in (("R² by range", "r2"), ("MAE by range", "mae")):
         (axes,) = [a for a in figure.axes if a.get_title(loc="left") == title]
         widths = [bar.get_width() for bar in axes.patches]
@@ -287,10 +287,10 @@ def test_maps_of_points_draw_each_once_coloured_or_grey():
     truth, estimate, std = (a[:, 0] for a in _scene(1, 9))
     x, y = np.arange(9) * 1000.0, np.arange(9)[::-1] * 500.0
     figure = plots.maps(truth, estimate, std, x, y, np.arange(3))
-    grey, known = figure.axes[0].findobj(PathCollection)
+    grey, coloured = figure.axes[0].findobj(PathCollection)
     np.testing.assert_array_equal(grey.get_offsets(), [[0, 4]])
-    np.testing.assert_allclose(known.get_offsets()[:, 0], np.arange(1, 9))
-    np.testing.assert_array_equal(known.get_array(), truth[0, 1:])
+    np.testing.assert_allclose(coloured.get_offsets()[:, 0], np.arange(1, 9))
+    np.testing.assert_array_equal(coloured.get_array(), truth[0, 1:])
 
 
 @pytest.mark.parametrize("noise", [0.0, np.float32(0.04)])
