@@ -46,16 +46,11 @@ class Seasons(NamedTuple):
 class Mismatch(NamedTuple):
     """Errors of an estimate's seasons, estimate - truth, 0 where the estimate misses one."""
 
-    peak: Float[Array, "*pixel season"]
-    """Error of the peak, days."""
-    start: Float[Array, "*pixel season"]
-    """Error of the start, days."""
-    matched: Bool[Array, "*pixel season"]
-    """True seasons that the estimate has."""
-    missed: Bool[Array, "*pixel season"]
-    """True seasons that it has not."""
-    extra: Bool[Array, "*pixel other"]
-    """Seasons of the estimate that are no true season's."""
+    peak: Float[Array, "*pixel season"]  # error of the peak, days
+    start: Float[Array, "*pixel season"]  # error of the start, days
+    matched: Bool[Array, "*pixel season"]  # true seasons that the estimate has
+    missed: Bool[Array, "*pixel season"]  # true seasons that it has not
+    extra: Bool[Array, "*pixel other"]  # seasons of the estimate that are no true season's
 
 
 def seasons(
