@@ -21,8 +21,8 @@ size = simulate.SceneConfig(height=32, width=36) if quick else simulate.SceneCon
 
 # %% [markdown]
 # ## A scene with its truth
-# `open_cube` accepts a file just as well. It says what it repaired and how many pixels and days
-# have what.
+# `open_cube` accepts a file just as well. It logs its repairs and counts pixels and days with radar
+# and labels.
 
 # %%
 ds = cube.align_cube(cube.open_cube(simulate.to_dataset(simulate.scene(jax.random.key(0), size))))
@@ -49,7 +49,7 @@ test_set = head_to_head.test_set(data, split, "T2c", masks["T2c"])
 
 # %% [markdown]
 # ## Fit and predict
-# A network on single dates knows nothing of the pixel's own NDVI; MOGPR fuses both.
+# A network on single dates does not see the pixel's own NDVI; MOGPR fuses both.
 
 # %%
 few = TrainConfig(epochs=3 if quick else 30)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _ROOMS = (
     "accessor", "arrays", "baselines", "batching", "cards", "commands", "compositing", "cube",
     "doctor", "estimators", "extrapolation", "features", "files", "forked", "fusets", "gp",
-    "indices", "masking", "methods", "metrics", "model", "mogpr", "networks", "phenology", "plots",
-    "progress", "quality", "regions", "saving", "simulate", "train", "types",
+    "masking", "methods", "metrics", "model", "mogpr", "networks", "phenology", "plots",
+    "quality", "regions", "saving", "simulate", "train", "types",
 )  # fmt: skip
 _NAMES = {
     "open_cube": "cube",

@@ -1,9 +1,11 @@
-"""Functions of one pixel over many: batches of one shape on the devices, chunks on the host."""
+"""Functions of one pixel over many: batches on the devices, chunks on the host, progress bars."""
 
 import functools
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 import jax
@@ -12,9 +14,9 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import PyTree
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from s1jax.forked import refuse_forked
-from s1jax.progress import bar
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -30,9 +32,35 @@ _LANES = {"kalman": 256, "dense": 16}
 """Pixels computed together on a CPU: what a pixel stores for all its dates stays in the cache."""
 _LARGE_STATE = 4
 """Latents x outputs above which a Kalman state is large, and a quarter of the lanes fit."""
-_ONE_CALLER = threading.RLock()
 _GPU = 64
 """A GPU is filled by so many times the lanes of a CPU."""
+_ONE_CALLER = threading.RLock()
+_TITLE: ContextVar[str] = ContextVar("title", default="")
+
+
+@contextmanager
+def titled(title: str) -> Iterator[None]:
+    """Context in which progress bars and log lines of a method carry this text."""
+    token = _TITLE.set(title)
+    try:
+        yield
+    finally:
+        _TITLE.reset(token)
+
+
+def title_or(default: str) -> str:
+    """The title of the context; `default` outside of any."""
+    return _TITLE.get() or default
+
+
+def bar(items: Iterable, label: str, unit: str) -> tqdm:
+    """`items` with a bar that appears after two seconds and goes when the stage ends.
+
+    A bar bears the title of the context, else `label`; where the output is a log, its lines are
+    rare. One item is a `unit`.
+    """
+    pause = 0.2 if sys.stderr.isatty() else 15.0
+    return tqdm(items, desc=title_or(label), unit=unit, delay=2, leave=False, mininterval=pause)
 
 
 def batch_size(solver: str, latents: int, outputs: int) -> int:
@@ -51,11 +79,7 @@ def vmap_pixels(function: Callable[..., PyTree], *arrays: PyTree, lanes: int) ->
     devices share the pixels: CPU devices (XLA_FLAGS=--xla_force_host_platform_device_count=CORES
     before JAX starts) and GPUs by the same code. A function that factorises matrices stays on one
     CPU device: LAPACK calls of two of them wait for each other's threads, for ever (jaxlib 0.10.2).
-
-    Args:
-      function: of one pixel; what it closes over is copied to every device.
-      arrays: pytrees with the pixels on the first axis of every leaf.
-      lanes: pixels of a batch.
+    What the function closes over is copied to every device.
     """
     refuse_forked()
     devices = 1 if _factorises(function, arrays) else jax.local_device_count()
@@ -92,9 +116,8 @@ def jit_recursion(
 
     @functools.cache
     def _jitted():
-        return jax.jit(
-            function, static_argnames=static_argnames, compiler_options=compiler_options()
-        )
+        options = compiler_options()
+        return jax.jit(function, static_argnames=static_argnames, compiler_options=options)
 
     @functools.wraps(function)
     def _call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -147,16 +170,9 @@ def map_chunks(
 ) -> PyTree:
     """`function(arrays)`, computed `chunk` pixels at a time and gathered on the host.
 
-    Args:
-      function: takes and returns pytrees whose leaves have the pixels on their first axis; it is
-        called with exactly `chunk` pixels each time (the last chunk is filled up with copies of its
-        last pixel), so a jitted function is traced once and memory does not grow with the scene.
-      arrays: pytree of arrays with the pixels on the first axis.
-      chunk: pixels per call, also where there are fewer in all.
-      label: text of the progress bar, which appears after two seconds.
-
-    Returns:
-      NumPy arrays with the pixels on the first axis, in the order given.
+    Leaves of `arrays` and of the result, NumPy arrays, have the pixels on their first axis. Each
+    call has exactly `chunk` pixels (copies of the last pixel fill the last chunk), so a jitted
+    function is traced once and memory does not grow with the scene.
 
     Raises:
       ValueError: no pixel, or leaves that disagree in their number of pixels.

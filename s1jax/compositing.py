@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from s1jax.batching import map_chunks
-from s1jax.indices import from_db, to_db
+from s1jax.features import from_db, to_db
 from s1jax.types import Series
 
 _Array = Array | np.ndarray
@@ -31,12 +31,8 @@ def period_edges(
 ) -> Float[np.ndarray, "edge"]:
     """Edges of the fewest periods of `step` days from `start` on that hold the last day.
 
-    Period p is [edge_p, edge_p + step); days before `start` are in none.
-
-    Args:
-      day: days since 1970-01-01, in any order.
-      start: first edge, days since 1970-01-01; the beginning of the first day where None.
-      step: length of a period, days.
+    Period p is [edge_p, edge_p + step); days before `start` are in none. `start` None: the
+    beginning of the first day. All are days since 1970-01-01; `day` is in any order.
 
     Raises:
       ValueError: `step` is not positive, there is no day, or none from `start` on; the periods span
@@ -46,19 +42,16 @@ def period_edges(
         raise ValueError(f"step: got {step} days, expected > 0 and at most {LONGEST:,} (100 years)")
     if day.size == 0:
         raise ValueError("day: got no day, expected at least one")
-    begin = float(np.floor(day.min())) if start is None else float(start)
-    if day.max() < begin:
-        raise ValueError(
-            f"day: got none after start ({day.max()} < {begin}), expected at least one"
-        )
+    begin, last = float(np.floor(day.min())) if start is None else float(start), float(day.max())
+    if last < begin:
+        raise ValueError(f"day: got none after start ({last} < {begin}), expected at least one")
     # checked before memory is allocated
-    length, count = float(day.max()) - begin, np.floor((float(day.max()) - begin) / step) + 1
+    length, count = last - begin, np.floor((last - begin) / step) + 1
     if not (length <= LONGEST and count <= MOST):
         got = f"{count:,.0f} periods of {step:g} days over {length:,.0f} days"
         expected = f"at most {MOST:,} periods over {LONGEST:,} days (100 years)"
         raise ValueError(f"start, step: got {got}, expected {expected}")
-    periods = int(count)
-    return begin + step * np.arange(periods + 1, dtype=day.dtype)
+    return begin + step * np.arange(int(count) + 1, dtype=day.dtype)
 
 
 def is_regular(day: Float[np.ndarray, "time"]) -> bool:
@@ -82,13 +75,7 @@ def composite(
 
     The mean over the valid days inside [edge_p, edge_p+1), their median or highest, or for
     "mean_db" the mean of linear powers given and returned in dB, 10 log10 mean 10^(value / 10).
-
-    Args:
-      day: days since 1970-01-01, in any order.
-      value: observations, in the unit of the channel (dB for "mean_db"); anything where not valid.
-      valid: True where observed.
-      edges: days since 1970-01-01, ascending; `period_edges`.
-      statistic: see above, of `Statistic`.
+    Days are in any order, edges ascend (`period_edges`); a value may be anything where not valid.
 
     Returns:
       The value (0 where no day was valid), whether any was, and the mean of the days it was made of
@@ -123,23 +110,10 @@ def composite_windows(
     *,
     statistic: str = "mean",
 ) -> tuple[Float[Array, "window"], Bool[Array, "window"], Float[Array, "window"]]:
-    """As `composite`, of the valid days no farther than `within` from each centre.
+    """As `composite`, of the valid days no farther than `within` (included) from each centre.
 
-    Windows may overlap, as those around the days of another sensor do.
-
-    Args:
-      day: days since 1970-01-01, in any order.
-      value: observations, in the unit of the channel (dB for "mean_db"); anything where not valid.
-      valid: True where observed.
-      centre: days since 1970-01-01, in any order.
-      within: half the length of a window, days; a day just so far away is inside.
-      statistic: see `composite`.
-
-    Returns:
-      As `composite`; the mean day is the centre where no day was valid.
-
-    Raises:
-      ValueError: there is no such statistic.
+    Windows may overlap, as those around the days of another sensor do. The mean day is the centre
+    where no day was valid.
     """
     _check_statistic(statistic)
     away = day[None, :] - centre[:, None]
@@ -192,14 +166,9 @@ def fold_to_season(
 ) -> Float[np.ndarray, "query"]:
     """`days` moved by whole years of 365.25 days to where they are nearest to [first, last].
 
-    A day inside the span stays. Where the span covers the season of a day that lies outside, the
-    day falls inside; where it does not (a span shorter than a year), the day stays at most half a
-    year outside, and the curve is held constant there.
-
-    Args:
-      days: days since 1970-01-01.
-      first: first day of the span.
-      last: last day of the span.
+    A day inside the span stays. Where the span covers the season of a day outside, the day falls
+    inside; where it does not (a span shorter than a year), the day stays at most half a year
+    outside, and the curve is held constant there.
     """
     farthest = np.max(np.maximum(first - days, days - last), initial=0.0)
     step = np.arange(1, int(np.ceil(farthest / YEAR)) + 1)
@@ -240,13 +209,7 @@ def interpolate(
 def interpolate_pixels(
     day: Float[_Array, "time"], curve: Float[_Array, "pixel time"], days: Float[_Array, "query"]
 ) -> Float[np.ndarray, "pixel query"]:
-    """`interpolate` of every pixel, on the host, whatever the precision of the arrays.
-
-    Args:
-      day: days of the curves, ascending.
-      curve: finite values.
-      days: query days, in any order.
-    """
+    """`interpolate` of every pixel, on the host, whatever the precision of the arrays."""
     day, curve, days = (jnp.asarray(np.asarray(array, np.float64)) for array in (day, curve, days))
     return np.asarray(jax.vmap(interpolate, (None, 0, None))(day, curve, days))
 
@@ -258,11 +221,6 @@ def composite_series(
 
     As `cube.align_cube` of a cube: `statistic` of radar, all looks alike, and the median of NDVI.
     Also the mean day of the NDVI in each period (its centre where there is none).
-
-    Args:
-      series: acquisitions of many pixels.
-      step: length of a period, days.
-      statistic: of VV and VH.
     """
     edges = period_edges(np.asarray(series.day), step=step)
     day, bounds = jnp.asarray(series.day), jnp.asarray(edges)

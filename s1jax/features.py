@@ -1,15 +1,14 @@
-"""What a method sees: which values can be, a date and its neighbours, indices from linear power.
+"""What a method sees: indices of powers, a date and its neighbours, and which values are plausible.
 
 Every function is written for one pixel or row; what has `*n` in its shape takes many.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from s1jax.indices import from_db, rvi, to_db
 from s1jax.types import Days, Series
 
 _Array = Array | np.ndarray
@@ -17,105 +16,96 @@ RADAR_DB = (-80.0, 40.0)
 """Backscatter outside is no measurement, dB."""
 NDVI_RANGE = (-1.5, 1.5)
 """NDVI outside is no measurement; noise may carry a true one past 1."""
-_PIXELS = 4096
-"""Pixels compared together."""
 
 SINGLE_DATE = ("vv", "vh", "rvi")
 """Features of the single-date baseline."""
 
 WITH_PREVIOUS = (
-    *SINGLE_DATE,
-    "vv_previous",
-    "vh_previous",
-    "vv_backward_difference",
-    "vh_backward_difference",
-    "vv_over_vh",
-    "vh_over_vv",
-    "vv_times_vh",
-)
+    *SINGLE_DATE, "vv_previous", "vh_previous", "vv_backward_difference", "vh_backward_difference",
+    "vv_over_vh", "vh_over_vv", "vv_times_vh",
+)  # fmt: skip
 """The ten features: the date and the one before it; four numbers in ten columns."""
 
 WITH_NEIGHBOURS = (
-    *WITH_PREVIOUS,
-    "vv_next",
-    "vh_next",
-    "vv_forward_difference",
-    "vh_forward_difference",
-    "vv_average",
-    "vh_average",
-)
+    *WITH_PREVIOUS, "vv_next", "vh_next", "vv_forward_difference", "vh_forward_difference",
+    "vv_average", "vh_average",
+)  # fmt: skip
 """The ten, and what they leave out: the date after."""
 
 
-class Temporal(NamedTuple):
-    """A quantity on a date and its two neighbours on the time axis."""
-
-    current: Float[Array, "*n"]
-    previous: Float[Array, "*n"]
-    next: Float[Array, "*n"]
-    backward_difference: Float[Array, "*n"]
-    forward_difference: Float[Array, "*n"]
-    average: Float[Array, "*n"]
+def to_db(power: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Decibels of a linear power, 10 log10(power)."""
+    return 10.0 * jnp.log10(power)
 
 
-def neighbourhood(
-    previous: Float[Array, "*n"], current: Float[Array, "*n"], next: Float[Array, "*n"]
-) -> Temporal:
-    """Differences c - p and n - c and the average (p + c + n) / 3 of a date and its neighbours."""
-    return Temporal(
-        current=current,
-        previous=previous,
-        next=next,
-        backward_difference=current - previous,
-        forward_difference=next - current,
-        average=(previous + current + next) / 3.0,
-    )
+def from_db(db: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Linear power of a value in decibels, 10^(db / 10)."""
+    return 10.0 ** (db / 10.0)
 
 
-def temporal(values: Float[Array, "time"], *, pad_mode: str = "edge") -> Temporal:
-    """Every date of a series with its neighbours.
+def ndvi(red: Float[Array, "*n"], nir: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Normalised difference vegetation index of reflectances, (nir - red) / (nir + red).
 
-    Args:
-      values: one quantity of one pixel, on successive dates.
-      pad_mode: what stands before the first and after the last date, a mode of `jnp.pad`; "edge"
-        repeats the end, so that differences there are 0.
+    In Sentinel-2 the red is B4 and the near infrared B8.
     """
-    padded = jnp.pad(values, 1, mode=pad_mode)
-    return neighbourhood(padded[:-2], values, padded[2:])
+    return (nir - red) / (nir + red)
+
+
+def rvi(vv: Float[Array, "*n"], vh: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Dual-polarisation radar vegetation index of linear powers, 4 vh / (vv + vh), in [0, 4].
+
+    Zero for a surface that does not depolarise, 2 where both polarisations are equal.
+    """
+    return 4.0 * vh / (vv + vh)
+
+
+def dprvi(vv: Float[Array, "*n"], vh: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Dual-polarisation radar vegetation index of intensities (DpRVIc), q (q + 3) / (q + 1)^2.
+
+    q = vh / vv is the ratio of the linear powers, taken as not above 1, so that the index lies in
+    [0, 1]: 0 for a pure scatterer, 1 for full depolarisation.
+    """
+    q = jnp.minimum(vh / vv, 1.0)
+    return q * (q + 3.0) / (q + 1.0) ** 2
 
 
 def table(
-    names: tuple[str, ...], vv_db: Temporal, vh_db: Temporal, *, indices_from_db: bool = False
+    names: tuple[str, ...],
+    vv_db: Sequence[Float[Array, "*n"]],
+    vh_db: Sequence[Float[Array, "*n"]],
+    *,
+    indices_from_db: bool = False,
 ) -> Float[Array, "*n feature"]:
     """The features `names` as columns, in their order.
 
-    Backscatter, its neighbours and differences are in dB. `rvi`, `vv_over_vh`, `vh_over_vv` and
+    Backscatter, its neighbours and differences are in dB: of the dates p, c, n the differences
+    c - p and n - c, and the average (p + c + n) / 3. `rvi`, `vv_over_vh`, `vh_over_vv` and
     `vv_times_vh` are computed from linear power.
 
     Args:
       names: `SINGLE_DATE`, `WITH_PREVIOUS`, `WITH_NEIGHBOURS`, or any other choice of their names.
-      vv_db: VV backscatter, dB.
-      vh_db: VH backscatter, dB.
+      vv_db: VV backscatter of the date before, the date itself and the one after, dB.
+      vh_db: VH likewise.
       indices_from_db: compute the four indices on dB values, as if they were powers. It has no
         physical meaning and is kept to reproduce published baselines.
 
     Raises:
       ValueError: an unknown name.
     """
-    if indices_from_db:
-        vv, vh = vv_db.current, vh_db.current
-    else:
-        vv, vh = from_db(vv_db.current), from_db(vh_db.current)
-    columns = {
-        "vv": vv_db.current,
-        "vh": vh_db.current,
-        "rvi": rvi(vv, vh),
-        "vv_over_vh": vv / vh,
-        "vh_over_vv": vh / vv,
-        "vv_times_vh": vv * vh,
-    }
-    for field in Temporal._fields[1:]:
-        columns |= {f"vv_{field}": getattr(vv_db, field), f"vh_{field}": getattr(vh_db, field)}
+    vv, vh = vv_db[1], vh_db[1]
+    if not indices_from_db:
+        vv, vh = from_db(vv), from_db(vh)
+    columns = {"rvi": rvi(vv, vh), "vv_over_vh": vv / vh, "vh_over_vv": vh / vv}
+    columns["vv_times_vh"] = vv * vh
+    for name, (previous, current, following) in {"vv": vv_db, "vh": vh_db}.items():
+        columns |= {
+            name: current,
+            f"{name}_previous": previous,
+            f"{name}_next": following,
+            f"{name}_backward_difference": current - previous,
+            f"{name}_forward_difference": following - current,
+            f"{name}_average": (previous + current + following) / 3.0,
+        }
     unknown = [name for name in names if name not in columns]
     if unknown:
         raise ValueError(f"features: got unknown {unknown}, expected names among {sorted(columns)}")
@@ -140,90 +130,71 @@ def _within(value, bounds):
 def without_implausible(series: Series) -> tuple[Series, Bool[np.ndarray, "pixel"]]:
     """The series where an implausible value is not valid, and the pixels that have such values.
 
-    A radar value counts as plausible where all its looks are. The masks are copied only where
-    something changes.
+    A radar value counts as plausible where all its looks are.
     """
-    radar, radar_valid = np.asarray(series.radar), np.asarray(series.radar_valid)
-    ndvi, ndvi_valid = np.asarray(series.ndvi), np.asarray(series.ndvi_valid)
-    affected = np.zeros(len(ndvi), bool)
-    masks = [radar_valid, ndvi_valid]
-    for start in range(0, len(ndvi), _PIXELS):
-        part = slice(start, start + _PIXELS)
-        plausible = plausible_radar(radar[part]).all(axis=-2), plausible_ndvi(ndvi[part])
-        for k, (mask, keep) in enumerate(zip((radar_valid, ndvi_valid), plausible, strict=True)):
-            lost = mask[part] & ~keep
-            if lost.any():
-                if masks[k] is mask:
-                    masks[k] = mask.copy()
-                masks[k][part] &= keep
-                affected[part] |= lost.reshape(len(lost), -1).any(axis=1)
-    if masks[0] is radar_valid and masks[1] is ndvi_valid:
+    radar_valid, ndvi_valid = np.asarray(series.radar_valid), np.asarray(series.ndvi_valid)
+    radar_lost = radar_valid & ~plausible_radar(np.asarray(series.radar)).all(axis=-2)
+    ndvi_lost = ndvi_valid & ~plausible_ndvi(np.asarray(series.ndvi))
+    affected = np.asarray(radar_lost.any(axis=(1, 2)) | ndvi_lost.any(axis=1))
+    if not affected.any():
         return series, affected
-    return series._replace(radar_valid=masks[0], ndvi_valid=masks[1]), affected
+    masks = {"radar_valid": radar_valid & ~radar_lost, "ndvi_valid": ndvi_valid & ~ndvi_lost}
+    return series._replace(**masks), affected
 
 
 def check_days(series: Series, days: Days | None = None, *, repeats: bool = False) -> None:
-    """Refuse a series whose days are not its dates in order, and days that are no numbers.
+    """Refuse a series whose days are not its dates in order, and query days that are no numbers.
 
-    Args:
-      series: of a method.
-      days: where it is to predict.
-      repeats: whether one day may be there several times (a process takes both as observations).
+    With `repeats` one day may be there several times (a process takes both as observations).
 
     Raises:
       ValueError: arrays whose shapes do not belong together, no date, another number of days than
-        dates, a day that is not finite or not later than the one before (with `repeats`, before
-        it); one of `days` that is not finite.
+        dates, what `check_ascending` refuses, or one of `days` that is not finite.
     """
-    check_shapes(series)
-    day, dates = np.asarray(series.day), series.ndvi.shape[1]
-    if day.shape != (dates,) or dates == 0:
+    _check_shapes(series)
+    day, dates = np.shape(series.day), series.ndvi.shape[1]
+    if day != (dates,) or dates == 0:
         raise ValueError(
-            f"series.day: got shape {day.shape}, expected one day for each of {dates} dates, 1+"
+            f"series.day: got shape {day}, expected one day for each of {dates} dates, 1+"
         )
-    _check_finite("series.day", day)
-    gap = np.diff(day)
-    back = np.flatnonzero(gap < 0 if repeats else gap <= 0)
-    if back.size:
-        one, after = (float(day[back[0] + k]) for k in (0, 1))
-        order = (
-            "none earlier than the one before" if repeats else "each day later than the one before"
-        )
-        got = f"{after:.10g} after {one:.10g} at index {back[0] + 1}"
-        raise ValueError(f"series.day: got {got}, expected {order}")
+    check_ascending("series.day", series.day, repeats=repeats)
     if days is not None:
         _check_finite("days", np.asarray(days))
 
 
-def check_shapes(series: Series) -> None:
-    """Refuse arrays of many pixels whose shapes do not belong together (ValueError)."""
-    if series.ndvi.ndim != 2:
-        raise ValueError(f"series.ndvi: got shape {series.ndvi.shape}, expected (pixel, date)")
-    pixel = series.ndvi.shape
-    channel = series.radar_valid.shape[-1:]
-    looks = series.radar.shape[2:3]
+def check_ascending(name: str, days: Days, *, repeats: bool = False) -> None:
+    """Refuse days that are not finite or not later than the one before (`repeats`: before it).
+
+    Raises:
+      ValueError: with the name, the day and its index.
+    """
+    day = np.asarray(days)
+    _check_finite(name, day)
+    gap = np.diff(day)
+    back = np.flatnonzero(gap < 0 if repeats else gap <= 0)
+    if back.size:
+        k = back[0]
+        order = "none earlier" if repeats else "each day later"
+        raise ValueError(
+            f"{name}: got {float(day[k + 1]):.10g} after {float(day[k]):.10g} at index {k + 1}, "
+            f"expected {order} than the one before"
+        )
+
+
+def _check_shapes(series):
+    """Refuse arrays of many pixels whose shapes do not belong together."""
+    pixel, channel = series.ndvi.shape, series.radar_valid.shape[-1:]
+    if len(pixel) != 2:
+        raise ValueError(f"series.ndvi: got shape {pixel}, expected (pixel, date)")
     expected = {
         "ndvi_valid": pixel,
         "radar_valid": (*pixel, *channel),
-        "radar": (*pixel, *looks, *channel),
+        "radar": (*pixel, *series.radar.shape[2:3], *channel),
     }
     for name, shape in expected.items():
         got = getattr(series, name).shape
-        if got != shape or len(got) != len(shape):
+        if got != shape:
             raise ValueError(f"series.{name}: got shape {got}, expected {shape}")
-    if series.radar.ndim != 4:
-        got = series.radar.shape
-        raise ValueError(f"series.radar: got shape {got}, expected (pixel, date, look, channel)")
-
-
-def check_ascending(name: str, days: Days) -> None:
-    """Refuse days that are not finite or do not ascend (ValueError)."""
-    at = np.asarray(days, np.float64)
-    if not np.isfinite(at).all():
-        raise ValueError(f"{name}: got {at[~np.isfinite(at)][0]}, expected finite numbers")
-    if (np.diff(at) <= 0).any():
-        k = int(np.argmax(np.diff(at) <= 0))
-        raise ValueError(f"{name}: got {at[k + 1]:g} after {at[k]:g}, expected them to ascend")
 
 
 def _check_finite(name, day):

@@ -3,9 +3,6 @@
 The masks are True where a label is withheld.
 """
 
-from collections.abc import Sequence
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +10,10 @@ from jaxtyping import Array, Bool, Float
 
 from s1jax.types import Key, Series
 
+SHARE = 0.2
+"""Probability with which a task withholds each label of a random share."""
+WINDOWS = (60.0, 132.0)
+"""Lengths of the windows through which a task withholds labels, days."""
 MASK_PROBABILITIES = (0.40, 0.25, 0.20, 0.15)
 """Of a training mask: a random share, one block, two blocks, all of it."""
 MASK_SHARE = (0.1, 0.9)
@@ -22,67 +23,35 @@ MASK_BLOCK = (3, 15)
 
 
 def random_share(key: Key, valid: Bool[Array, "time"], share: float) -> Bool[Array, "time"]:
-    """Labels to hide, each valid one independently with probability `share`.
-
-    Args:
-      key: consumed.
-      valid: True where the pixel has a label.
-      share: probability of hiding a label, 1.
-    """
+    """Labels to withhold, each valid one independently with probability `share`."""
     return valid & jax.random.bernoulli(key, share, valid.shape)
 
 
 def window(
     key: Key, day: Float[Array, "time"], valid: Bool[Array, "time"], days: float
 ) -> Bool[Array, "time"]:
-    """Labels to hide, the valid ones in start <= day < start + days.
+    """Labels to withhold, the valid ones in start <= day < start + days.
 
     The start is uniform over those with which the window lies inside the series,
-    [day_0, day_end - days]; a series shorter than the window is hidden from its first day on.
-
-    Args:
-      key: consumed.
-      day: days since 1970-01-01, ascending.
-      valid: True where the pixel has a label.
-      days: length of the window, days.
+    [day_0, day_end - days]; a series shorter than the window is withheld from its first day on.
     """
     room = jnp.maximum(day[-1] - day[0] - days, 0.0)
     start = day[0] + room * jax.random.uniform(key, (), day.dtype)
     return valid & (day >= start) & (day < start + days)
 
 
-def sample_task_mask(
-    key: Key, series: Series, *, share: float = 0.2, windows: Sequence[float] = (60.0, 132.0)
-) -> Bool[Array, "pixel time"]:
-    """Labels to hide: each pixel draws a random share or one of the windows, equally often.
+def sample_task_mask(key: Key, series: Series) -> Bool[Array, "pixel time"]:
+    """Labels to withhold: each pixel draws `SHARE` or one of the `WINDOWS`, equally often."""
+    return _one_way(key, jnp.asarray(series.day), jnp.asarray(series.ndvi_valid))
 
-    Args:
-      key: consumed.
-      series: many pixels.
-      share: probability of hiding a label where the random share is drawn, 1.
-      windows: lengths of the windows, days.
+
+def withhold(key: Key, series: Series) -> tuple[Series, Bool[Array, "pixel time"]]:
+    """`series` without `SHARE` of its labels and those of the first window, and where these are.
+
+    A method without a likelihood measures its error on validation pixels with it: both ways of
+    withholding act on every pixel.
     """
-    return _mixture(key, *_labels(series), share=share, windows=tuple(windows))
-
-
-def withhold(
-    key: Key, series: Series, *, share: float = 0.2, days: float = 60.0
-) -> tuple[Series, Bool[Array, "pixel time"]]:
-    """`series` without a random share of its labels and without those of one window, and which.
-
-    This is how a method without a likelihood measures its error on validation pixels: both ways of
-    hiding act on every pixel.
-
-    Args:
-      key: consumed.
-      series: many pixels.
-      share: probability of hiding a label, 1.
-      days: length of the window, days.
-
-    Returns:
-      The series as the method may see it, and True where a label was hidden.
-    """
-    hidden = _both(key, *_labels(series), share=share, days=days)
+    hidden = _both_ways(key, jnp.asarray(series.day), jnp.asarray(series.ndvi_valid))
     return with_ndvi_masked(series, hidden), hidden
 
 
@@ -90,11 +59,6 @@ def sample_training_mask(key: Key, pixels: int, dates: int) -> Bool[Array, "pixe
     """Dates whose NDVI a network does not see in a training step, one of `MASK_PROBABILITIES` for
     each pixel: a random share, uniform in `MASK_SHARE`; one or two blocks, their lengths uniform in
     `MASK_BLOCK` and their starts wherever they lie inside the series; or all of them.
-
-    Args:
-      key: consumed.
-      pixels: number of pixels.
-      dates: number of dates.
     """
     # one draw for all: each is a program part of its own, and takes long to compile
     drawn = jax.random.uniform(key, (pixels, dates + 6))
@@ -126,31 +90,28 @@ def with_ndvi_masked(series: Series, hidden: Bool[Array | np.ndarray, "*pixel ti
     return series._replace(ndvi=ndvi, ndvi_valid=valid)
 
 
-def _labels(series):
-    return jnp.asarray(series.day), jnp.asarray(series.ndvi_valid)
-
-
 # compiled whole: one operation after the other, each would take its own compilation
 @jax.jit
 def _masked(ndvi, valid, hidden):
     return jnp.where(hidden, 0.0, ndvi), valid & ~hidden
 
 
-@partial(jax.jit, static_argnames=("share", "windows"))
-def _mixture(key, day, valid, *, share, windows):
+@jax.jit
+def _one_way(key, day, valid):
     def _one(key, valid):
         key_way, key_share, key_window = jax.random.split(key, 3)
-        ways = [random_share(key_share, valid, share)]
-        ways += [window(key_window, day, valid, days) for days in windows]
+        ways = [random_share(key_share, valid, SHARE)]
+        ways += [window(key_window, day, valid, days) for days in WINDOWS]
         return jnp.stack(ways)[jax.random.randint(key_way, (), 0, len(ways))]
 
     return jax.vmap(_one)(jax.random.split(key, valid.shape[0]), valid)
 
 
-@partial(jax.jit, static_argnames=("share", "days"))
-def _both(key, day, valid, *, share, days):
+@jax.jit
+def _both_ways(key, day, valid):
     def _one(key, valid):
         key_share, key_window = jax.random.split(key)
-        return random_share(key_share, valid, share) | window(key_window, day, valid, days)
+        at_random = random_share(key_share, valid, SHARE)
+        return at_random | window(key_window, day, valid, WINDOWS[0])
 
     return jax.vmap(_one)(jax.random.split(key, valid.shape[0]), valid)

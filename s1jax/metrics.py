@@ -18,22 +18,14 @@ HALF_BAND = ndtri(0.95)
 class Statistics(NamedTuple):
     """Sums over the scored values of a set, or of many sets when there is a leading axis."""
 
-    n: Float[np.ndarray, "*set"]
-    """Number of scored values."""
-    centre: Float[np.ndarray, "*set"]
-    """Mean of the truth; 0 where n = 0."""
-    spread: Float[np.ndarray, "*set"]
-    """Sum of (truth - centre)^2."""
-    error: Float[np.ndarray, "*set"]
-    """Sum of mean - truth."""
-    absolute: Float[np.ndarray, "*set"]
-    """Sum of |mean - truth|."""
-    square: Float[np.ndarray, "*set"]
-    """Sum of (mean - truth)^2."""
-    crps: Float[np.ndarray, "*set"]
-    """Sum of the continuous ranked probability score."""
-    covered: Float[np.ndarray, "*set"]
-    """Number of truths inside the central 90 % band."""
+    n: Float[np.ndarray, "*set"]  # number of scored values
+    centre: Float[np.ndarray, "*set"]  # mean of the truth; 0 where n = 0
+    spread: Float[np.ndarray, "*set"]  # sum of (truth - centre)^2
+    error: Float[np.ndarray, "*set"]  # sum of mean - truth
+    absolute: Float[np.ndarray, "*set"]  # sum of |mean - truth|
+    square: Float[np.ndarray, "*set"]  # sum of (mean - truth)^2
+    crps: Float[np.ndarray, "*set"]  # sum of the continuous ranked probability score
+    covered: Float[np.ndarray, "*set"]  # number of truths inside the central 90 % band
 
 
 def crps(
@@ -112,33 +104,18 @@ def statistics_by_group(
     )
 
 
-def merge(a: Statistics, b: Statistics) -> Statistics:
-    """Sums over two sets together: spread = spread_a + spread_b + (c_a - c_b)^2 n_a n_b / n.
-
-    Source: T. Chan, G. Golub, R. LeVeque, Algorithms for computing the sample variance, The
-    American Statistician 37, 1983.
-    """
-    n = a.n + b.n
-    share = b.n / np.maximum(n, 1.0)
-    step = b.centre - a.centre
-    added = Statistics(*(x + y for x, y in zip(a, b, strict=True)))
-    return added._replace(
-        centre=a.centre + step * share, spread=a.spread + b.spread + step**2 * a.n * share
-    )
+def merge(*sets: Statistics) -> Statistics:
+    """Sums over sets without a leading axis together."""
+    return aggregate(Statistics(*(np.stack(arrays) for arrays in zip(*sets, strict=True))))
 
 
 def aggregate(
     sets: Statistics, weight: Float[np.ndarray, "draw group"] | None = None
 ) -> Statistics:
-    """Sums over the groups together, each counted `weight` times.
+    """Sums over the groups (leading axis) together, each counted `weight` times.
 
-    Args:
-      sets: with a leading group axis.
-      weight: how often each group is drawn, one row for each bootstrap draw; None: once, and the
-        result has no leading axis.
-
-    Returns:
-      Statistics with a leading draw axis.
+    A row of weights is a bootstrap draw, and the result has a leading draw axis. None counts each
+    group once, and the result has no leading axis.
     """
     if weight is None:
         return Statistics(*(array[0] for array in aggregate(sets, np.ones((1, sets.n.size)))))

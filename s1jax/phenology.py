@@ -16,16 +16,23 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from s1jax.features import check_ascending
 
+SHARE = 0.2
+"""Share of the way from a minimum to the peak at which a season starts and ends."""
+LEAST_AMPLITUDE = 0.2
+"""Least rise of a season from both its minima, NDVI."""
+WITHIN_DAYS = 45.0
+"""Peaks farther apart are not of the same season, days."""
+
 
 class Seasons(NamedTuple):
     """Seasons in the order of time, the first slots; the slots left over are zero and not valid."""
 
     start: Float[Array, "*pixel season"]
-    """Days since 1970-01-01: risen to a share of the way from the left minimum to the peak."""
+    """Days since 1970-01-01: risen to `SHARE` of the way from the left minimum to the peak."""
     peak: Float[Array, "*pixel season"]
     """Days since 1970-01-01."""
     end: Float[Array, "*pixel season"]
-    """Days since 1970-01-01: fallen to the same share of the way above the right minimum."""
+    """Days since 1970-01-01: fallen to `SHARE` of the way above the right minimum."""
     amplitude: Float[Array, "*pixel season"]
     """Peak minus the mean of the two minima, NDVI, 1."""
     length: Float[Array, "*pixel season"]
@@ -33,22 +40,17 @@ class Seasons(NamedTuple):
     valid: Bool[Array, "*pixel season"]
     """True where there is a season."""
     whole: Bool[Array, "*pixel season"]
-    """True where both minima were seen; else `start` or `end` is that of the part that was seen."""
+    """True where both minima were observed; else `start` or `end` is of the observed part."""
 
 
 class Mismatch(NamedTuple):
-    """What an estimate makes of the true seasons; errors are estimate - truth, 0 where missed."""
+    """Errors of an estimate's seasons, estimate - truth, 0 where the estimate misses one."""
 
-    peak: Float[Array, "*pixel season"]
-    """Error of the peak, days."""
-    start: Float[Array, "*pixel season"]
-    """Error of the start, days."""
-    matched: Bool[Array, "*pixel season"]
-    """True seasons that the estimate has."""
-    missed: Bool[Array, "*pixel season"]
-    """True seasons that it has not."""
-    extra: Bool[Array, "*pixel other"]
-    """Seasons of the estimate that are no true season's."""
+    peak: Float[Array, "*pixel season"]  # error of the peak, days
+    start: Float[Array, "*pixel season"]  # error of the start, days
+    matched: Bool[Array, "*pixel season"]  # true seasons that the estimate has
+    missed: Bool[Array, "*pixel season"]  # true seasons that it has not
+    extra: Bool[Array, "*pixel other"]  # seasons of the estimate that are no true season's
 
 
 def seasons(
@@ -56,44 +58,34 @@ def seasons(
     ndvi: Num[Array | np.ndarray, "time"],
     *,
     most: int = 8,
-    share: float = 0.2,
-    least_amplitude: float = 0.2,
 ) -> Seasons:
     """Seasons of one curve.
 
-    A season is a peak of prominence >= `least_amplitude`: on both sides the curve falls by as much
+    A season is a peak of prominence >= `LEAST_AMPLITUDE`: on both sides the curve falls by as much
     before it rises as high again, so a wiggle does not split a season. Its minima are the lowest
     dates between it and the seasons beside it, or the ends of the series. With low_left the left
     minimum, the start is the last day before the peak on which the curve, linear between dates,
-    passes low_left + share (peak - low_left); the end likewise on the falling side. The
+    passes low_left + SHARE (peak - low_left); the end likewise on the falling side. The
     peak day is the vertex of the parabola through the three dates about the highest, or the middle
     of a plateau.
 
     A season cut off by an end of the series is valid where the observed part rises and falls
-    by `least_amplitude`. It is `whole` where both minima are observed: inside the series, or at its
+    by `LEAST_AMPLITUDE`. It is `whole` where both minima are observed: inside the series, or at its
     end with the curve level there, so that half of the time from the end of the series to the start
     passes within the lowest quarter of the rise to the start (a straight line spends a quarter). A
     curve with a value that is not finite has no season; nor has one on
     traced days that turn out not finite or not ascending.
 
-    Args:
-      day: days since 1970-01-01, ascending; need not be regular. NumPy's or JAX's.
-      ndvi: the curve on these days; its precision is that of the result.
-      most: slots for seasons; of more seasons the first are kept. (time - 1) // 2 always suffice.
-      share: of the way from a minimum to the peak, in (0, 1).
-      least_amplitude: least rise from both minima, NDVI, > 0.
+    Days since 1970-01-01 ascend and need not be regular; the precision is that of the curve. There
+    are `most` slots, of more seasons the first are kept; (time - 1) // 2 slots always suffice.
 
     Raises:
       ValueError: fewer than three dates, days that are not finite or do not ascend, another number
-        of values than of days, or an option outside its range.
+        of values than of days, or no slot.
     """
     _check_days(day, ndvi)
     if most < 1:
         raise ValueError(f"most: got {most}, expected 1 or more")
-    if not 0.0 < share < 1.0:
-        raise ValueError(f"share: got {share}, expected in (0, 1)")
-    if not least_amplitude > 0.0:
-        raise ValueError(f"least_amplitude: got {least_amplitude}, expected > 0")
     last = day.shape[0] - 1
     ndvi = jnp.asarray(ndvi)
     # half precision does not resolve the days of a year
@@ -101,12 +93,12 @@ def seasons(
     day = jnp.asarray(day, ndvi.dtype)
     sound = jnp.isfinite(ndvi).all() & jnp.isfinite(day).all() & (jnp.diff(day) > 0.0).all()
     curve = jnp.where(sound, ndvi, 0.0)
-    at_season = _prominence(curve) >= least_amplitude
+    at_season = _prominence(curve) >= LEAST_AMPLITUDE
     (slot,) = jnp.nonzero(at_season, size=most, fill_value=last)
 
     # the falling side is the rising side, read backwards
     sides = (jnp.stack([array, array[::-1]]) for array in (day, curve, at_season))
-    rise = partial(jax.vmap(partial(_rise, share=share)), *sides)
+    rise = partial(jax.vmap(_rise), *sides)
 
     def _one(i):
         low, (start, end), seen = rise(jnp.stack([i, last - i]))
@@ -124,21 +116,16 @@ def seasons(
     return jax.tree.map(lambda leaf: jnp.where(made.valid, leaf, jnp.zeros_like(leaf)), made)
 
 
-def mismatch(truth: Seasons, estimate: Seasons, *, within_days: float = 45.0) -> Mismatch:
+def mismatch(truth: Seasons, estimate: Seasons) -> Mismatch:
     """Errors of one pixel's seasons, each true one beside the estimated one of nearest peak.
 
-    Two seasons match where each is the other's nearest and their peaks are at most `within_days`
-    apart, so no estimated season stands for two.
-
-    Raises:
-      ValueError: `within_days` that is not positive.
+    Two seasons match where each is the other's nearest and their peaks are at most `WITHIN_DAYS`
+    apart, so no estimated season matches two.
     """
-    if not within_days > 0.0:
-        raise ValueError(f"within_days: got {within_days}, expected > 0")
     apart = jnp.abs(truth.peak[:, None] - estimate.peak[None, :])
     apart = jnp.where(truth.valid[:, None] & estimate.valid[None, :], apart, jnp.inf)
     nearest, nearest_true = jnp.argmin(apart, axis=1), jnp.argmin(apart, axis=0)
-    pair = apart <= within_days
+    pair = apart <= WITHIN_DAYS
     pair &= jnp.arange(estimate.peak.shape[0])[None, :] == nearest[:, None]
     pair &= jnp.arange(truth.peak.shape[0])[:, None] == nearest_true[None, :]
     matched = pair.any(axis=1)
@@ -187,10 +174,8 @@ def _rise(
     ndvi: Float[Array, "time"],
     at_season: Bool[Array, "time"],
     i: Int[Array, ""],
-    *,
-    share: float,
 ) -> tuple[Float[Array, ""], Float[Array, ""], Bool[Array, ""]]:
-    """Minimum before the peak i, the day of the start, and whether the minimum was seen."""
+    """Minimum before the peak i, the day of the start, and whether the minimum is observed."""
     at = jnp.arange(ndvi.shape[0])
     before = (at < i) & (at >= jnp.max(jnp.where(at_season & (at < i), at, 0)))
     low = jnp.min(jnp.where(before, ndvi, jnp.inf))
@@ -203,7 +188,7 @@ def _rise(
         way = (level - ndvi[under]) / (ndvi[under + 1] - ndvi[under])
         return day[under] + way * (day[under + 1] - day[under])
 
-    start, bottom = _passes(share), _passes(0.25 * share)
+    start, bottom = _passes(SHARE), _passes(0.25 * SHARE)
     level_there = jnp.abs(bottom - day[0]) >= 0.5 * jnp.abs(start - day[0])
     return low, start, inside | level_there
 

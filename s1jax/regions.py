@@ -13,11 +13,11 @@ import zarr
 from jaxtyping import Float, Int
 
 from s1jax import cube
+from s1jax.batching import bar
 from s1jax.cube import provenance
 from s1jax.cube.provenance import naming_damage
 from s1jax.cube.write import prepared, put, replacing_cube, storable, target
 from s1jax.features import check_ascending
-from s1jax.progress import bar
 from s1jax.types import Days, Estimate, Series, concatenate
 
 log = logging.getLogger("s1jax")

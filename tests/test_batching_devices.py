@@ -1,4 +1,4 @@
-"""Many pixels: each is computed as if alone, whatever their number, place, chunk and device."""
+"""Many pixels: each is computed as if alone, whatever their number, order, chunk and device."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Only labels are hidden, in the share and through the windows that were asked for."""
+"""Only labels are hidden, in the share and through the windows that a task names."""
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,7 @@ def test_hide_takes_labels_only_and_leaves_no_value():
 
 def test_mixture_draws_each_way_equally_often():
     series = _series(3000)._replace(ndvi_valid=np.ones((3000, 62), bool))
-    hidden = np.asarray(masking.sample_task_mask(jax.random.key(5), series, share=0.5))
+    hidden = np.asarray(masking.sample_task_mask(jax.random.key(5), series))
     runs = np.diff(np.pad(hidden, ((0, 0), (1, 1))).astype(int), axis=1).clip(0).sum(axis=1)
     count = hidden.sum(axis=1)
     ways = [runs > 1, (runs == 1) & (count <= 6), (runs == 1) & (count > 6)]

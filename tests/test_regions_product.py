@@ -183,8 +183,8 @@ def test_what_is_no_estimate_fails_its_tile(ds, tmp_path):
     [
         ([], "expected numbers, 1 or more"),
         ([19700.0, np.nan], "days: got nan"),
-        ([19700.0, 19690.0], "days: got 19690 after 19700, expected them to ascend"),
-        ([19700.0, 19700.0], "expected them to ascend"),
+        ([19700.0, 19690.0], "days: got 19690 after 19700 at index 1, expected each day later"),
+        ([19700.0, 19700.0], "expected each day later"),
     ],
 )
 def test_days_that_no_map_has(ds, tmp_path, days, message):

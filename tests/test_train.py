@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from s1jax import train
-from s1jax.progress import bar, titled
+from s1jax.batching import bar, titled
 from s1jax.train import Data, TrainConfig, Variables, checkpoints, epoch, rate
 
 CONFIG = TrainConfig(learning_rate=0.05, weight_decay=0.0, epochs=60, batches=4)

@@ -17,6 +17,7 @@ from experiments.protocol.scoring import Seconds, TestSet
 from experiments.protocol.splits import FEWEST, Fold, Split, describe
 from experiments.protocol.tasks import TASKS, draw_mask
 from s1jax import masking, networks
+from s1jax.batching import titled
 from s1jax.estimators import (
     TRANSFER_INFLATION,
     calibrated,
@@ -28,7 +29,6 @@ from s1jax.estimators import (
 from s1jax.methods import EnsembleConfig, inflated, method_of
 from s1jax.mogpr import MogprConfig, mogpr
 from s1jax.networks import CnpConfig, MlpConfig
-from s1jax.progress import titled
 from s1jax.types import Estimate, Estimator, Key, Params, Series
 
 log = logging.getLogger("s1jax")

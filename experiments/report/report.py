@@ -58,23 +58,23 @@ docs/studies/why.md takes one by one; `cnp` starts from weights that were traine
 """
 INTRODUCTION = """# Results
 
-What each task hides of the tested pixels' NDVI, and what the methods are, stands in
-docs/concepts/protocol.md. Written by `python -m experiments.studies.compare`. The real data are not
+docs/concepts/protocol.md defines the tasks, README the methods. `python -m
+experiments.studies.compare` wrote this page. The real data are not
 part of this repository; each section names its source. R2 with the 95 % interval of a bootstrap
 over clusters, mean over seeds {seeds}. Fewer than 10 independent places (a district is one,
 whatever its cells), or blocks that are not independent: read as indicative. Sets of one small area
-share one calendar, so that `climatology` and `knn_space` are strong there and a high score says
-little about radar; the honest rice test is the unseen district of Mekong, and these are two
+share one calendar, so that `climatology` and `knn_space` are strong there and a high score does
+not prove a use of radar; the honest rice test is the unseen district of Mekong, and these are two
 districts. `cnp`, `tcn_s1`, `hybrid`, `switch`, `ensemble` and `shipped` start from weights that
 were trained on {pixels:,} pixels of {regions} simulated regions, their truth included, which
-flatters them on simulated scenes; the real sets are where that is no help. sim_blocks,
+flatters them on simulated scenes; on the real sets it is no help. sim_blocks,
 sim_blocks_800 and sim_year are one scene, Belgium at 10 and at 20 m one cube, and the Mekong cubes
 are chips of the northern points: they are no independent data sets. Under "What is won" `ensemble`
 is held against the best of yardsticks, boosting, both MOGPR and `birnn`, the published kind of
 network, over gaps of weeks (T2b, T2c, T2e). The test pixels themselves choose the best other;
 `ensemble` was chosen after first tables were there. No verdict is corrected for their number;
-intervals draw places, not the dates that T2e hides, the scene or the training. What it adds on
-every task stands under each data set. The unseen simulated region and year leave T2e out, which
+intervals draw places, not the dates that T2e hides, the scene or the training. Each data set
+lists what it adds on every task. The unseen simulated region and year leave T2e out, which
 would fit every method a second time. px/s is of two cores, at times with other jobs, the patch
 models in a later call: compare it within a table.
 """

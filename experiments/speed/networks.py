@@ -26,7 +26,7 @@ from experiments.report.tables import Table
 from experiments.speed import bed as beds
 from experiments.speed import timing
 from s1jax import networks, train
-from s1jax.batching import vmap_pixels
+from s1jax.batching import titled, vmap_pixels
 from s1jax.networks import CnpConfig, Mlp10Config, MlpConfig, SequenceConfig, SequenceParams
 from s1jax.networks.inputs import CHANNELS, NetworkInput, moments, network_input, standardise
 from s1jax.networks.mixture import OUTPUTS
@@ -43,7 +43,6 @@ from s1jax.networks.mlp import (
 )
 from s1jax.networks.model import apply_network, init, lanes_of, mixtures
 from s1jax.networks.training import train as train_sequence
-from s1jax.progress import titled
 from s1jax.types import Key, Series
 
 log = logging.getLogger("s1jax")

@@ -23,7 +23,7 @@ from experiments.protocol import data as datasets
 from experiments.report.files import fingerprint
 from experiments.studies import command
 from s1jax import arrays, cube, files, metrics
-from s1jax.batching import map_chunks
+from s1jax.batching import bar, map_chunks, titled
 from s1jax.commands import endings
 from s1jax.estimators import TRANSFER_INFLATION, Calibration, label_noise
 from s1jax.masking import sample_training_mask
@@ -33,7 +33,6 @@ from s1jax.networks.mixture import physical
 from s1jax.networks.model import apply_network, init
 from s1jax.networks.pretrained import FOLDER, write
 from s1jax.networks.training import train
-from s1jax.progress import bar, titled
 from s1jax.simulate import SceneConfig
 from s1jax.train import TrainConfig, Variables
 

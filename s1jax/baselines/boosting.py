@@ -17,9 +17,9 @@ from s1jax.baselines.common import (
     rms,
     training_labels,
 )
+from s1jax.batching import bar
 from s1jax.compositing import interpolate_pixels
 from s1jax.masking import sample_task_mask, with_ndvi_masked, withhold
-from s1jax.progress import bar
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
 

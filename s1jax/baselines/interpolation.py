@@ -10,9 +10,9 @@ from jaxtyping import Float
 from whittaker_eilers import WhittakerSmoother
 
 from s1jax.baselines.common import estimate, estimator, labels, rms, training_labels
+from s1jax.batching import bar
 from s1jax.compositing import interpolate_gaps, interpolate_pixels
 from s1jax.masking import withhold
-from s1jax.progress import bar
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
 

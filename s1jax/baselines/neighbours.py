@@ -8,8 +8,8 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 
 from s1jax.baselines.common import estimate, estimator, labels, rms, training_labels
+from s1jax.batching import bar
 from s1jax.compositing import fold_to_season, interpolate_pixels
-from s1jax.progress import bar
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from s1jax.compositing import LONGEST
 from s1jax.cube.findings import Finding, named, repair, requested
 from s1jax.cube.names import sentinel1
-from s1jax.indices import from_db, to_db
+from s1jax.features import from_db, to_db
 
 DAY = np.timedelta64(86_400_000_000_000, "ns")
 LAUNCH, LANDSAT = np.datetime64("2014-04-03", "ns"), np.datetime64("1972-07-23", "ns")

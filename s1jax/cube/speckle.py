@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Bool, Float
 
+from s1jax.batching import bar
 from s1jax.cube.names import LOOKS, sentinel1
-from s1jax.indices import from_db, to_db
-from s1jax.progress import bar
+from s1jax.features import from_db, to_db
 
 log = logging.getLogger("s1jax")
 _VALUES = 2**22

@@ -16,7 +16,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Over pixels, of each date."""
 _SEASONS = "take the seasons from radar itself: s1jax.phenology on the curve of VH or of an index"
 _SMOOTH = "smooth the pixel's own clear NDVI: baselines.whittaker"
-_INDEX = "map a radar index of vegetation in place of NDVI: indices.rvi, indices.dprvi"
+_INDEX = "map a radar index of vegetation in place of NDVI: features.rvi, features.dprvi"
 _ELSEWHERE = "leave the water out (mask=) and examine the rest: it has no season of NDVI"
 _DISTINCT = 0.05
 """Spread of NDVI on a date below which the map counts as one field."""

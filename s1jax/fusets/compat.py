@@ -7,8 +7,8 @@ from jaxtyping import Array, Float
 from scipy.optimize import fmin_l_bfgs_b
 
 from s1jax import batching, gp
+from s1jax.batching import bar
 from s1jax.gp import kalman
-from s1jax.progress import bar
 from s1jax.quality import EMPTY, NO_DATA
 from s1jax.types import Estimate
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from scipy.optimize import minimize
 
 from s1jax.batching import (
+    bar,
     batch_size,
     chunk_size,
     jit_recursion,
@@ -19,7 +20,6 @@ from s1jax.batching import (
 )
 from s1jax.gp.kernel import Hyper, Observations
 from s1jax.gp.solve import log_likelihood
-from s1jax.progress import bar
 
 log = logging.getLogger("s1jax")
 

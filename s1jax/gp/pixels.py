@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
-from s1jax.batching import batch_size, chunk_size, jit_recursion, vmap_pixels
+from s1jax.batching import bar, batch_size, chunk_size, jit_recursion, vmap_pixels
 from s1jax.gp.fit import from_unconstrained, to_unconstrained, value_and_slope
 from s1jax.gp.kernel import Hyper, Observations
 from s1jax.gp.lbfgs import Descent, advance, begin
 from s1jax.gp.solve import log_likelihood
-from s1jax.progress import bar
 
 log = logging.getLogger("s1jax")
 

@@ -255,8 +255,7 @@ def row_features(config: MlpConfig, store: Backscatter, rows: Rows) -> Float[Arr
 
 def _features(config, vv_db, vh_db):
     """Features of the date before, the date itself and the one after, of VV and VH."""
-    pads = (features.neighbourhood(*x) for x in (vv_db, vh_db))
-    return features.table(config.features, *pads, indices_from_db=config.indices_from_db)
+    return features.table(config.features, vv_db, vh_db, indices_from_db=config.indices_from_db)
 
 
 def labelled(series: Series, usable: Bool[Array | np.ndarray, "pixel time"]) -> Rows:

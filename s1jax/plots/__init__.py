@@ -4,9 +4,14 @@
 of the test pixels. The only place of the package that imports matplotlib.
 """
 
-from s1jax.plots.classic import NDVI_RANGES, classic_panels, scores_by_range
 from s1jax.plots.doctor import expectation, label_levels, record, stage_bars
-from s1jax.plots.scenes import maps, pixel_series
+from s1jax.plots.estimates import (
+    NDVI_RANGES,
+    classic_panels,
+    maps,
+    pixel_series,
+    scores_by_range,
+)
 from s1jax.plots.scores import (
     by_stratum,
     coverage,
@@ -19,25 +24,7 @@ from s1jax.plots.scores import (
 from s1jax.plots.style import METHODS, TASKS, YARDSTICKS, method_style, png
 
 __all__ = [
-    "METHODS",
-    "NDVI_RANGES",
-    "TASKS",
-    "YARDSTICKS",
-    "by_stratum",
-    "classic_panels",
-    "coverage",
-    "expectation",
-    "importance",
-    "intervals",
-    "label_levels",
-    "loss_curves",
-    "maps",
-    "method_style",
-    "overview",
-    "pixel_series",
-    "png",
-    "record",
-    "scores_by_range",
-    "stage_bars",
-    "steps",
-]
+    "METHODS", "NDVI_RANGES", "TASKS", "YARDSTICKS", "by_stratum", "classic_panels", "coverage",
+    "expectation", "importance", "intervals", "label_levels", "loss_curves", "maps", "method_style",
+    "overview", "pixel_series", "png", "record", "scores_by_range", "stage_bars", "steps",
+]  # fmt: skip

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from s1jax.plots.classic import NDVI_RANGES
+from s1jax.plots.estimates import NDVI_RANGES
 from s1jax.plots.style import (
     BLUE,
     GREEN,
@@ -36,20 +36,9 @@ _DOTTED = {"color": GREY, "linewidth": 1, "linestyle": ":"}
 
 
 def distinct(rows: Rows, field: str) -> list[str]:
-    """Values of a field over the rows: tasks in their order, others as they first appear.
-
-    Args:
-      rows: rows of metrics.json.
-      field: "method", "task" or "against".
-    """
+    """Values of a field over the rows: tasks in their order, others as they first appear."""
     values = list(dict.fromkeys(row[field] for row in rows))
     return sorted(values) if field == "task" else values
-
-
-def best_yardstick(rows: Rows, task: str, against: str) -> Mapping | None:
-    """Row of the yardstick with the lowest RMSE in a task; None where no yardstick has a row."""
-    rows = [row for row in _select(rows, task, against) if row["method"] in YARDSTICKS]
-    return min(rows, key=lambda row: row["rmse"], default=None)
 
 
 @mpl.rc_context(QUIET)
@@ -67,7 +56,7 @@ def overview(rows: Rows) -> Figure:
     def _draw(axes: Axes, task: str, against: str, methods: list[str]) -> None:
         for row in _select(rows, task, against):
             _r2(axes, methods.index(row["method"]), row, low, ms=4)
-        yardstick = best_yardstick(rows, task, against)
+        yardstick = _best_yardstick(rows, task, against)
         if yardstick is not None:
             axes.axvline(max(yardstick["r2"], low), **_DOTTED)
 
@@ -115,7 +104,7 @@ def intervals(rows: Rows, task: str) -> Figure:
     low = _left_end([row["ci95"]["r2"][0] for row in rows])
     high = max(max(row["ci95"]["r2"][1] for row in rows), low) + 0.02
     for (left, right), against in zip(panels, sides, strict=True):
-        yardstick = best_yardstick(rows, task, against)
+        yardstick = _best_yardstick(rows, task, against)
         for row in _select(rows, task, against):
             (colour, marker), y = method_style(row["method"]), methods.index(row["method"])
             _r2(left, y, row, low, label=row["method"])
@@ -138,10 +127,8 @@ def intervals(rows: Rows, task: str) -> Figure:
 def by_stratum(rows: Rows, name: str, *, against: str = "labels") -> Figure:
     """MAE above, bias below, a column per task; bins of fewer than 100 values have hollow marks.
 
-    Args:
-      rows: rows of metrics.json.
-      name: "gap_days", "month", "ndvi" (range of the true NDVI) or "direction" (district left out).
-      against: "truth" or "labels".
+    Strata are "gap_days", "month", "ndvi" (range of the true NDVI) or "direction" (district left
+    out), `against` "truth" or "labels".
 
     Raises:
       ValueError: no row has this stratum.
@@ -155,11 +142,10 @@ def by_stratum(rows: Rows, name: str, *, against: str = "labels") -> Figure:
     panels = figure.subplots(2, len(tasks), squeeze=False, sharex=True, sharey="row")
     for row in rows:
         column, (colour, marker) = tasks.index(row["task"]), method_style(row["method"])
-        cells = row["strata"][name]
-        x = np.array([k for k, b in enumerate(bins) if b in cells])
-        few = np.array([cells[b]["n"] < 100 for b in bins if b in cells])
+        cells = {k: row["strata"][name][b] for k, b in enumerate(bins) if b in row["strata"][name]}
+        x, few = np.array(list(cells)), np.array([cell["n"] < 100 for cell in cells.values()])
         for axes, score in zip(panels[:, column], ("mae", "bias"), strict=True):
-            y = np.array([cells[b][score] for b in bins if b in cells])
+            y = np.array([cell[score] for cell in cells.values()])
             axes.plot(x, y, color=colour, marker=marker, ms=4, linewidth=1, label=row["method"])
             axes.plot(x[few], y[few], marker, color=colour, ms=4, mfc="white")
     months = name == "month"
@@ -173,8 +159,7 @@ def by_stratum(rows: Rows, name: str, *, against: str = "labels") -> Figure:
     panels[0, 0].set_ylabel(f"MAE against {against}, NDVI")
     panels[1, 0].set_ylabel("bias: estimated - true, NDVI")
     lines = {line.get_label(): line for axes in panels[0] for line in axes.lines}
-    columns = min(len(methods), int(width / 1.5))
-    handles = [lines[method] for method in methods]
+    handles, columns = [lines[method] for method in methods], min(len(methods), int(width / 1.5))
     figure.legend(handles, methods, loc="outside upper center", ncols=columns)
     return figure
 
@@ -226,6 +211,12 @@ def _left_end(r2: list[float]) -> float:
     return max(min(r2) - 0.05, _LOWEST_R2)
 
 
+def _best_yardstick(rows: Rows, task: str, against: str) -> Mapping | None:
+    """Row of the yardstick with the lowest RMSE in a task; None where no yardstick has a row."""
+    rows = [row for row in _select(rows, task, against) if row["method"] in YARDSTICKS]
+    return min(rows, key=lambda row: row["rmse"], default=None)
+
+
 def _select(rows: Rows, task: str, against: str) -> list[Mapping]:
     return [row for row in rows if row["task"] == task and row["against"] == against]
 
@@ -240,12 +231,8 @@ def importance(rows: Rows, *, against: str = "labels") -> Figure:
     """Rise of RMSE where an input is another pixel's, with its standard error.
 
     A line of panels for each data set, inputs on the left, lags of radar on the right, a colour for
-    each task.
-
-    Args:
-      rows: "dataset", "task", "against", "kind" ("group" or "lag"), "name", "rmse_rise" and
-        "rmse_se", NDVI. Bars stand in their order.
-      against: "truth" or "labels".
+    each task. Rows have "dataset", "task", "against" ("truth" or "labels"), "kind" ("group" or
+    "lag"), "name", "rmse_rise" and "rmse_se", NDVI; bars keep their order.
 
     Raises:
       ValueError: no row against this.
@@ -293,9 +280,8 @@ def steps(ladder: Rows, alone: Rows) -> Figure:
     """Left, R2 after each step against the labels of its world and against the truth, with 95 %
     intervals; right, RMSE of each change alone less that of the baseline, against the truth.
 
-    Args:
-      ladder: "name", and for "labels" and "truth" R2 and the ends of its interval, or None.
-      alone: "name" and "difference": RMSE and the ends of its interval.
+    Rows of `ladder` have "name", and for "labels" and "truth" R2 and the ends of its interval, or
+    None; rows of `alone` "name" and "difference", RMSE and the ends of its interval.
 
     Raises:
       ValueError: there is no step.
@@ -338,18 +324,11 @@ def loss_curves(
     validation: Float[np.ndarray | Array, "epoch"],
     *,
     title: str = "",
-    unit: str = "mean squared error of z-scored NDVI",
 ) -> Figure:
     """Training and validation loss by epoch, on a linear and on a log axis, best epoch marked.
 
     The best epoch is the one of lowest validation loss, counted from 1. A loss that is not
-    everywhere positive (a log-likelihood) gets a symmetric log axis, and its title says so.
-
-    Args:
-      train: mean loss over the training batches.
-      validation: loss on the validation pixels.
-      title: stands above the curves, for instance the method.
-      unit: what the loss is.
+    everywhere positive (a log-likelihood) gets a symmetric log axis, which its title names.
 
     Raises:
       ValueError: no epoch, or no finite validation loss.
@@ -371,7 +350,7 @@ def loss_curves(
         axes.plot(best + 1, validation[best], "o", color=RED, label=label)
         axes.set(yscale=scale, xlabel="epoch", title=name)
     linear, other = figure.axes
-    linear.set_ylabel(f"loss\n({unit})")
+    linear.set_ylabel("loss\n(mean squared error of z-scored NDVI)")
     linear.legend()
     if positive:
         low, high = other.get_ylim()

@@ -109,12 +109,7 @@ def date_axis(axes: Axes, most: int) -> None:
 
 @mpl.rc_context({"savefig.bbox": "standard"})
 def png(figure: Figure, *, dpi: int | float = 110) -> bytes:
-    """The figure as a PNG file; the same bytes for the same figure.
-
-    Args:
-      figure: any figure of this package.
-      dpi: dots per inch of the picture.
-    """
+    """The figure as a PNG file; the same bytes for the same figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What a simulated scene is made of: every constant, its unit and its default."""
+"""What a simulated scene is made of: constants that vary between scenes, with units."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,11 +6,11 @@ from typing import Literal
 START = 19662.0
 """First day of the first period, 2023-11-01, in days since 1970-01-01."""
 
+PASS_DAY = (1, 6)
+"""Days of the two Sentinel-1 passes within a period."""
+
 RICE, POND, URBAN, TREE, DRY = range(5)
 """Classes of a field: paddy rice, fish pond, built-up, trees, rain-fed dry crops."""
-
-SEASONS = 3
-"""Plantings a year in the irrigation calendar: wet season, second rice, third season."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,10 @@ class SceneConfig:
 
     pond_fraction: float = 0.09
     """Share of fields that are ponds (all lie in the northern 28 % of the scene)."""
-    urban_fraction: float = 0.10
-    """Share of fields that are built-up."""
-    tree_fraction: float = 0.09
-    """Share of fields under trees."""
-    dry_fraction: float = 0.06
-    """Share of fields under rain-fed dry crops."""
-    field_ha: float = 0.31
-    """Mean area of a field, hectares."""
-    block_ha: float = 80.0
-    """Mean area of a tertiary irrigation block, hectares."""
     groups: int = 3
     """Irrigation groups (golongan), which get their water one after the other."""
     group_lag_days: float = 14.0
     """Lag of planting from one irrigation group to the next, days."""
-    mask_error: float = 0.03
-    """Share of pixels on which the paddy mask is wrong."""
 
     planting_day: tuple[float, float, float] = (30.0, 145.0, 262.0)
     """Transplanting of the three seasons in the first group, days after 1 November."""
@@ -85,47 +73,25 @@ class SceneConfig:
     """Gain of the canopy from 10 mm of rain on it, dB."""
     incidence_deg: tuple[float, float] = (37.0, 43.0)
     """Incidence angle of the two passes at the scene's centre column, degrees."""
-    pass_day: tuple[int, int] = (1, 6)
-    """Day of the two passes within a period, days."""
     orbits: Literal["mean", "apart"] = "mean"
     """The two passes of a period as one mean, or as two orbits with channels of their own."""
     pass_missing: float = 0.12
     """Probability that a Sentinel-1 pass is missing."""
 
-    revisit_days: int = 5
-    """Time between Sentinel-2 acquisitions, days."""
     cloud_dry: float = 0.32
     """Mean cloud fraction of a scene in the driest month."""
     cloud_wet: float = 0.69
     """Mean cloud fraction of a scene in the wettest month."""
-    cloud_concentration: float = 3.0
-    """Sum of the two parameters of the beta law of the cloud fraction; large = little spread."""
-    cloud_nir: float = 0.49
-    """Reflectance of an opaque cloud in the near infrared; in the red it is 0.42."""
     haze: float = 0.25
     """Mean optical amount of haze in half-cloudy air."""
-    haze_left: float = 0.3
-    """Share of the haze that atmospheric correction leaves in L2A."""
     missed_thin: float = 0.35
     """Share of thin cloud that the L2A cloud mask misses."""
     missed_thick: float = 0.03
     """Share of thick cloud that the mask misses."""
     missed_shadow: float = 0.35
     """Share of cloud shadow that the mask misses."""
-    max_cloud: float = 0.80
-    """Scenes from this cloud fraction up are not used."""
-    exported_haze: float = 0.12
-    """Mean optical amount of haze in `as_exported`."""
-    exported_path: float = 0.4
-    """Path radiance in L1C as a share of a hazy day's."""
     exported_offset: float = 0.1
     """Offset left in the L1C reflectances; 0.1 is the +1000 DN of processing baseline 04.00."""
-    exported_cloud: float = 0.41
-    """Mean cloud fraction outside `exported_gaps`, which hold the cloudiest scenes."""
-    exported_gaps: tuple[int, ...] = (6, 11, 12, 33, 34, 36, 38, 40, 43)
-    """Periods of `as_exported` without a usable Sentinel-2 scene, counted from 1."""
-    exported_dead: tuple[int, ...] = (43,)
-    """Of those, the ones exported as exact zeros in all bands (no Sentinel-1 either)."""
 
     def __post_init__(self):
         """Check what would otherwise fail far from its cause.
@@ -133,26 +99,17 @@ class SceneConfig:
         Raises:
           ValueError: a mode, size, share or calendar that no scene can have.
         """
-        if self.mode not in ("clean", "as_exported"):
-            raise ValueError(f"mode: got {self.mode!r}, expected 'clean' or 'as_exported'")
-        if self.orbits not in ("mean", "apart"):
-            raise ValueError(f"orbits: got {self.orbits!r}, expected 'mean' or 'apart'")
-        if min(self.height, self.width) < 16 or self.periods < 1:
-            got = (self.height, self.width, self.periods)
-            raise ValueError(f"height, width, periods: got {got}, expected at least 16, 16, 1")
-        if self.step <= max(self.pass_day):
-            raise ValueError(f"step: got {self.step}, expected more than {max(self.pass_day)} days")
-        if not 1 <= self.revisit_days <= self.step:
-            raise ValueError(f"revisit_days: got {self.revisit_days}, expected 1 to {self.step=}")
-        if not 0.0 < self.exported_cloud < self.max_cloud <= 1.0:
-            got = (self.exported_cloud, self.max_cloud)
-            raise ValueError(f"exported_cloud, max_cloud: got {got}, expected 0 < first < second")
-        if abs(sum(self.third_season) - 1.0) > 1e-6:
-            raise ValueError(f"third_season: got sum {sum(self.third_season)}, expected 1")
-        if not set(self.exported_dead) <= set(self.exported_gaps):
-            raise ValueError(
-                f"exported_dead: got {self.exported_dead}, expected some of {self.exported_gaps}"
-            )
+        for names, valid, expected in (
+            ("mode", self.mode in ("clean", "as_exported"), "'clean' or 'as_exported'"),
+            ("orbits", self.orbits in ("mean", "apart"), "'mean' or 'apart'"),
+            ("height width", min(self.height, self.width) >= 16, "at least 16 each"),
+            ("periods", self.periods >= 1, "at least 1"),
+            ("step", self.step > PASS_DAY[1], f"more than {PASS_DAY[1]} days"),
+            ("third_season", abs(sum(self.third_season) - 1) <= 1e-6, "shares that sum to 1"),
+        ):
+            if not valid:
+                got = ", ".join(f"{getattr(self, name)!r}" for name in names.split())
+                raise ValueError(f"{names.replace(' ', ', ')}: got {got}, expected {expected}")
 
     @property
     def days(self) -> int:

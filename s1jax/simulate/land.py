@@ -1,5 +1,10 @@
-"""The land: which field a subpixel lies in, what grows there, and the planting calendar."""
+"""The land: fields, their planting calendar, and the state of a field on any day.
 
+Nothing here has a time axis: a crop is a dozen numbers, and its leaf area, flooding and yellowing
+on a day are formulas of them.
+"""
+
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,23 +14,116 @@ from jax import random
 from jaxtyping import Array, Float, Int
 from scipy.spatial import cKDTree
 
-from s1jax.simulate.config import DRY, POND, RICE, SEASONS, START, TREE, URBAN, SceneConfig
-from s1jax.simulate.crops import Crop, Field
-from s1jax.simulate.weather import generator, power_law_field
+from s1jax.simulate.config import DRY, POND, RICE, START, TREE, URBAN, SceneConfig
+from s1jax.simulate.weather import generator, power_law_field, wetness
 from s1jax.types import Key
+
+SEASONS = 3
+"""Plantings a year in the irrigation calendar: wet season, second rice, third season."""
+TILLAGE_LEAD = 20.0
+"""The soil is worked this long before transplanting, days."""
+
+
+class Crop(NamedTuple):
+    """One crop in one field; the crops of a landscape have axes (season, field) behind these."""
+
+    transplant: Float[Array, "*n"]  # day of transplanting, days since 1970-01-01
+    duration: Float[Array, "*n"]  # from transplanting to harvest, days
+    peak_lai: Float[Array, "*n"]  # leaf area index without senescence; 0 where fallow
+    greenup: Float[Array, "*n"]  # from transplanting to the inflection of green-up, days
+    greenup_rate: Float[Array, "*n"]  # logistic rate of green-up, 1 / day
+    senescence_rate: Float[Array, "*n"]  # logistic rate of senescence, 1 / day
+    flood_lead: Float[Array, "*n"]  # flooding starts this long before transplanting, days
+    flooded: Float[Array, "*n"]  # 1 for paddy rice, 0 for a dry crop or fallow
+    drain_after: Float[Array, "2 *n"]  # middles of two drainages, days after transplanting
+    drain_days: Float[Array, "2 *n"]  # their lengths, days; 0 where there is none
+    tillage_db: Float[Array, "*n"]  # roughness of the worked soil, dB about the field's own
+
+
+class Field(NamedTuple):
+    """One field; the fields of a landscape are the last axis."""
+
+    kind: Int[Array, "*n"]  # class: RICE, POND, URBAN, TREE or DRY
+    stand_lai: Float[Array, "*n"]  # leaf area index of trees, or of gardens in town
+    weed_phase: Float[Array, "3 *n"]  # phases of the slow waves of weeds on fallow, rad
+    moisture_offset: Float[Array, "*n"]  # soil moisture about the region's, m3 m-3
+    roughness_db: Float[Array, "*n"]  # soil roughness as it shows in VV, dB
+    texture_vv_db: Float[Array, "*n"]  # texture of the field in VV, dB
+    texture_vh_db: Float[Array, "*n"]  # texture of the field in VH, dB
+    crops: Crop  # its seasons, in order of time, on the axis before the fields'
+
+
+class FieldState(NamedTuple):
+    """A field on one day."""
+
+    green_lai: Float[Array, "*n"]  # green leaf area index, which the optical sensor sees
+    structural_lai: Float[Array, "*n"]  # leaves and stems, green or not, which the radar sees
+    yellowing: Float[Array, "*n"]  # share of the canopy that has turned yellow
+    flood: Float[Array, "*n"]  # share of the field under standing water
+    tillage_db: Float[Array, "*n"]  # roughness of the worked soil, dB about the field's own
+
+
+def crop_state(crop: Crop, day: Float[Array, ""]) -> FieldState:
+    """State that one crop gives its field: products of logistic curves s(x) of the day.
+
+    green LAI = L s(k1 (d - a)) s(-k2 (d - b)) s((h - d) / 0.8), with a the inflection of green-up,
+    b at 90 % of the duration and h the harvest; the structural LAI follows 8 days after a and loses
+    45 % after b, so that radar lags greenness. Flooding begins two weeks before transplanting, ends
+    at 72 % of the duration and pauses in the drainages.
+    """
+    s = jax.nn.sigmoid
+    age = day - crop.transplant
+    ripe = 0.9 * crop.duration
+    standing = jnp.where(age > -2.0, s((crop.duration - age) / 0.8), 0.0)
+    green = s(crop.greenup_rate * (age - crop.greenup)) * s(crop.senescence_rate * (ripe - age))
+    structure = s(0.1 * (age - crop.greenup - 8.0)) * (1.0 - 0.45 * s(0.12 * (age - ripe + 4.0)))
+    ripens = (age > crop.greenup) & (crop.peak_lai > 0.0)
+    yellow = jnp.where(ripens, s(0.16 * (age - ripe + 6.0)), 0.0)
+    drained = (jnp.abs(age - crop.drain_after) < 0.5 * crop.drain_days).any()
+    flood = s((age + crop.flood_lead) / 1.5) * s((0.72 * crop.duration - age) / 3.0)
+    return FieldState(
+        green_lai=crop.peak_lai * green * standing,
+        structural_lai=crop.peak_lai * structure * standing,
+        yellowing=yellow * standing,
+        flood=jnp.where(drained, 0.0, crop.flooded * flood),
+        tillage_db=jnp.where(age > -TILLAGE_LEAD, crop.tillage_db, 0.0),
+    )
+
+
+def weed_lai(phase: Float[Array, "3"], day: Float[Array, ""]) -> Float[Array, ""]:
+    """Green LAI of weeds on fallow, 1: slow waves (100 to 600 days), most in the wet season."""
+    rate = 2.0 * jnp.pi / jnp.array([100.0, 240.0, 600.0], phase.dtype)
+    wave = jnp.sqrt(2.0 / 3.0) * jnp.cos(rate * (day - START) + phase).sum()
+    return jnp.maximum(0.35 + 0.35 * wave, 0.0) * (0.35 + 0.65 * wetness(day))
+
+
+def field_state(field: Field, day: Float[Array, ""]) -> FieldState:
+    """State of one field on any day, days since 1970-01-01.
+
+    A crop overrides what the one before it left: leaf area, yellowing and flood are the largest
+    over the seasons, tillage that of the latest season whose soil work has begun.
+    """
+    crops = jax.vmap(crop_state, in_axes=(-1, None))(field.crops, day)
+    green, structure, yellow, flood = (leaf.max() for leaf in crops[:4])
+    begun = (field.crops.transplant - TILLAGE_LEAD < day).sum()
+    tillage = jnp.where(jnp.arange(crops.tillage_db.size) == begun - 1, crops.tillage_db, 0.0).sum()
+
+    weeds = jnp.where(green < 0.5, weed_lai(field.weed_phase, day) * (1.0 - flood), 0.0)
+    tree, urban, pond = (field.kind == kind for kind in (TREE, URBAN, POND))
+    open_land = (field.kind == RICE) | (field.kind == DRY)
+    green = jnp.where(open_land, jnp.maximum(green, weeds), field.stand_lai)
+    green = jnp.where(tree, green * (0.9 + 0.1 * wetness(day)), green)
+    structure = jnp.where(tree, 5.5, jnp.where(urban, 0.5, structure))
+    return FieldState(green, structure, yellow, jnp.where(pond, 1.0, flood), tillage)
 
 
 class Landscape(NamedTuple):
     """The fields of a region."""
 
-    field_of: Int[Array, "two_y two_x"]
-    """Number of the field in which each subpixel (half a pixel) lies."""
-    fields: Field
-    """The fields, on the last axis of every leaf; crops have (season, field)."""
-    block: Int[Array, "field"]
-    """Tertiary irrigation block of each field."""
-    group: Int[Array, "block"]
-    """Irrigation group (golongan) of each block; each gets its water later than the one before."""
+    field_of: Int[Array, "two_y two_x"]  # field of each subpixel (half a pixel)
+    fields: Field  # on the last axis of every leaf; crops have (season, field)
+    block: Int[Array, "field"]  # tertiary irrigation block of each field
+    group: Int[Array, "block"]  # irrigation group (golongan) of each block, in order of water
 
 
 def to_pixels(value: Float[Array, "field"], field_of: Int[Array, "a b"]) -> Float[Array, "y x"]:
@@ -35,16 +133,17 @@ def to_pixels(value: Float[Array, "field"], field_of: Int[Array, "a b"]) -> Floa
 
 
 def landscape(key: Key, config: SceneConfig) -> Landscape:
-    """Elongated Voronoi fields in Voronoi blocks, their classes and all their crops.
+    """Elongated Voronoi fields of .31 hectares in blocks of 80, their classes and all their crops.
 
-    Ponds lie in the northern 28 %; towns, trees and rain-fed crops follow a smooth random field.
+    Ponds lie in the northern 28 %; towns (10 %), trees (9 %) and rain-fed crops (6 %) follow a
+    smooth random field.
     """
-    k_place, k_kind, k_crop, k_field = random.split(key, 4)
-    rng = generator(k_place)
+    k_point, k_kind, k_crop, k_field = random.split(key, 4)
+    rng = generator(k_point)
     rows, columns = 2 * config.height, 2 * config.width
     hectares = rows * columns * (config.pixel_m / 2.0) ** 2 / 1e4
-    n_field = max(int(hectares / config.field_ha), 1)
-    n_block = max(int(hectares / config.block_ha), 6)
+    n_field = max(int(hectares / 0.31), 1)
+    n_block = max(int(hectares / 80.0), 6)
     size = np.array([rows, columns])
     point, centre = rng.random((n_field, 2)) * size, rng.random((n_block, 2)) * size
     group = jnp.asarray(rng.integers(config.groups, size=n_block), jnp.int32)
@@ -56,18 +155,17 @@ def landscape(key: Key, config: SceneConfig) -> Landscape:
     _, block = cKDTree(centre).query(point)
     block = jnp.asarray(block, jnp.int32)
 
-    kind = _draw_kinds(k_kind, jnp.asarray(point, jnp.float32), config=config)
-    third = jnp.asarray(share, jnp.float32)
-    crops = _draw_crops(k_crop, kind, block, group, third, config=config)
-    return Landscape(
-        jnp.asarray(field_of.reshape(rows, columns), jnp.int32),
-        _draw_fields(k_field, kind, crops, config=config),
-        block,
-        group,
-    )
+    kind = _draw_kinds(k_kind, jnp.asarray(point, jnp.float32), config)
+    crops = _draw_crops(k_crop, kind, block, group, jnp.asarray(share, jnp.float32), config)
+    fields = _draw_fields(k_field, kind, crops, config)
+    return Landscape(jnp.asarray(field_of.reshape(rows, columns), jnp.int32), fields, block, group)
 
 
-def _kinds(key: Key, point: Float[Array, "field 2"], config: SceneConfig) -> Int[Array, "field"]:
+@partial(jax.jit, static_argnames="config")
+def _draw_kinds(
+    key: Key, point: Float[Array, "field 2"], config: SceneConfig
+) -> Int[Array, "field"]:
+    """Class of each field; `point` is its centre in subpixels."""
     k_smooth, k_rough, k_pond = random.split(key, 3)
     n = len(point)
     rows, columns = 2 * config.height, 2 * config.width
@@ -77,13 +175,14 @@ def _kinds(key: Key, point: Float[Array, "field 2"], config: SceneConfig) -> Int
     rank = jnp.argsort(jnp.argsort(score)).astype(jnp.float32) / n
     north = point[:, 0] < 0.28 * rows
     pond = north & (random.uniform(k_pond, (n,), jnp.float32) < config.pond_fraction / 0.28)
-    town = 1.0 - config.urban_fraction
-    kind = jnp.where(rank > town, URBAN, jnp.where(rank > town - config.tree_fraction, TREE, RICE))
-    kind = jnp.where(rank < config.dry_fraction, DRY, kind)
+    town = 1.0 - 0.10
+    kind = jnp.where(rank > town, URBAN, jnp.where(rank > town - 0.09, TREE, RICE))
+    kind = jnp.where(rank < 0.06, DRY, kind)
     return jnp.where(pond, POND, kind).astype(jnp.int32)
 
 
-def _fields(key: Key, kind: Int[Array, "field"], crops: Crop, config: SceneConfig) -> Field:
+@partial(jax.jit, static_argnames="config")
+def _draw_fields(key: Key, kind: Int[Array, "field"], crops: Crop, config: SceneConfig) -> Field:
     k_normal, k_weed = random.split(key)
     z = jax.lax.optimization_barrier(random.normal(k_normal, (5, kind.size), jnp.float32))
     garden, grove = 0.65 + 0.06 * z[0], 4.2 + 0.5 * z[0]
@@ -99,7 +198,8 @@ def _fields(key: Key, kind: Int[Array, "field"], crops: Crop, config: SceneConfi
     )
 
 
-def draw_crops(
+@partial(jax.jit, static_argnames="config")
+def _draw_crops(
     key: Key,
     kind: Int[Array, "field"],
     block: Int[Array, "field"],
@@ -112,14 +212,6 @@ def draw_crops(
     A season is planted on its calendar day + group lag + block, field and year effects, but never
     before the field is cleared of its last crop. The first two seasons are rice, the third is rice,
     a dry crop or fallow in shares that differ by block. Rain-fed fields carry two dry crops a year.
-
-    Args:
-      key: consumed.
-      kind: class of each field.
-      block: irrigation block of each field.
-      group: irrigation group of each block.
-      third_share: shares of rice, dry crop and fallow in the third season of each block.
-      config: of the scene.
     """
     n, dtype = kind.size, jnp.float32
     years = range(-1, int(config.days // 365) + 2)
@@ -193,8 +285,3 @@ def _overlaps(planting: float, config: SceneConfig) -> bool:
     first = planting + config.calendar_shift_days - 80.0
     last = first + 160.0 + config.groups * config.group_lag_days + config.duration_days
     return last > 0.0 and first < config.days
-
-
-_draw_kinds = jax.jit(_kinds, static_argnames="config")
-_draw_fields = jax.jit(_fields, static_argnames="config")
-_draw_crops = jax.jit(draw_crops, static_argnames="config")

@@ -10,7 +10,7 @@ import xarray as xr
 
 from s1jax import cube, simulate
 from s1jax.cube import names, speckle
-from s1jax.simulate import Scene
+from s1jax.simulate import Region, Scene
 from s1jax.simulate.config import START
 
 PERIODS, HEIGHT, WIDTH = 6, 16, 20
@@ -34,12 +34,14 @@ def simulated():
         vh_db=vh,
         ndvi=ndvi,
         truth=truth,
-        mask=rng.random(shape[1:]) < 0.6,
-        kind=rng.integers(0, 5, shape[1:]),
-        block=rng.integers(0, 9, shape[1:]),
-        plan=None,
-        landscape=None,
-        weather=None,
+        region=Region(
+            landscape=None,
+            weather=None,
+            plan=None,
+            mask=rng.random(shape[1:]) < 0.6,
+            kind=rng.integers(0, 5, shape[1:]),
+            block=rng.integers(0, 9, shape[1:]),
+        ),
     )
 
 
@@ -52,8 +54,8 @@ def test_from_scene_is_where_and_what_the_scene_was(simulated, ds):
     raw = simulate.to_dataset(simulated, pixel_m=50)
     assert raw.sizes == {"t": 6, "y": 16, "x": 20}
     np.testing.assert_array_equal(raw.VV, simulated.vv_db)
-    np.testing.assert_array_equal(raw["class"], simulated.kind)
-    np.testing.assert_array_equal(raw.tertiary, simulated.block)
+    np.testing.assert_array_equal(raw["class"], simulated.region.kind)
+    np.testing.assert_array_equal(raw.tertiary, simulated.region.block)
     assert "block" not in raw
     np.testing.assert_allclose(cube.to_days(raw.t), simulated.day)
     np.testing.assert_allclose(np.diff(raw.y), -50.0)

@@ -312,7 +312,7 @@ _USUAL = {
         (
             "relation",
             {"expected": _NOTHING._replace(window=expect.Score(0.1, 0.0, 0.2))},
-            "indices.dprvi",
+            "features.dprvi",
         ),
     ],
 )

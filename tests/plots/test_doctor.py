@@ -12,9 +12,9 @@ DAY = 19662.0 + 12.0 * np.arange(20)
 
 def _quantiles(middle):
     spread = np.array([-2, -1, 0, 1, 2]) * 0.1
-    found = np.asarray(middle)[:, None] + spread
-    found[4] = np.nan
-    return found
+    quantiles = np.asarray(middle)[:, None] + spread
+    quantiles[4] = np.nan
+    return quantiles
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ def test_bars_hold_the_numbers(rows):
                 heights = [bar.get_height() for bar in bars]
                 np.testing.assert_allclose(heights, [row["rmse_rise"] for row in wanted])
                 centres = [bar.get_x() + bar.get_width() / 2 for bar in bars]
-                places = [names.index(row["name"]) for row in wanted]
-                assert np.rint(centres).astype(int).tolist() == places
+                index = [names.index(row["name"]) for row in wanted]
+                assert np.rint(centres).astype(int).tolist() == index
                 (lines,) = bars.errorbar.lines[2]
                 reach = [np.ptp(path.vertices[:, 1]) / 2 for path in lines.get_paths()]
                 np.testing.assert_allclose(reach, [row["rmse_se"] for row in wanted])

@@ -10,9 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from s1jax.batching import one_thread
+from s1jax.batching import bar, one_thread
 from s1jax.gp import Hyper, Observations
-from s1jax.progress import bar
 from s1jax.types import Days
 
 log = logging.getLogger("s1jax")

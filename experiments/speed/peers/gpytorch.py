@@ -15,8 +15,8 @@ from linear_operator import to_linear_operator
 from linear_operator.utils.errors import NanError, NotPSDError
 
 from experiments.speed.peers import Curves, Peer, good_start, on_z_scores, stack
+from s1jax.batching import bar
 from s1jax.gp import Hyper, Observations
-from s1jax.progress import bar
 from s1jax.types import Days
 
 log = logging.getLogger("s1jax")

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from s1jax.batching import bar
 from s1jax.cube.findings import Finding, declared, fill_finding
 from s1jax.cube.formats import IMAGES, Chunks, lazy_array
 from s1jax.cube.grid import distance_pixels, tolerance
 from s1jax.cube.names import unit_of
 from s1jax.cube.safety import brief, bytes_of, first_bytes, local, reading, require_room
 from s1jax.files import REMOTE
-from s1jax.progress import bar
 
 _ALONE = {"GDAL_VRT_ENABLE_PYTHON": "NO", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none"}
 """Settings of GDAL under which no file runs code or asks a server."""

@@ -16,10 +16,10 @@ from experiments.protocol.config import Config
 from experiments.studies import explain, importance
 from experiments.studies.explain import ANEW, FULL, SEES, Explain, variants
 from s1jax import networks
+from s1jax.batching import title_or
 from s1jax.estimators import TRANSFER_INFLATION
 from s1jax.networks import CnpConfig
 from s1jax.networks.model import template
-from s1jax.progress import title_or
 from s1jax.types import Estimate, Estimator
 from tests.worlds.mogpr import series_of
 from tests.worlds.sequence import world
