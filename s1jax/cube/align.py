@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from s1jax.batching import map_chunks
 from s1jax.compositing import composite, composite_windows, is_regular, period_edges
-from s1jax.cube.dates import check_step, from_days, instant, to_days
+from s1jax.cube.dates import check_step, from_days, instant, mean_valid, to_days
 from s1jax.cube.findings import Finding, repair, requested, with_findings
 from s1jax.cube.names import channels, sentinel1
 
@@ -232,12 +232,9 @@ def mean_of_orbits(ds: xr.Dataset, orbits: Orbits) -> xr.Dataset:
             if len(names) == 1:
                 out[key] = ds[names[0]]
                 continue
-            value = np.stack([ds[n].transpose("t", "y", "x").values for n in names])
-            there = np.isfinite(value)
-            power = np.where(there, 10 ** (np.where(there, value, 0) / np.float32(10)), 0)
-            mean = power.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-            db = np.where(mean > 0, 10 * np.log10(np.where(mean > 0, mean, 1)), np.nan)
-            out[key] = (("t", "y", "x"), db.astype(np.float32), ds[names[0]].attrs)
+            value = np.stack([ds[n].transpose("t", "y", "x").values for n in names], axis=-1)
+            mean = mean_valid(value.astype(np.float32), power=True)
+            out[key] = (("t", "y", "x"), mean, ds[names[0]].attrs)
     return out
 
 
