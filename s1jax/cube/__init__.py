@@ -1,6 +1,6 @@
 """Labelled cubes: open, repair, align, despeckle, to and from Series, write; dates and CRS."""
 
-from s1jax.cube.align import align_cube, pair_cube, radar_near
+from s1jax.cube.align import align_cube, pair_cube
 from s1jax.cube.dates import from_days, is_relative, span, to_days
 from s1jax.cube.grid import crs, position
 from s1jax.cube.mask import count_valid
@@ -26,7 +26,6 @@ __all__ = [
     "open_cube",
     "pair_cube",
     "position",
-    "radar_near",
     "source_flag",
     "span",
     "to_days",
