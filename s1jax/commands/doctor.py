@@ -131,7 +131,12 @@ def text(finding: doctor.Finding) -> str:
 
 def summary(examination: doctor.Examination) -> dict:
     """The findings and the numbers behind them, fit for JSON; what is not known is left out."""
-    content = {"cube": examination.name, "findings": [_json(f) for f in examination.findings]}
+    keys = {"kind": "level", "repaired": "mended"}
+    findings = [
+        {keys.get(key, key): value for key, value in finding._asdict().items()}
+        for finding in examination.findings
+    ]
+    content = {"cube": examination.name, "findings": findings}
     facts = examination.facts
     if facts is None:
         return content
@@ -145,18 +150,6 @@ def summary(examination: doctor.Examination) -> dict:
     ]
     numbers = {k: v for k, v in values.items() if np.isfinite(v).all()}
     return content | {"facts": numbers | {"composites": facts.composites}, "conditions": reasons}
-
-
-def _json(finding: doctor.Finding) -> dict:
-    return {
-        "name": finding.name,
-        "level": finding.kind,
-        "what": finding.what,
-        "where": finding.where,
-        "evidence": finding.evidence,
-        "remedy": finding.remedy,
-        "mended": finding.repaired,
-    }
 
 
 def _scores(facts: doctor.Facts) -> dict[str, tuple[float, float, float]]:

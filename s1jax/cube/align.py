@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from s1jax.batching import map_chunks
 from s1jax.compositing import composite, composite_windows, is_regular, period_edges
-from s1jax.cube.dates import check_step, from_days, instant, to_days
+from s1jax.cube.dates import check_step, from_days, instant, mean_valid, to_days
 from s1jax.cube.findings import Finding, repair, requested, with_findings
 from s1jax.cube.names import channels, sentinel1
 
@@ -88,7 +88,7 @@ def align_cube(
             raise ValueError(f"{name}: got {got!r}, expected one of {expected}")
     day = to_days(ds["t"].values)
     several = orbits_of(ds, orbits)
-    ds = mean_of_orbits(ds, several)
+    ds = _mean_of_orbits(ds, several)
     one = len(several.tracks) < 2 and all(len(group) == 1 for group in several.tracks)
     as_it_is = (start, window, within) == (None, None, None) and one
     if as_it_is and _spaced(day, step) and is_regular(day) and _same_dates(ds):
@@ -108,7 +108,7 @@ def align_cube(
     else:
         labels = _composites(ds, None, centre, between, radar, ndvi)
         at = to_days(labels["s2_day"].fillna(labels["t"]).values)
-        near = radar_near(ds, at, within=within, radar=radar, orbits=orbits)
+        near = _radar_near(ds, several, at, within, radar)
         near = near.assign_coords(t=labels["t"].values)
         out = near.assign(S2ndvi=labels["S2ndvi"]).assign_coords(s2_day=labels["s2_day"])
     begin = np.datetime_as_string(from_days(edges[:1]))[0][:10]
@@ -143,7 +143,8 @@ def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0, orbits: int | None =
     day, seen = to_days(ds["t"].values), _any(ds, "S2ndvi")
     if not seen.any():
         raise ValueError("S2ndvi: got no date with a value, expected days to pair with")
-    out = radar_near(ds, day[seen], within=within, orbits=orbits)
+    averaged = _mean_of_orbits(ds, several)
+    out = _radar_near(averaged, several, day[seen], within, "mean_db")
     ndvi = ds["S2ndvi"].transpose("t", "y", "x")
     out["S2ndvi"] = (("t", "y", "x"), ndvi.values[seen], ndvi.attrs)
     out = out.assign_coords(s2_day=("t", out["t"].values))
@@ -156,33 +157,12 @@ def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0, orbits: int | None =
     return _noted(out, [*several.findings, requested(what), *_left_behind(ds, out)])
 
 
-def radar_near(
-    ds: xr.Dataset,
-    days: Float[np.ndarray, "window"],
-    *,
-    within: float | int,
-    radar: str = "mean_db",
-    orbits: int | None = 2,
-) -> xr.Dataset:
-    """The cube on the given days, with what Sentinel-1 saw within so many days of each.
-
-    VV and VH as of `pair_cube`, `s1_day` (t) their mean day; NDVI is left behind.
-
-    Args:
-      ds: cube of `open_cube`, of acquisitions.
-      days: days since 1970-01-01, ascending.
-      within: most days from each of them.
-      radar: statistic of VV and VH, as of `align_cube`.
-      orbits: most pairs VV, VH that are left, as of `align_cube`.
-
-    Raises:
-      ValueError: `within` is negative.
-    """
+def _radar_near(ds, several, days, within, radar):
+    """VV, VH and `s1_day` on the given days, of what Sentinel-1 saw within so many days of each."""
     if not within >= 0:
         raise ValueError(f"within: got {within} days, expected >= 0")
     between = partial(_windows, to_days(ds["t"].values), days, within)
-    several = orbits_of(ds, orbits)
-    return _composites(mean_of_orbits(ds, several), several, days, between, radar, None)
+    return _composites(ds, several, days, between, radar, None)
 
 
 def orbits_of(ds: xr.Dataset, most: int | None) -> Orbits:
@@ -219,9 +199,8 @@ def orbits_of(ds: xr.Dataset, most: int | None) -> Orbits:
     return Orbits(pairs, (("",),), findings) if tracks else Orbits((), pairs, findings)
 
 
-def mean_of_orbits(ds: xr.Dataset, orbits: Orbits) -> xr.Dataset:
-    """The cube with one pair VV, VH [, VV_2, VH_2] for each group of variables: the mean in linear
-    power of what is there."""
+def _mean_of_orbits(ds, orbits):
+    """One pair VV, VH for each group of variables: the mean in linear power of what is there."""
     if all(len(group) == 1 for group in orbits.pairs):
         return ds
     out = ds.drop_vars(sentinel1(ds))
@@ -232,12 +211,9 @@ def mean_of_orbits(ds: xr.Dataset, orbits: Orbits) -> xr.Dataset:
             if len(names) == 1:
                 out[key] = ds[names[0]]
                 continue
-            value = np.stack([ds[n].transpose("t", "y", "x").values for n in names])
-            there = np.isfinite(value)
-            power = np.where(there, 10 ** (np.where(there, value, 0) / np.float32(10)), 0)
-            mean = power.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-            db = np.where(mean > 0, 10 * np.log10(np.where(mean > 0, mean, 1)), np.nan)
-            out[key] = (("t", "y", "x"), db.astype(np.float32), ds[names[0]].attrs)
+            value = np.stack([ds[n].transpose("t", "y", "x").values for n in names], axis=-1)
+            mean = mean_valid(value.astype(np.float32), power=True)
+            out[key] = (("t", "y", "x"), mean, ds[names[0]].attrs)
     return out
 
 

@@ -208,7 +208,7 @@ def with_dates(
     elif "t" in ds.coords and not any(np.array_equal(t, number - k) for k in (0, 1)):
         got = f"{', '.join(map(str, t[:6]))}{', ...' if t.size > 6 else ''} ({t.dtype})"
         raise ValueError(f"{where}: t: got {got}, expected dates, or periods ascending from 1")
-    centre = period_centres(number, start, step, where)
+    centre = _period_centres(number, start, step, where)
     findings.append(requested(f"no dates in the file: {how}, dated by start and step"))
     return ds.assign_coords(t=centre), findings, True
 
@@ -268,14 +268,8 @@ def dates_of(t: np.ndarray, name: str) -> np.ndarray:
     return _nanoseconds(dates.tz_convert(None).to_numpy(), name)
 
 
-def period_centres(
-    number: np.ndarray, start: np.datetime64 | None, step: float | int | None, where: str
-) -> np.ndarray:
-    """datetime64[ns] of the centre of period p, start + step (p - 1/2).
-
-    Raises:
-      ValueError: `start` or `step` is None.
-    """
+def _period_centres(number, start, step, where):
+    """datetime64[ns] of the centre of period p, start + step (p - 1/2)."""
     if start is None or step is None:
         got = f"start={start}, step={step}"
         raise ValueError(f"{where}: no date in the files; got {got}, expected a date and days")
@@ -562,7 +556,7 @@ def _one_each(variable, rows, *, power):
         if len(r) > 1:
             several = variable.isel(t=r)
             mean = xr.apply_ufunc(
-                _mean,
+                mean_valid,
                 several if several.chunks is None else several.chunk(t=-1),
                 kwargs={"power": power},
                 input_core_dims=[["t"]],
@@ -575,8 +569,9 @@ def _one_each(variable, rows, *, power):
     return xr.concat([piece for piece in pieces if piece.sizes["t"]], "t")
 
 
-def _mean(value, *, power):
-    """Mean over the last axis of what is there, in linear power where `power`."""
+def mean_valid(value: np.ndarray, *, power: bool) -> np.ndarray:
+    """Mean over the last axis of what is finite, NaN where nothing is; with `power` dB, averaged in
+    linear power."""
     there = np.isfinite(value)
     count = there.sum(axis=-1)
     valid = np.where(there, value, value.dtype.type(0))

@@ -1,10 +1,13 @@
-"""Which pixels are wanted: a vector file in any CRS, a raster, or a `mask` variable."""
+"""Which pixels are wanted (a vector file in any CRS, a raster, or a `mask` variable), and how many
+values they have."""
 
 import json
 import os
 import re
 import sqlite3
 from contextlib import closing
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from s1jax.cube.findings import Finding, requested
 from s1jax.cube.formats import IMAGES
 from s1jax.cube.formats.geotiff import read_bands, read_header, read_masked
 from s1jax.cube.formats.netcdf import read_dataset
+from s1jax.cube.names import channels, sentinel1
 from s1jax.cube.safety import brief, bytes_of, first_bytes, local, reading, require_room
 
 _VECTORS = {
@@ -25,7 +29,6 @@ _VECTORS = {
     b"fgb\x03fgb": "FlatGeobuf",
 }
 """Formats of polygons by their first bytes; GeoJSON begins with a bracket."""
-
 _ROWS = 256
 """Rows whose positions are looked up in a raster at once."""
 
@@ -54,6 +57,53 @@ def with_mask(
     attrs = {"long_name": "pixels that are wanted"}
     kept = requested(f"mask keeps {wanted.sum():,} of {wanted.size:,} pixels ({wanted.mean():.2%})")
     return ds.assign(mask=(("y", "x"), wanted, attrs)), [kept] if mask is not None else []
+
+
+def count_valid(ds: xr.Dataset) -> str:
+    """Counts of pixels, days and values: total, in mask, with S1, with NDVI, with both; and losses.
+
+    A value is one pixel on one day; S1 means VV and VH of at least one orbit. Counts after the
+    first are inside the mask.
+    """
+    wanted = np.ones((ds.sizes["y"], ds.sizes["x"]), bool)
+    if "mask" in ds.variables:
+        wanted = ds["mask"].transpose("y", "x").values
+    inside = xr.DataArray(wanted, dims=("y", "x"))
+    bare = ds[channels(ds)]
+    valid = bare.drop_vars([*bare.coords]).notnull()
+    radar = sentinel1(ds)
+    pairs = [valid[vv] & valid[vh] for vv, vh in zip(radar[::2], radar[1::2], strict=True)]
+    seen = {"S1": reduce(or_, pairs) & inside, "NDVI": valid["S2ndvi"] & inside}
+    seen["both"] = seen["S1"] & seen["NDVI"]
+    lazy = {}
+    for name, where in seen.items():
+        lazy[f"{name} pixels"] = where.any("t").sum()
+        lazy[f"{name} days"] = where.any(("y", "x")).sum()
+        lazy[f"{name} values"] = where.sum()
+    # of a cube in chunks, all in one pass
+    count = {key: int(value) for key, value in xr.Dataset(lazy).compute().items()}
+    dates, size, pixels = ds.sizes["t"], inside.size, int(wanted.sum())
+    totals = {
+        "pixels": (size, pixels),
+        "days": (dates,),
+        "values": (size * dates, pixels * dates),
+    }
+    lines = []
+    for what, of in totals.items():
+        parts = [f"{n:,} {name}" for n, name in zip(of, ("total", "in mask"), strict=False)]
+        for name in seen:
+            n = count[f"{name} {what}"]
+            parts.append(f"{n:,} with {name} ({n / max(of[-1], 1):.1%})")
+        lines.append(f"{what}: " + ", ".join(parts))
+    lines.append(f"gone: {size - pixels:,} pixels outside the mask")
+    for name in ("S1", "NDVI"):
+        days, some = count[f"{name} days"], count[f"{name} pixels"]
+        part = 0.0 if days * some == 0 else 1 - count[f"{name} values"] / (days * some)
+        lines.append(
+            f"gone: {name}: {dates - days} day(s) without any, {pixels - some:,} pixel(s) "
+            f"without any, {part:.1%} of the rest (cloud, edge of a scene)"
+        )
+    return "\n".join(lines)
 
 
 def _flag(variable: xr.DataArray, where: str) -> Bool[np.ndarray, "y x"]:

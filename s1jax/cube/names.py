@@ -197,10 +197,8 @@ def _variable(ds, name, needed):
     """The cube with `name` under that name, whichever of its aliases it came as; findings."""
     names = [str(key) for key in ds.data_vars if variable_of(str(key)) == name]
     findings = []
-    if len(names) > 1:
-        raise ValueError(f"variable {name}: got {names}, expected exactly one of that name")
-    if not names and name in needed:
-        got = sorted(map(str, ds.data_vars))
+    if len(names) > 1 or (not names and name in needed):
+        got = names or sorted(map(str, ds.data_vars))
         raise ValueError(f"variable {name}: got {got}, expected exactly one of that name")
     if not names:
         return ds, []

@@ -16,7 +16,7 @@ from s1jax.cube.findings import Finding, named, with_findings
 from s1jax.cube.formats import Chunks, Source, csv, geotiff, geotiff_stacks, sits
 from s1jax.cube.formats.netcdf import decoded, read_dataset
 from s1jax.cube.grid import settle_grid, with_grid_mapping
-from s1jax.cube.mask import with_mask
+from s1jax.cube.mask import count_valid, with_mask
 from s1jax.cube.names import (
     BANDS,
     RADAR,
@@ -27,9 +27,8 @@ from s1jax.cube.names import (
     with_labels,
 )
 from s1jax.cube.provenance import with_sources
-from s1jax.cube.repair import repair_values
 from s1jax.cube.sensors import join_sensors, reproject_onto
-from s1jax.cube.values import count_valid
+from s1jax.cube.values import repair_values
 
 log = logging.getLogger("s1jax")
 

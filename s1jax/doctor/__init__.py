@@ -2,9 +2,8 @@
 
 from s1jax.cube.findings import Finding
 from s1jax.doctor.catalogue import LEVELS
-from s1jax.doctor.examine import Examination, examine
+from s1jax.doctor.examine import Examination, Facts, examine
 from s1jax.doctor.relation import FEATURES, STAGES
-from s1jax.doctor.summary import Facts
 
 __all__ = [
     "FEATURES",

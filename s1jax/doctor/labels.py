@@ -1,7 +1,6 @@
 """NDVI as labels: how high it gets, how much cloud and noise is left in it, and where it is.
 
-Pixels come as rows, (pixel, time), NaN where there is no label.
-"""
+Pixels come as rows, (pixel, time), NaN where there is no label."""
 
 import calendar
 from typing import NamedTuple
@@ -25,6 +24,11 @@ _NEAR = 30.0
 """Days between the neighbours of a label that are near enough to measure its noise."""
 _Rows = Float[np.ndarray, "pixel time"]
 _Days = Float[np.ndarray, "time"]
+_Values = Float[np.ndarray, "..."]
+_PILE = 0.002
+"""Share of all values on one end of the range that is called a pile."""
+_NEGATIVE = 0.95
+"""Share of values below 0 that no vegetation has."""
 
 
 class LabelCeiling(NamedTuple):
@@ -218,3 +222,74 @@ def balance_finding(of: Balance) -> Finding:
     )
     where = f"thin months: {', '.join(thin) or 'none'}"
     return finding("label-balance", where, evidence, remedy=by_month if thin.size else None)
+
+
+def ndvi_scale(ndvi: _Values) -> float:
+    """What NDVI was multiplied by: 1, 100, 255 or 10,000; by its 99 % quantile of absolute values.
+
+    255 stands for bytes, of which 0 and 255 may be any NDVI.
+    """
+    seen = np.abs(ndvi[np.isfinite(ndvi)])
+    top = float(np.quantile(seen, 0.99)) if seen.size else 0.0
+    if is_radar(ndvi) or top <= 2.0:
+        return 1.0
+    return 100.0 if top <= 120.0 else 255.0 if top <= 255.0 else 10_000.0
+
+
+def is_radar(ndvi: _Values) -> bool:
+    """Whether "NDVI" looks like backscatter in dB: median below -2, nothing beyond +-70."""
+    seen = ndvi[np.isfinite(ndvi)]
+    return seen.size > 0 and bool(np.median(seen) < -2.0 and np.abs(seen).max() < 70.0)
+
+
+def in_range(ndvi: _Values) -> _Values:
+    """NDVI unscaled, NaN where it is out of [-1, 1], exactly on an end, or no NDVI at all."""
+    if is_radar(ndvi):
+        return np.full_like(ndvi, np.nan)
+    value = ndvi / ndvi.dtype.type(ndvi_scale(ndvi))
+    return np.where(np.abs(value) < 1.0, value, ndvi.dtype.type(np.nan))
+
+
+def ndvi_findings(ndvi: _Values) -> list[Finding]:
+    """Findings about scale, range and clamped values; `ndvi` as stored, NaN where missing."""
+    seen = ndvi[np.isfinite(ndvi)]
+    if seen.size == 0:
+        return []
+    low, high, factor = float(seen.min()), float(seen.max()), ndvi_scale(ndvi)
+    values = f"values in [{low:g}, {high:g}]"
+    if is_radar(ndvi):
+        remedy = "bands were taken by position in another order: name them VV, VH, NDVI"
+        why, evidence = "it looks like backscatter in dB", f"{values}, median {np.median(seen):.1f}"
+        return [finding("ndvi-range", "S2ndvi", evidence, why=why, remedy=remedy)]
+    findings = []
+    if factor != 1.0:
+        findings.append(finding("ndvi-scale", "S2ndvi", values, factor=f"{factor:,.0f}"))
+    value = seen / factor
+    outside = np.abs(value) > 1.0 + 1e-5
+    if outside.any():
+        part = share(outside.mean(), digits=3)
+        ends = f"[{value[outside].min():g}, {value[outside].max():g}]"
+        why = "reflectances were negative, or a fill is undeclared"
+        remedy = "mask reflectances not above 0 before the ratio, never clamp after it"
+        evidence = f"{outside.sum():,} values ({part}) in {ends}"
+        findings.append(finding("ndvi-range", "S2ndvi", evidence, why=why, remedy=remedy))
+    negative = float((value < 0).mean())
+    if negative > _NEGATIVE:
+        evidence = f"{share(negative)} of {value.size:,} values are below 0"
+        findings.append(finding("ndvi-negative", "S2ndvi", evidence))
+    return [*findings, *_clamped(value[~outside])]
+
+
+def _clamped(value):
+    """Exact +-1, or a pile of equal values at an end of the range."""
+    if value.size == 0:
+        return []
+    ends = float(value.min()), float(value.max())
+    count = [int((value == end).sum()) for end in ends]
+    exact = [n for n, end in zip(count, ends, strict=True) if abs(end) > 1.0 - 1e-5 and n]
+    # NDVI stored as integers repeats values by chance: an end must hold more than what lies there
+    piled = [n > max(20.0, _PILE * value.size) for n in count]
+    if sum(exact) < max(3.0, 1e-5 * value.size) and not any(piled):
+        return []
+    shown = [f"{n:,} values are exactly {e:g}" for n, e in zip(count, ends, strict=True) if n > 1]
+    return [finding("ndvi-clamped", "S2ndvi", "; ".join(shown))]

@@ -11,23 +11,27 @@ from jaxtyping import Bool, Float, Int
 
 from s1jax.cube import count_valid, position, to_days
 from s1jax.cube.align import track_of
-from s1jax.cube.findings import UNDATED, Finding
+from s1jax.cube.findings import UNDATED, Finding, dates, share
 from s1jax.cube.formats import Source, files_of
 from s1jax.cube.grid import with_grid_mapping
 from s1jax.cube.mask import with_mask
 from s1jax.cube.names import with_labels
 from s1jax.cube.open import parts, sources_of
 from s1jax.cube.sensors import join_sensors
-from s1jax.cube.values import Facts
-from s1jax.doctor import values
+from s1jax.cube.values import Facts, measure
+from s1jax.cube.values import value_findings as cube_findings
+from s1jax.doctor import labels, radar
 from s1jax.doctor.catalogue import finding
-from s1jax.doctor.orbits import level
 
 SHIPPED = "the shipped weights know simulated rice alone"
 """What they were trained on (`networks.pretrained`)."""
 _NUMBERED = (np.datetime64("2000-01-01", "ns"), 12.0)
 """Start and step by which planes without dates are read, so that their values can be examined."""
 _BOUNDS = ("t_bnds", "t_bounds", "time_bnds", "time_bounds")
+_Days = Float[np.ndarray, "time"]
+_Values = Float[np.ndarray, "..."]
+FILLS = (-9999, -32768, 32767, 65535, -999, 9999, -99, 1e20, 9.96921e36, -3.4028235e38)
+"""Numbers that stand for "nothing" in common exports and formats."""
 
 
 class RawCube(NamedTuple):
@@ -111,7 +115,7 @@ def read_raw(
     day, dated = _days(ds["t"].values), with_start or not numbered
     if not dated:
         day = UNDATED + np.round((day - _days(np.array(begin))) / length + 0.5)
-    findings, arrays, facts = values.value_findings(ds, day)
+    findings, arrays, facts = value_findings(ds, day)
     grouped_by, group = _groups(ds)
     return RawCube(
         name, ds, arrays, facts, findings, day, dated, numbered, wanted(ds, None),
@@ -133,37 +137,37 @@ def wanted(ds: xr.Dataset, mask: str | Path | xr.DataArray | None) -> Bool[np.nd
     return ds["mask"].transpose("y", "x").values.astype(bool)
 
 
-def sample_of(raw: RawCube, *, pixels: int, seed: int = 0) -> tuple[Sample, list[Finding | None]]:
+def sample_of(raw: RawCube, *, pixels: int) -> tuple[Sample, list[Finding | None]]:
     """At most `pixels` pixels with what can be trusted of them, and the findings about the rest.
 
     What is wrong with values is found here and taken out, so that one fault is one finding.
     """
     arrays = raw.values
-    radar = [name for name in arrays if name != "S2ndvi"]
-    unit = {name: values.units_of_planes(raw.facts[name]) for name in radar}
-    declared = {name: str(raw.ds[name].attrs.get("units") or "").strip() for name in radar}
+    bands = [name for name in arrays if name != "S2ndvi"]
+    unit = {name: radar.units_of_planes(raw.facts[name]) for name in bands}
+    declared = {name: str(raw.ds[name].attrs.get("units") or "").strip() for name in bands}
     findings: list[Finding | None] = [*raw.findings]
-    findings += values.unit_findings(unit, declared, raw.day)
+    findings += radar.unit_findings(unit, declared, raw.day)
     valid = {name: np.isfinite(array) for name, array in arrays.items()}
     inside = np.logical_or.reduce([there.any(axis=0) for there in valid.values()]) & raw.wanted
-    index = np.random.default_rng(seed).permutation(np.flatnonzero(inside.ravel()))
+    index = np.random.default_rng(0).permutation(np.flatnonzero(inside.ravel()))
     index = np.sort(index[:pixels])
     order = np.argsort(raw.day, kind="stable")
     order = order[np.isfinite(raw.day[order])]
     rows = {name: array.reshape(len(raw.day), -1)[:, index] for name, array in arrays.items()}
-    db = [values.in_db(rows[name], unit[name]) for name in radar]
-    findings += values.ndvi_findings(rows["S2ndvi"])
-    findings.append(values.swapped(db[0], db[1]))
-    findings += [level(name, *db[2 * k : 2 * k + 2]) for k, name in enumerate(radar[::2])]
+    db = [radar.in_db(rows[name], unit[name]) for name in bands]
+    findings += labels.ndvi_findings(rows["S2ndvi"])
+    findings.append(radar.swapped(db[0], db[1]))
+    findings += [radar.level(name, *db[2 * k : 2 * k + 2]) for k, name in enumerate(bands[::2])]
     findings.append(_never_together(valid, raw.wanted))
-    ndvi = values.in_range(rows["S2ndvi"])
+    ndvi = labels.in_range(rows["S2ndvi"])
     # where nothing is left because of its unit or band, that is a finding already
-    if not any((of == values.OTHER).any() for of in unit.values()):
+    if not any((of == radar.OTHER).any() for of in unit.values()):
         findings.append(_nothing("no-radar", "VV", db[0]) or _nothing("no-radar", "VH", db[1]))
     if not raw.facts["S2ndvi"].finite.any():
         remedy = f"networks.predict with the shipped weights needs no label; {SHIPPED}"
         findings.append(finding("radar-alone", "S2ndvi", "no value at all", remedy=remedy))
-    elif not values.is_radar(rows["S2ndvi"]):
+    elif not labels.is_radar(rows["S2ndvi"]):
         findings.append(_nothing("no-labels", "S2ndvi", ndvi))
     empty = np.sum([of.finite for of in raw.facts.values()], axis=0) == 0
     if empty.any():
@@ -176,7 +180,7 @@ def sample_of(raw: RawCube, *, pixels: int, seed: int = 0) -> tuple[Sample, list
     findings.append(finding("pixels", "all pixels and dates", counts.replace("\n", "; ")))
     radar_db = np.stack(db, axis=-1)[order].transpose(1, 0, 2)
     planes = np.where(raw.wanted, arrays["S2ndvi"], np.float32(np.nan))[order]
-    planes = values.in_range(planes)
+    planes = labels.in_range(planes)
     return Sample(raw.day[order], radar_db, ndvi[order].T, index, order, planes), findings
 
 
@@ -234,3 +238,67 @@ def _nothing(name, variable, value):
     if np.isfinite(value).any():
         return None
     return finding(name, variable, f"0 of {value.size:,} values", variable=variable)
+
+
+def value_findings(
+    ds: xr.Dataset, day: _Days
+) -> tuple[list[Finding], dict[str, Float[np.ndarray, "time y x"]], dict[str, Facts]]:
+    """Findings about values that are none, the values without them, and the facts of the rest.
+
+    `open_cube` repairs the same, but for undeclared fills and zeros of one variable alone.
+    """
+    values, facts = measure(ds)
+    fills = {name: undeclared_fills(value.values) for name, value in values.items()}
+    if any(fills.values()):
+        values, facts = measure(ds, fills)
+    constant = np.stack([of.constant for of in facts.values()])
+    empty = np.stack([of.stored == 0 for of in facts.values()])
+    dead = ((constant == 0) | empty).all(axis=0) & (constant == 0).any(axis=0)
+    findings = []
+    if dead.any():
+        exported = "an image masked everywhere is exported as 0"
+        evidence = f"{dead.sum()} of {dead.size} dates; {exported}"
+        findings.append(finding("dead-period", dates(day[dead]), evidence))
+    # a pixel of a constant plane is no finding of its own
+    constant = np.isfinite(constant).any(axis=0)
+    rest = {
+        name: of._replace(
+            constant=np.where(dead, np.nan, of.constant),
+            dead=np.where(constant, 0, of.dead),
+            dark=np.where(dead | np.isfinite(of.constant), 0, of.dark),
+        )
+        for name, of in facts.items()
+    }
+    lines = cube_findings(rest, lambda some: dates(day[some]))
+    findings += [finding(line.name, line.where, line.what) for line in lines]
+    arrays = {}
+    for name, of in facts.items():
+        array = values[name].transpose("t", "y", "x").values
+        array = np.where(np.isfinite(of.constant)[:, None, None], np.float32(np.nan), array)
+        zero = of.count - of.negative - of.positive
+        if zero.sum() > 0.01 * max(of.count.sum(), 1):
+            part = share(zero.sum() / of.count.sum())
+            where = f"{name}, {(zero > 0).sum()} dates"
+            evidence = f"{zero.sum():,} values ({part}) are exactly 0"
+            findings.append(finding("zeros", where, evidence, variable=name))
+            array = np.where(array == 0, np.float32(np.nan), array)
+            facts[name] = of._replace(count=of.count - zero, small=of.small - zero)
+        arrays[name] = array
+    return findings, arrays, facts
+
+
+def undeclared_fills(value: _Values) -> tuple[float, ...]:
+    """Fills of `FILLS` that occur 3 times or more and stand alone: beyond what else is there.
+
+    A number counts only outside twice the span of the 1 and 99 % quantiles, so that NDVI stored
+    times 10,000 keeps its values. `value` is NaN where missing.
+    """
+    seen = value[np.isfinite(value)]
+    counts = {float(np.float32(fill)): int((seen == np.float32(fill)).sum()) for fill in FILLS}
+    candidates = [fill for fill, count in counts.items() if count >= 3]
+    rest = seen[~np.isin(seen, np.asarray(candidates, seen.dtype))]
+    if not candidates or rest.size == 0:
+        return ()
+    low, high = np.quantile(rest[:: max(1, rest.size // 200_000)], (0.01, 0.99))
+    wide = max(float(high - low), 1.0)
+    return tuple(fill for fill in candidates if not low - wide < fill < high + wide)

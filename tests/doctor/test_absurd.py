@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s1jax import doctor
-from s1jax.doctor import orbits
+from s1jax.doctor import radar
 from tests.worlds.doctor import TODAY, plain
 
 
@@ -41,9 +41,9 @@ def test_amplitude_and_power_squared_are_asked_about():
 def test_levels_of_land_are_not_asked_about(vv, apart, seed):
     rng = np.random.default_rng(seed)
     vv_db, vh_db = (rng.normal(mean, 1e-3, (8, 20)) for mean in (vv, vv - apart))
-    assert orbits.level("VV", vv_db, vh_db) is None
+    assert radar.level("VV", vv_db, vh_db) is None
     # half as many decibels are those of the root
-    found = orbits.level("VV", vv_db / 2, vh_db / 2)
+    found = radar.level("VV", vv_db / 2, vh_db / 2)
     assert (found is not None) == (vv - apart > -25 and apart < 11)
 
 
@@ -53,13 +53,13 @@ def test_levels_of_land_are_not_asked_about(vv, apart, seed):
 def test_one_polarisation_alone_is_asked_about(suffix, vv, apart, seed):
     rng = np.random.default_rng(seed)
     vv_db, vh_db = (rng.normal(mean, 1e-3, (8, 20)) for mean in (vv, vv - apart))
-    root, name = orbits.level(f"VV{suffix}", vv_db / 2, vh_db), f"VH{suffix}"
+    root, name = radar.level(f"VV{suffix}", vv_db / 2, vh_db), f"VH{suffix}"
     if vv / 2 + apart - vv > 11.7:
         assert root is not None
     if root is not None:
         assert root.what.startswith(f"The level of VV{suffix} alone")
         assert "amplitude" in root.what
-    (root, square) = (orbits.level(f"VV{suffix}", vv_db, vh_db * times) for times in (0.5, 2))
+    (root, square) = (radar.level(f"VV{suffix}", vv_db, vh_db * times) for times in (0.5, 2))
     assert root.what.startswith(f"The level of {name} alone")
     assert "amplitude" in root.what
     assert square.what.startswith(f"The level of {name} alone")

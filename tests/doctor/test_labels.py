@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s1jax.doctor import labels, orbits
+from s1jax.doctor import labels, radar
 from s1jax.doctor.labels import label_noise
 
 DAY = 19662.0 + 12.0 * np.arange(60)
@@ -155,42 +155,42 @@ def _tracks(pixels=60, dates=40, step=2.0):
 
 def test_acquisitions_of_two_tracks_are_told_by_their_days():
     day, vv = _tracks()
-    track = orbits.tracks_by_day(day, np.ones(day.size, bool))
+    track = radar.tracks_by_day(day, np.ones(day.size, bool))
     assert set(track) == {1, 2}
     assert np.unique(track[(day - 19000) % 12 == 0]).size == 1
-    found = orbits.orbits_of_acquisitions(day, vv)
+    found = radar.orbits_of_acquisitions(day, vv)
     assert found.name == "orbits-mixed"
     assert "40, 40 dates" in found.evidence
     assert "1.0 dB (std)" in found.evidence
     alone = (day - 19000) % 12 == 0
-    assert orbits.orbits_of_acquisitions(day[alone], vv[:, alone]) is None
+    assert radar.orbits_of_acquisitions(day[alone], vv[:, alone]) is None
     # both satellites: every 6 days, one track
     six = 19000.0 + 6 * np.arange(80)
-    assert orbits.orbits_of_acquisitions(six, vv) is None
+    assert radar.orbits_of_acquisitions(six, vv) is None
     # tracks that see other pixels are not mixed in any
     apart = vv.copy()
     apart[:30, alone] = apart[30:, ~alone] = np.nan
-    assert orbits.orbits_of_acquisitions(day, apart) is None
+    assert radar.orbits_of_acquisitions(day, apart) is None
     # dates without radar are of no track
     vv[:, ~alone] = np.nan
-    assert orbits.orbits_of_acquisitions(day, vv) is None
+    assert radar.orbits_of_acquisitions(day, vv) is None
 
 
 def test_alternating_composites():
     vv = np.cumsum(RNG.normal(0, 0.1, (50, 60)), axis=1) + RNG.normal(0, 1, (1, 60)) * 0.3 - 11
     vh = vv - 6 + RNG.normal(0, 0.5, (50, 60))
-    assert orbits.orbits_of_composites(vv, vh, 12.0) is None
+    assert radar.orbits_of_composites(vv, vh, 12.0) is None
     level = np.where(np.arange(60) % 2, 1.6, 0.0)
-    found = orbits.orbits_of_composites(vv + level, vh + level, 12.0)
+    found = radar.orbits_of_composites(vv + level, vh + level, 12.0)
     assert found.name == "orbits-mixed"
     # one polarisation alone does not
-    assert orbits.orbits_of_composites(vv + level, vh, 12.0) is None
+    assert radar.orbits_of_composites(vv + level, vh, 12.0) is None
     # composites of a month follow the seasons of rice up and down
-    assert orbits.orbits_of_composites(vv + level, vh + level, 30.0) is None
-    ratio, step = orbits.alternation(vv * 0 + level)
+    assert radar.orbits_of_composites(vv + level, vh + level, 30.0) is None
+    ratio, step = radar.alternation(vv * 0 + level)
     assert ratio > 1e6
     assert step == pytest.approx(1.6)
-    assert orbits.alternation(vv[:, :12]) is None
+    assert radar.alternation(vv[:, :12]) is None
 
 
 def test_open_water_and_outliers():
@@ -198,14 +198,47 @@ def test_open_water_and_outliers():
     vv[:3], vh[:3] = -19.0, -25.0
     vv[3, :9], vh[3, :9] = -19.0, -25.0
     ndvi = np.full(vv.shape, np.nan)
-    assert orbits.water(vv, vh, ndvi) == pytest.approx(0.3)
+    assert radar.water(vv, vh, ndvi) == pytest.approx(0.3)
     vv[4], vh[4] = -12.5, -21.5  # a pond in the wind
     vv[5], vh[5] = -12.5, -19.5  # smooth soil
-    assert orbits.water(vv, vh, ndvi) == pytest.approx(0.4)
+    assert radar.water(vv, vh, ndvi) == pytest.approx(0.4)
     ndvi[:2, 3:9] = [[0.1], [0.6]]  # no water is green
-    assert orbits.water(vv, vh, ndvi) == pytest.approx(0.3)
+    assert radar.water(vv, vh, ndvi) == pytest.approx(0.3)
     nothing = np.full((3, 4), np.nan)
-    assert orbits.water(nothing, nothing, nothing) == 0.0
-    assert orbits.outliers("VV", vv) is None
+    assert radar.water(nothing, nothing, nothing) == 0.0
+    assert radar.outliers("VV", vv) is None
     vv[0, 0] = 38.0
-    assert orbits.outliers("VV", vv).name == "radar-outliers"
+    assert radar.outliers("VV", vv).name == "radar-outliers"
+
+
+def _names(findings):
+    return [finding.name for finding in findings]
+
+
+def test_ndvi_scale_and_range():
+    ndvi = np.linspace(-0.1, 0.9, 200, dtype=np.float32)
+    assert labels.ndvi_findings(ndvi) == []
+    assert labels.ndvi_scale(ndvi) == 1.0
+    assert labels.ndvi_scale(ndvi * 100) == 100.0
+    (found,) = labels.ndvi_findings(ndvi * 10_000)
+    assert found.name == "ndvi-scale"
+    np.testing.assert_allclose(labels.in_range(ndvi * 10_000), ndvi, rtol=1e-4)
+    out = np.append(ndvi, np.float32(1.4))
+    assert _names(labels.ndvi_findings(out)) == ["ndvi-range"]
+    assert np.isnan(labels.in_range(out)[-1])
+    db = np.linspace(-25, -8, 100, dtype=np.float32)
+    assert "backscatter" in labels.ndvi_findings(db)[0].what
+    assert np.isnan(labels.in_range(db)).all()
+    assert labels.ndvi_findings(np.full(5, np.nan, np.float32)) == []
+
+
+def test_clamped_values_pile_up_at_an_end():
+    rng = np.random.default_rng(0)
+    ndvi = rng.normal(0.5, 0.3, 5000).clip(-0.9, 0.99).astype(np.float32)
+    inside = ndvi[np.abs(ndvi - 0.045) < 0.94]
+    assert labels.ndvi_findings(inside) == []
+    for low, high in ((-1.0, 1.0), (0.0, 0.98), (-0.9, 0.8)):
+        found = labels.ndvi_findings((1.6 * inside - 0.2).clip(low, high).astype(np.float32))
+        assert _names(found) == ["ndvi-clamped"]
+    # integers repeat values, also the highest, by chance
+    assert labels.ndvi_findings(np.round(inside, 2)[np.abs(inside) < 0.9]) == []

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from s1jax.cube.findings import Finding, dates
-from s1jax.doctor import expect, relation, summary
+from s1jax.doctor import relation
 from s1jax.doctor.catalogue import LEVELS, finding, worst_first
-from s1jax.doctor.expect import trees
-from s1jax.doctor.relation import STAGES, Labels
+from s1jax.doctor.examine import limitations, mosaic, overall, supply
+from s1jax.doctor.relation import STAGES, Labels, trees
 
 RNG = np.random.default_rng(2)
 
@@ -100,10 +100,10 @@ def test_correlations_are_those_that_were_planted():
 
 def test_ceiling_is_one_minus_the_share_of_noise():
     ndvi = RNG.normal(0.5, 0.2, (100, 50))
-    assert expect.noise_ceiling(0.1, ndvi) == pytest.approx(1 - 0.01 / ndvi.var())
-    assert expect.noise_ceiling(5.0, ndvi) == 0.0
-    assert np.isnan(expect.noise_ceiling(None, ndvi))
-    assert np.isnan(expect.noise_ceiling(0.1, np.full((3, 3), np.nan)))
+    assert relation.noise_ceiling(0.1, ndvi) == pytest.approx(1 - 0.01 / ndvi.var())
+    assert relation.noise_ceiling(5.0, ndvi) == 0.0
+    assert np.isnan(relation.noise_ceiling(None, ndvi))
+    assert np.isnan(relation.noise_ceiling(0.1, np.full((3, 3), np.nan)))
 
 
 def test_rows_are_means_of_the_windows():
@@ -111,25 +111,25 @@ def test_rows_are_means_of_the_windows():
     radar = np.arange(12.0).reshape(1, 6, 2)
     radar[0, 1] = np.nan
     labels = Labels(np.array([0]), np.array([2]))
-    (row,) = expect.windows(day, radar, labels, 12.0, 1)
+    (row,) = relation.windows(day, radar, labels, 12.0, 1)
     # lag -1: day 0 alone; lag 0: days 12 and 13; lag 1: day 24; VV, VH, VH - VV each
     np.testing.assert_allclose(row, [0, 1, 1, 5, 6, 1, 8, 9, 1])
-    (row,) = expect.windows(day, radar, Labels(np.array([0]), np.array([5])), 12.0, 1)
+    (row,) = relation.windows(day, radar, Labels(np.array([0]), np.array([5])), 12.0, 1)
     assert np.isnan(row[-3:]).all()
 
 
 def test_groups_are_the_cubes_own_or_a_grid():
     place = np.stack(np.meshgrid(np.arange(40.0), np.arange(40.0)), -1).reshape(-1, 2) * 50
-    number, words = expect.groups(place, None, "", 1600)
+    number, words = relation.groups(place, None, "", 1600)
     assert np.bincount(number).tolist() == [100] * 16
     assert "488 x 488 m" in words
     given = np.repeat([4, 9, 11], [600, 500, 500])
-    number, words = expect.groups(place, given, "block", 1600)
+    number, words = relation.groups(place, given, "block", 1600)
     assert (np.unique(number).tolist(), words) == ([0, 1, 2], "blocks of the cube")
     # two blocks are too few, two districts are not
-    assert expect.groups(place, given // 9, "block", 1600)[1] != "blocks of the cube"
-    assert expect.groups(place, given // 9, "district", 1600)[1] == "districts of the cube"
-    number, words = expect.groups(None, None, "", 100)
+    assert relation.groups(place, given // 9, "block", 1600)[1] != "blocks of the cube"
+    assert relation.groups(place, given // 9, "district", 1600)[1] == "districts of the cube"
+    number, words = relation.groups(None, None, "", 100)
     assert np.unique(number).size == 8
     assert "no position" in words
 
@@ -147,35 +147,35 @@ def _world(pixels=400, dates=40, noise=0.05):
 
 def test_r2_is_high_where_radar_tells_and_zero_where_it_does_not():
     day, radar, ndvi, place = _world()
-    found = expect.expected(day, radar, ndvi, place, step=12.0, most=4000)
+    found = relation.expected(day, radar, ndvi, place, step=12.0, most=4000)
     assert found.single.r2 > 0.8
     assert found.window.r2 > found.single.r2 - 0.02
     assert found.single.low <= found.single.r2 <= found.single.high
     assert (found.labels, found.groups) == (4000, 16)
     noise = RNG.normal(size=radar.shape)
-    found = expect.expected(day, noise, ndvi, place, step=12.0, most=4000)
+    found = relation.expected(day, noise, ndvi, place, step=12.0, most=4000)
     assert found.single.r2 < 0.05
     assert found.window.r2 < 0.1
 
 
 def test_too_little_is_not_scored():
     day, radar, ndvi, place = _world(pixels=20, dates=6)
-    found = expect.expected(day, radar, ndvi, place, step=12.0)
+    found = relation.expected(day, radar, ndvi, place, step=12.0)
     assert found.single is None
     assert found.window is None
-    words = [f.evidence for f in expect.expected_findings(found, None, float("nan"))]
+    words = [f.evidence for f in relation.expected_findings(found, None, float("nan"))]
     assert "cannot be told" in words[0]
     assert "not measured" in words[1]
 
 
 def test_score_is_r2():
     target, told = RNG.normal(size=500), RNG.normal(size=500)
-    found = expect.score(target, told, np.arange(500) % 10)
+    found = relation.score(target, told, np.arange(500) % 10)
     wanted = 1 - np.mean((target - told) ** 2) / target.var()
     assert found.r2 == pytest.approx(wanted)
     assert found.low < wanted < found.high
-    assert expect.score(target, target, np.zeros(500, int)) == (1.0, 1.0, 1.0)
-    assert expect.score(np.ones(9), np.ones(9), np.arange(9)) is None
+    assert relation.score(target, target, np.zeros(500, int)) == (1.0, 1.0, 1.0)
+    assert relation.score(np.ones(9), np.ones(9), np.arange(9)) is None
 
 
 def test_trees_learn_and_refuse_nothing():
@@ -201,8 +201,8 @@ def _map(kind):
 
 
 def _leakage(ndvi, place, *parts):
-    every = (expect.part_of_split(part, ndvi.shape, "part") for part in parts)
-    return expect.leakage(12.0 * np.arange(20), ndvi, place, *every)
+    every = (relation.part_of_split(part, ndvi.shape, "part") for part in parts)
+    return relation.leakage(12.0 * np.arange(20), ndvi, place, *every)
 
 
 def test_a_random_split_leaks_and_blocks_do_not():
@@ -212,14 +212,14 @@ def test_a_random_split_leaks_and_blocks_do_not():
     assert found.both == 0
     assert np.median(found.distance) == 50.0
     assert found.copied_r2 > 0.9
-    assert expect.split_finding(found).name == "split-leaks"
+    assert relation.split_finding(found).name == "split-leaks"
     west = np.zeros((24, 30), bool)
     west[:, :4] = True
     east = np.zeros((24, 30), bool)
     east[:, 22:] = True
     found = _leakage(ndvi, place, west, east)
     assert found.distance.min() == 950.0
-    assert expect.split_finding(found).name == "split"
+    assert relation.split_finding(found).name == "split"
 
 
 def test_neighbours_that_share_their_calendar_are_a_warning():
@@ -230,10 +230,10 @@ def test_neighbours_that_share_their_calendar_are_a_warning():
     east[:, 16:24] = True
     found = _leakage(ndvi, place, west, east)
     assert found.copied_r2 > 0.4
-    near = expect.split_finding(found, best=0.4)
+    near = relation.split_finding(found, best=0.4)
     assert (near.name, near.kind) == ("split-near", "warning")
     # radar that tells much more than the copy: no warning
-    assert expect.split_finding(found._replace(copied_r2=0.2), best=0.9).name == "split"
+    assert relation.split_finding(found._replace(copied_r2=0.2), best=0.9).name == "split"
     noise, _ = _map("noise")
     assert _leakage(noise, place, west, east).copied_r2 < 0.1
 
@@ -246,7 +246,7 @@ def test_pixels_in_both_parts_are_counted_and_never_their_own_neighbour():
     assert (found.distance == 50.0).all()
     # a copy of noise tells nothing; the pixel's own label would tell all
     assert found.copied_r2 < 0.1
-    assert expect.split_finding(found).kind == "fault"
+    assert relation.split_finding(found).kind == "fault"
 
 
 def test_copying_is_of_the_labels_that_train_on_the_date():
@@ -276,13 +276,13 @@ def test_parts_of_a_split_come_in_three_forms():
     wanted[1, 2] = wanted[2, 0] = True
     times = np.zeros(shape, bool)
     times[:] = wanted
-    np.testing.assert_array_equal(expect.part_of_split(wanted, shape, "test"), times)
-    np.testing.assert_array_equal(expect.part_of_split(np.array([6, 8]), shape, "test"), times)
+    np.testing.assert_array_equal(relation.part_of_split(wanted, shape, "test"), times)
+    np.testing.assert_array_equal(relation.part_of_split(np.array([6, 8]), shape, "test"), times)
     times[2:] = False
-    np.testing.assert_array_equal(expect.part_of_split(times, shape, "test"), times)
+    np.testing.assert_array_equal(relation.part_of_split(times, shape, "test"), times)
     for wrong in (np.ones((4, 3), bool), np.array([12]), np.array([-1])):
         with pytest.raises(ValueError, match="split: test: got"):
-            expect.part_of_split(wrong, shape, "test")
+            relation.part_of_split(wrong, shape, "test")
 
 
 def test_without_places_only_the_overlap_is_told():
@@ -294,10 +294,10 @@ def test_without_places_only_the_overlap_is_told():
     assert np.isnan(found.copied_r2)
 
 
-_NOTHING = expect.Expected(None, None, 0, 0, "", 12.0)
+_NOTHING = relation.Expected(None, None, 0, 0, "", 12.0)
 _USUAL = {
     "water": 0.0, "per_year": 15.0, "gap": 60.0, "mosaic": 0.2, "late": 0.0,
-    "expected": _NOTHING._replace(window=expect.Score(0.7, 0.6, 0.8)), "top": 0.9,
+    "expected": _NOTHING._replace(window=relation.Score(0.7, 0.6, 0.8)), "top": 0.9,
 }  # fmt: skip
 
 
@@ -311,58 +311,58 @@ _USUAL = {
         ("S1-S2 offset", {"late": 0.8}, "baselines.whittaker"),
         (
             "relation",
-            {"expected": _NOTHING._replace(window=expect.Score(0.1, 0.0, 0.2))},
+            {"expected": _NOTHING._replace(window=relation.Score(0.1, 0.0, 0.2))},
             "features.dprvi",
         ),
     ],
 )
 def test_each_reason_to_give_up_and_what_is_left_then(name, change, instead):
-    assert not any(reason.met for reason in summary.limitations(**_USUAL))
-    reasons = summary.limitations(**(_USUAL | change))
+    assert not any(reason.met for reason in limitations(**_USUAL))
+    reasons = limitations(**(_USUAL | change))
     assert [reason.name for reason in reasons if reason.met] == [name]
-    words = summary.overall([], reasons)
+    words = overall([], reasons)
     assert f"give up on NDVI from radar here: {name}." in words.what
     assert instead in words.remedy
     assert "limit" in words.evidence
     # what is measured with a fault says nothing of radar
     wrong = [finding("units-mixed", *"bc"), finding("toa-labels", *"bc")]
-    words = summary.overall(wrong, reasons)
+    words = overall(wrong, reasons)
     assert words.what.startswith("Faults first")
     assert words.remedy == "repair first toa-labels, then units-mixed"
-    repaired = summary.overall([finding("infinite", *"bc")], reasons)
+    repaired = overall([finding("infinite", *"bc")], reasons)
     assert "give up" in repaired.what
     assert "nothing has to be repaired first; open_cube(repair=True) repairs inf" in repaired.remedy
 
 
 def test_labels_that_are_noise_do_not_condemn_the_radar():
-    weak = {"expected": _NOTHING._replace(window=expect.Score(0.1, 0.0, 0.2)), "top": 0.3}
-    assert not any(reason.met for reason in summary.limitations(**(_USUAL | weak)))
+    weak = {"expected": _NOTHING._replace(window=relation.Score(0.1, 0.0, 0.2)), "top": 0.3}
+    assert not any(reason.met for reason in limitations(**(_USUAL | weak)))
     unknown = {"mosaic": float("nan"), "late": float("nan"), "expected": _NOTHING}
-    assert not any(reason.met for reason in summary.limitations(**(_USUAL | unknown)))
+    assert not any(reason.met for reason in limitations(**(_USUAL | unknown)))
 
 
 def test_mosaic_is_zero_for_smooth_and_one_for_independent_neighbours():
     smooth, _ = _map("smooth")
     noise, _ = _map("noise")
-    assert summary.mosaic(smooth) < 0.05
-    assert summary.mosaic(noise) == pytest.approx(1.0, abs=0.05)
+    assert mosaic(smooth) < 0.05
+    assert mosaic(noise) == pytest.approx(1.0, abs=0.05)
     # one field, all of it green on the same days: what varies is noise
     level = np.random.default_rng(0).normal(0.5, 0.03, smooth.shape)
-    assert summary.mosaic(level, 0.03) < 0.1
-    assert summary.mosaic(level) < 0.5
-    assert summary.mosaic(noise, 0.03) == pytest.approx(1.0, abs=0.05)
-    assert np.isnan(summary.mosaic(noise[:, :, :1]))
-    assert np.isnan(summary.mosaic(np.full((4, 9, 9), np.nan)))
+    assert mosaic(level, 0.03) < 0.1
+    assert mosaic(level) < 0.5
+    assert mosaic(noise, 0.03) == pytest.approx(1.0, abs=0.05)
+    assert np.isnan(mosaic(noise[:, :, :1]))
+    assert np.isnan(mosaic(np.full((4, 9, 9), np.nan)))
 
 
 def test_supply_of_labels():
     day = np.arange(0.0, 730.5, 10)
     ndvi = np.full((5, day.size), np.nan)
     ndvi[:4, ::5] = 0.5
-    per_year, gap = summary.supply(day, ndvi)
+    per_year, gap = supply(day, ndvi)
     assert per_year == pytest.approx(7.5, abs=0.1)
     assert gap == 50.0
-    assert summary.supply(day, ndvi * np.nan) == (0.0, 730.0)
+    assert supply(day, ndvi * np.nan) == (0.0, 730.0)
 
 
 def test_findings_are_sorted_and_dates_are_short():

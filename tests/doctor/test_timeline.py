@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from s1jax.cube import from_days, to_days
-from s1jax.doctor import values
 from s1jax.doctor.timeline import (
     axis_findings,
     composites,
@@ -183,32 +182,3 @@ def test_a_year_off_is_found_from_names_and_attributes():
     assert year_off(day[30:], {**begun, "attribute date_end": "20251115"}) is None
     # a date of something else
     assert year_off(day + 365, {"attribute history": "made 2023-11-05"}) is None
-
-
-def test_ndvi_scale_and_range():
-    ndvi = np.linspace(-0.1, 0.9, 200, dtype=np.float32)
-    assert values.ndvi_findings(ndvi) == []
-    assert values.ndvi_scale(ndvi) == 1.0
-    assert values.ndvi_scale(ndvi * 100) == 100.0
-    (found,) = values.ndvi_findings(ndvi * 10_000)
-    assert found.name == "ndvi-scale"
-    np.testing.assert_allclose(values.in_range(ndvi * 10_000), ndvi, rtol=1e-4)
-    out = np.append(ndvi, np.float32(1.4))
-    assert _names(values.ndvi_findings(out)) == ["ndvi-range"]
-    assert np.isnan(values.in_range(out)[-1])
-    db = np.linspace(-25, -8, 100, dtype=np.float32)
-    assert "backscatter" in values.ndvi_findings(db)[0].what
-    assert np.isnan(values.in_range(db)).all()
-    assert values.ndvi_findings(np.full(5, np.nan, np.float32)) == []
-
-
-def test_clamped_values_pile_up_at_an_end():
-    rng = np.random.default_rng(0)
-    ndvi = rng.normal(0.5, 0.3, 5000).clip(-0.9, 0.99).astype(np.float32)
-    inside = ndvi[np.abs(ndvi - 0.045) < 0.94]
-    assert values.ndvi_findings(inside) == []
-    for low, high in ((-1.0, 1.0), (0.0, 0.98), (-0.9, 0.8)):
-        found = values.ndvi_findings((1.6 * inside - 0.2).clip(low, high).astype(np.float32))
-        assert _names(found) == ["ndvi-clamped"]
-    # integers repeat values, also the highest, by chance
-    assert values.ndvi_findings(np.round(inside, 2)[np.abs(inside) < 0.9]) == []

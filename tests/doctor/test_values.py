@@ -6,7 +6,7 @@ import xarray as xr
 
 from s1jax.cube import from_days
 from s1jax.cube.values import measure
-from s1jax.doctor import values
+from s1jax.doctor import radar, read
 
 DAY = 19662.0 + 12.0 * np.arange(6)
 RNG = np.random.default_rng(0)
@@ -27,12 +27,12 @@ def _cube(arrays, **nodata):
 
 def _examined(arrays, **nodata):
     """Findings, and what is missing of each variable."""
-    found, cleaned, _ = values.value_findings(_cube(arrays, **nodata), DAY)
+    found, cleaned, _ = read.value_findings(_cube(arrays, **nodata), DAY)
     return found, {name: np.isnan(value) for name, value in cleaned.items()}
 
 
 def _unit(value):
-    return values.units_of_planes(measure(_cube({"VV": value}))[1]["VV"])
+    return radar.units_of_planes(measure(_cube({"VV": value}))[1]["VV"])
 
 
 def test_infinite_values_are_counted_with_their_dates():
@@ -47,24 +47,24 @@ def test_infinite_values_are_counted_with_their_dates():
     assert _examined({"VV": _db()})[0] == []
 
 
-@pytest.mark.parametrize("fill", values.FILLS)
+@pytest.mark.parametrize("fill", read.FILLS)
 def test_known_fills_are_told_from_values(fill):
     value = _db()
     value[1, :2] = fill
-    assert values.undeclared_fills(value) == (pytest.approx(float(np.float32(fill))),)
+    assert read.undeclared_fills(value) == (pytest.approx(float(np.float32(fill))),)
 
 
 def test_a_number_that_the_variable_can_have_is_no_fill():
     # NDVI x 10,000 reaches 9999 and -999; three values of them are values
     value = RNG.integers(-2000, 10_000, (6, 8, 9)).astype(np.float32)
     value[0, 0, :3], value[1, 0, :3] = 9999.0, -999.0
-    assert values.undeclared_fills(value) == ()
+    assert read.undeclared_fills(value) == ()
     value[2, 0, :3] = -32768.0
-    assert values.undeclared_fills(value) == (-32768.0,)
+    assert read.undeclared_fills(value) == (-32768.0,)
     # twice is chance
     db = _db()
     db[0, 0, :2] = -99.0
-    assert values.undeclared_fills(db) == ()
+    assert read.undeclared_fills(db) == ()
 
 
 def test_a_declared_fill_is_missing_and_named():
@@ -148,21 +148,21 @@ def test_kind_of_each_plane():
     value[5, 1:] = np.nan
     value[5, 0, 5:] = np.nan
     kind = _unit(value)
-    wanted = [values.DECIBEL, values.POWER, values.BOTH, values.NONE, values.OTHER, values.NONE]
+    wanted = [radar.DECIBEL, radar.POWER, radar.BOTH, radar.NONE, radar.OTHER, radar.NONE]
     np.testing.assert_array_equal(kind, wanted)
 
 
 def test_a_city_in_db_is_db():
     value = _db(mean=-5.0)
     value[:, :3, :3] = RNG.normal(4, 3, (6, 3, 3))
-    np.testing.assert_array_equal(_unit(value), values.DECIBEL)
+    np.testing.assert_array_equal(_unit(value), radar.DECIBEL)
     # nothing but city, and one value of fifteen by chance
     value = RNG.normal(-4, 4, (6, 40, 50)).astype(np.float32)
-    np.testing.assert_array_equal(_unit(value), values.DECIBEL)
+    np.testing.assert_array_equal(_unit(value), radar.DECIBEL)
     few = np.full((1, 3, 5), -9.0, np.float32)
     few[0, 0, 0] = 0.4
-    np.testing.assert_array_equal(_unit(few), values.DECIBEL)
-    np.testing.assert_array_equal(values.in_db(few, _unit(few)), few)
+    np.testing.assert_array_equal(_unit(few), radar.DECIBEL)
+    np.testing.assert_array_equal(radar.in_db(few, _unit(few)), few)
 
 
 def test_all_comes_out_in_db():
@@ -171,23 +171,23 @@ def test_all_comes_out_in_db():
     stored[1] = _power(value[1])
     stored[2, :4] = _power(value[2, :4])
     stored[3] = 500.0 + value[3]
-    db = values.in_db(stored, _unit(stored))
+    db = radar.in_db(stored, _unit(stored))
     np.testing.assert_allclose(db[[0, 1, 2, 4, 5]], value[[0, 1, 2, 4, 5]], rtol=1e-4)
     assert np.isnan(db[3]).all()
     # rows of pixels, as the sample has them
     flat = stored.reshape(6, -1)
-    np.testing.assert_array_equal(values.in_db(flat, _unit(stored)), db.reshape(6, -1))
+    np.testing.assert_array_equal(radar.in_db(flat, _unit(stored)), db.reshape(6, -1))
 
 
 def test_power_of_zero_is_missing():
     value = np.array([[0.1, 0.0, 0.5]], np.float32)
-    db = values.in_db(value, np.array([values.POWER]))
+    db = radar.in_db(value, np.array([radar.POWER]))
     np.testing.assert_allclose(db, [[-10.0, np.nan, -3.0103]], rtol=1e-5)
 
 
 def test_mixed_units_say_where():
     kind = {"VV": np.array([1, 1, 1, 1, 2, 3]), "VH": np.full(6, 1)}
-    (found,) = values.unit_findings(kind, {"VV": "dB", "VH": "dB"}, DAY)
+    (found,) = radar.unit_findings(kind, {"VV": "dB", "VH": "dB"}, DAY)
     assert found.name == "units-mixed"
     assert "VV within 2023-12-31" in found.where
     assert "VV on 2023-12-19" in found.where
@@ -197,18 +197,18 @@ def test_mixed_units_say_where():
 @pytest.mark.parametrize(
     ("kind", "declared", "wanted"),
     [
-        (values.DECIBEL, "dB", []),
-        (values.DECIBEL, "decibels", []),
-        (values.POWER, "1", []),
-        (values.POWER, "m2 m-2", []),
-        (values.DECIBEL, "", ["units-undeclared"]),
-        (values.DECIBEL, "linear", ["units-contradict"]),
-        (values.POWER, "DB", ["units-contradict"]),
-        (values.POWER, "K", ["units-contradict"]),
-        (values.OTHER, "1", ["units-unknown"]),
-        (values.NONE, "", []),
+        (radar.DECIBEL, "dB", []),
+        (radar.DECIBEL, "decibels", []),
+        (radar.POWER, "1", []),
+        (radar.POWER, "m2 m-2", []),
+        (radar.DECIBEL, "", ["units-undeclared"]),
+        (radar.DECIBEL, "linear", ["units-contradict"]),
+        (radar.POWER, "DB", ["units-contradict"]),
+        (radar.POWER, "K", ["units-contradict"]),
+        (radar.OTHER, "1", ["units-unknown"]),
+        (radar.NONE, "", []),
     ],
 )
 def test_declared_units_against_values(kind, declared, wanted):
-    found = values.unit_findings({"VV": np.full(6, kind)}, {"VV": declared}, DAY)
+    found = radar.unit_findings({"VV": np.full(6, kind)}, {"VV": declared}, DAY)
     assert [f.name for f in found] == wanted

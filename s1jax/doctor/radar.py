@@ -1,14 +1,23 @@
-"""Radar: several orbits under one name, levels that no surface has, open water."""
+"""Radar: units of planes, levels that no surface has, several orbits under one name, open water."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from s1jax.cube.findings import Finding, share
+from s1jax.cube.findings import Finding, dates, share
+from s1jax.cube.values import DB, LEAST, LINEAR, Facts, both_units, decibels
 from s1jax.doctor.catalogue import finding
 
 REPEAT = 6
 """Days after which a track of Sentinel-1 can come again (12 with one satellite)."""
 _Radar = Float[np.ndarray, "pixel time"]
+NONE, DECIBEL, POWER, BOTH, OTHER = range(5)
+"""What a plane looks like: too few values to tell, dB, linear power, a part of each, neither."""
+WORDS = ("too few values", "dB", "linear power", "dB and linear power", "neither dB nor power")
+_DECLARED = {DECIBEL: DB, POWER: LINEAR}
+_Days = Float[np.ndarray, "time"]
+_Values = Float[np.ndarray, "..."]
 
 
 def tracks_by_day(
@@ -167,3 +176,94 @@ def outliers(name: str, db: _Radar) -> Finding | None:
         return None
     evidence = f"{share(part, digits=2)} of the values are beyond [-50, 30] dB"
     return finding("radar-outliers", name, evidence, variable=name)
+
+
+def units_of_planes(of: Facts) -> Int[np.ndarray, "time"]:
+    """What each plane looks like, by the signs and sizes of its values, as `open_cube` has it;
+    OTHER where it is not dB and its median is from 10 up (digital numbers)."""
+    signs = decibels(of)
+    unit = np.where(signs, DECIBEL, np.where(2 * of.bright > of.count, OTHER, POWER))
+    unit[signs & both_units(of)] = BOTH
+    return np.where(of.count >= LEAST, unit, NONE)
+
+
+def in_db(value: np.ndarray, unit: Int[np.ndarray, "time"]) -> np.ndarray:
+    """Backscatter, (time, ...), in dB, by the unit of each plane; NaN where it is unknown."""
+    unit = unit.reshape(-1, *([1] * (value.ndim - 1)))
+    power = (unit == POWER) | ((unit == BOTH) & (value >= 0) & (value < 1))
+    positive = power & (value > 0)
+    db = 10 * np.log10(np.where(positive, value, value.dtype.type(1)))
+    nothing = value.dtype.type(np.nan)
+    db = np.where(power, np.where(positive, db, nothing), value)
+    return np.where(unit == OTHER, nothing, db)
+
+
+def unit_findings(
+    unit: Mapping[str, Int[np.ndarray, "time"]], declared: Mapping[str, str], day: _Days
+) -> list[Finding]:
+    """Findings about the units of all radar variables: of each plane (`units_of_planes`), and as
+    declared, "" where not."""
+    usual = {name: _commonest(of) for name, of in unit.items()}
+    agree = all(declared[n].lower() in _DECLARED.get(u, ()) for n, u in usual.items())
+    findings = [_mixed(unit, usual, day, agree)]
+    for name, of in unit.items():
+        judged = max((of != NONE).sum(), 1)
+        if usual[name] == OTHER:
+            evidence = f"{(of == OTHER).sum()} of {judged} planes, declared: "
+            evidence += declared[name] or "nothing"
+            findings.append(finding("units-unknown", name, evidence, variable=name))
+        elif usual[name] in _DECLARED and declared[name]:
+            kinds = [k for k, words in _DECLARED.items() if declared[name].lower() in words]
+            if usual[name] in kinds:
+                continue
+            looks = f"{share((of == usual[name]).sum() / judged)} of the planes look like"
+            stated, word = WORDS[kinds[0]] if kinds else "an unknown unit", WORDS[usual[name]]
+            evidence = f"units: {declared[name]!r}; {looks} {word}"
+            words = {"declared": stated, "variable": name, "unit": word}
+            findings.append(finding("units-contradict", name, evidence, kind=None, **words))
+    bare = [name for name in unit if not declared[name] and usual[name] in _DECLARED]
+    if bare:
+        looks = ", ".join(f"{name} {WORDS[usual[name]]}" for name in bare)
+        evidence = f"by sign and size: {looks}"
+        findings.append(finding("units-undeclared", ", ".join(bare), evidence, variable=bare[0]))
+    return [one for one in findings if one is not None]
+
+
+def _commonest(unit):
+    """The commonest unit of planes; NONE where no plane has enough values."""
+    count = np.bincount(unit, minlength=len(WORDS))
+    count[NONE] = 0
+    return int(count.argmax()) if count.any() else NONE
+
+
+def _mixed(unit, usual, day, agree):
+    """dB and power in one cube: inside planes, between dates, or between variables."""
+    where, evidence = [], []
+    for name, of in unit.items():
+        inside = of == BOTH
+        if inside.any():
+            where.append(f"{name} within {dates(day[inside])}")
+            evidence.append(f"{name}: {inside.sum()} planes hold both dB and linear power")
+        db, power = (of == DECIBEL).sum(), (of == POWER).sum()
+        if db and power:
+            odd = of == (DECIBEL if db < power else POWER)
+            where.append(f"{name} on {dates(day[odd])}")
+            evidence.append(f"{name}: {db} dates in dB, {power} in linear power")
+    clear = {name: u for name, u in usual.items() if u in _DECLARED}
+    if len(set(clear.values())) > 1:
+        where.append("between variables")
+        evidence.append(", ".join(f"{name} in {WORDS[u]}" for name, u in clear.items()))
+    if not where:
+        return None
+    mixed = finding("units-mixed", "; ".join(where), "; ".join(evidence))
+    return mixed._replace(repaired=agree and where == ["between variables"])
+
+
+def swapped(vv_db: _Values, vh_db: _Values) -> Finding | None:
+    """VH above VV on most pixels and days: no natural surface does that; the bands are swapped."""
+    both = np.isfinite(vv_db) & np.isfinite(vh_db)
+    above = (vh_db[both] > vv_db[both]).mean() if both.any() else 0.0
+    if above <= 0.5:
+        return None
+    evidence = f"VH above VV in {share(above)} of {both.sum():,} values; no natural surface is so"
+    return finding("polarisations-swapped", "VV, VH", evidence)
