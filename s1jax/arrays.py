@@ -6,21 +6,14 @@ import os
 import re
 import stat
 import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Array
 
-from s1jax.files import replacing
+from s1jax.files import DAMAGED, line_of, replacing
 
-DAMAGED = (
-    ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, RuntimeError, EOFError,
-    AssertionError, ArithmeticError, MemoryError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-"""What libraries raise of files that are damaged or forged; all become a ValueError that names the
-file."""
 LIMIT = 2**28
 """Bytes that `read` takes by default."""
 _MOST = 1000
@@ -67,31 +60,65 @@ def read(
       ValueError: no such file, no archive of NumPy, a damaged or larger one, a name that is missing
         or there twice, or what is no such array; the message names file and array.
     """
+
+    def _wanted(entries):
+        wanted = list(entries) if names is None else list(names)
+        if not set(wanted) <= set(entries):
+            raise ValueError(f"got {sorted(entries)}, expected {tuple(wanted)} among them")
+        sizes = {name: entries[name].file_size for name in wanted}
+        total = sum(sizes.values())
+        if total > limit:
+            name = max(sizes, key=lambda name: sizes[name])
+            got = f"{name[:40]}: got {sizes[name]:,} bytes"
+            raise ValueError(f"{got}, expected at most {limit:,} in all (got {total:,})")
+        return wanted
+
     if not require_file(path):
         raise ValueError(f"{path}: got no archive, expected a .npz file")
     if (size := os.path.getsize(path)) > limit:
         raise ValueError(f"{path}: got {size:,} bytes, expected at most {limit:,}")
+    return _read(path, _wanted, {})
+
+
+def of_shapes(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], optional: Mapping[str, np.ndarray] = {}
+) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file, of just these names and shapes, which alone are allocated.
+
+    Args:
+      path: the file.
+      shapes: of each array expected.
+      optional: those that may be missing, and what stands for them.
+
+    Raises:
+      ValueError: as `read`, or other names or shapes, or arrays that are no numbers.
+    """
+
+    def _wanted(entries):
+        names = set(entries)
+        if others := sorted(names.symmetric_difference(shapes) - (optional.keys() - names)):
+            got = "none" if others[0] in shapes else "one"
+            raise ValueError(f"got {got} of {others[0]!r}, expected {', '.join(sorted(shapes))}")
+        return [name for name in shapes if name in names]
+
+    require_file(path)
+    return {**optional, **_read(path, _wanted, shapes)}
+
+
+def _read(path, wanted: Callable, shapes) -> dict[str, np.ndarray]:
+    """The arrays of the names that `wanted` picks from the entries of an archive."""
     where, arrays = "", {}
     try:
         with zipfile.ZipFile(path) as file:
-            entries = _entries(file, names)
-            total = sum(entry.file_size for entry in entries.values())
-            for name, entry in entries.items():
+            entries = _entries(file)
+            for name in wanted(entries):
                 where = f"{name[:40]}: "
-                if 2 * entry.file_size > total > limit:
-                    got = f"{entry.file_size:,} bytes"
-                    raise ValueError(f"got {got}, expected at most {limit:,} in all")
-            where = ""
-            if total > limit:
-                raise ValueError(f"got fields of {total:,} bytes, expected at most {limit:,}")
-            for name, entry in entries.items():
-                where = f"{name[:40]}: "
-                arrays[name] = _content(file, entry)
+                arrays[name] = _content(file, entries[name], shapes.get(name))
     except ValueError as error:
         raise ValueError(f"{path}: {where}{line_of(error)}") from None
     except DAMAGED as error:
         got = f"a damaged archive ({line_of(error)})"
-        raise ValueError(f"{path}: {where}got {got}, expected a .npz file") from None
+        raise ValueError(f"{path}: {where or 'archive: '}got {got}, expected a .npz file") from None
     return arrays
 
 
@@ -111,7 +138,7 @@ def require_file(path: str | Path) -> bool:
     return zipfile.is_zipfile(path)
 
 
-def _entries(file, names):
+def _entries(file):
     """What an archive says of its arrays, by name."""
     inside = file.infolist()
     if len(inside) > _MOST:
@@ -122,48 +149,7 @@ def _entries(file, names):
         if name in entries:
             raise ValueError(f"{name[:40]}: got it more than once, expected once")
         entries[name] = entry
-    wanted = list(entries) if names is None else list(names)
-    if not set(wanted) <= set(entries):
-        raise ValueError(f"got {sorted(entries)}, expected {tuple(wanted)} among them")
-    for name in wanted:
-        if (kind := entries[name].compress_type) not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f"{name[:40]}: got compression {kind}, expected none or deflate")
-    return {name: entries[name] for name in wanted}
-
-
-def of_shapes(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], optional: Mapping[str, np.ndarray] = {}
-) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file, of just these names and shapes.
-
-    Nothing is allocated but what `shapes` says, whatever the file declares.
-
-    Args:
-      path: the file.
-      shapes: of each array expected.
-      optional: those that may be missing, and what stands for them.
-
-    Raises:
-      ValueError: not such a file, one cut off or changed since it was written, other names or
-        shapes, or arrays that are no numbers; the message names file and array.
-    """
-    require_file(path)
-    name = "archive"
-    try:
-        with zipfile.ZipFile(path) as file:
-            names = {member.removesuffix(".npy") for member in file.namelist()}
-            others = sorted(names.symmetric_difference(shapes) - (optional.keys() - names))
-            if others:
-                got = "none" if others[0] in shapes else "one"
-                expected = ", ".join(sorted(shapes))
-                raise ValueError(f"got {got} of {others[0]!r}, expected {expected}")
-            arrays = {}
-            for name, shape in shapes.items():
-                if name in names:
-                    arrays[name] = _content(file, file.getinfo(f"{name}.npy"), shape)
-            return {**optional, **arrays}
-    except DAMAGED as error:
-        raise ValueError(f"{path}: {name}: {line_of(error)}") from None
+    return entries
 
 
 def digest(path: Path) -> str:
@@ -174,6 +160,8 @@ def digest(path: Path) -> str:
 
 def _content(file, entry, expected=None):
     """One array; its header is read before any memory is allocated."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"got compression {entry.compress_type}, expected none or deflate")
     with file.open(entry) as stream:
         start, shape, fortran, dtype = _header(stream)
         if expected is not None and shape != expected:
@@ -214,9 +202,3 @@ def _header(stream):
         got, most = f"the shape ({shape[:80]})", f"whole numbers, at most {_DIMENSIONS}"
         raise ValueError(f"got {got}, expected {most}")
     return 8 + wide + size, tuple(map(int, lengths)), fortran == "True", dtype
-
-
-def line_of(error: BaseException) -> str:
-    """One line of what a library says of a damaged file."""
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:300]

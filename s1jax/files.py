@@ -1,4 +1,5 @@
-"""Files and folders that are whole or not there; one process to a folder; what a disk refuses."""
+"""Files and folders that are whole or not there; one process to a folder; what a disk refuses, and
+what libraries raise of a damaged file."""
 
 import errno
 import fcntl
@@ -8,9 +9,21 @@ import re
 import shutil
 import socket
 import stat
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError,
+    MemoryError, NameError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What the libraries that decode files raise where a file is damaged or forged."""
+DAMAGED = (*FAULTS, SystemError, zipfile.BadZipFile, zlib.error)
+"""What HDF5, Zarr, archives and their codecs raise there."""
+_LONGEST = 300
+"""Letters of another library's message, or of a name, that are worth reading."""
 
 LOCK = ".s1jax.lock"
 """Name of the file that says which process writes into a folder."""
@@ -42,17 +55,28 @@ def remedy(number: int | None) -> str:
     return "" if number is None else _REMEDIES.get(number, "")
 
 
-def refuse_remote(path: str | Path) -> None:
-    """Nothing, where a path to be written is one of this machine.
+def brief(text: object) -> str:
+    """The beginning of a long text; a shorter one as it is."""
+    text = str(text)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def line_of(error: BaseException) -> str:
+    """One line of what a library says of a damaged file."""
+    return brief(" ".join(str(error).split()) or type(error).__name__)
+
+
+def refuse_remote(path: str | Path, remedy: str = "upload the file afterwards") -> None:
+    """Nothing, where a path is one of this machine.
 
     Raises:
       ValueError: a server, a chain of file systems, or a virtual file system of GDAL: as a path it
         would be a folder named "s3:", say.
     """
-    text = str(path)
-    if match := REMOTE.match(text):
-        got = f"{match[0]!r}, which is no folder of this machine"
-        raise ValueError(f"{text[:200]}: got {got}, expected a path; upload the file afterwards")
+    for text in (str(path), os.path.abspath(str(path).replace("\0", ""))):
+        if match := REMOTE.match(text):
+            got = f"{match[0]!r}, which is no folder of this machine"
+            raise ValueError(f"{brief(path)}: got {got}, expected a path; {remedy}")
 
 
 @contextmanager
@@ -60,12 +84,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A path to write to, `path` + ".part"; it takes the place of `path` once the block is over.
 
     The bytes reach the disk before the name changes, so a reader finds the old file or the new one,
-    whole. Where the block raises, the old file stays and nothing is left beside it. Where `path` is
-    a link, the file that it points to is replaced; what stands at ".part" is removed, and a link
-    there is not followed.
-
-    Args:
-      path: the file to write or to replace; its folder exists.
+    whole. Where the block raises, the old file stays and nothing is left beside it. A link at
+    `path` is followed; what stands at ".part" is removed, and a link there is not followed.
 
     Raises:
       ValueError: `path` is a device, a pipe, or of another machine.
@@ -92,26 +112,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     _to_disk(path.parent)
 
 
-def _never() -> bool:
-    return False
-
-
 @contextmanager
 def replacing_folder(
     path: Path,
     *,
     refuse_other: Callable[[Path], None],
-    keep_unfinished: Callable[[], bool] = _never,
+    keep_unfinished: Callable[[], bool] = lambda: False,
 ) -> Iterator[Path]:
     """A new folder to write into, `path` + ".part"; it takes the place of `path` after the block.
 
-    The old folder stays until the new one is whole and on the disk. Where the block raises, it
-    stays for good.
-
-    Args:
-      path: no link; its parent exists.
-      refuse_other: raises where a folder that is to be removed holds what is nobody's to remove.
-      keep_unfinished: whether the new folder is left where the block raises.
+    The old folder stays until the new one is whole and on the disk, or for good where the block
+    raises. `refuse_other` raises where a folder that is to be removed holds anything else;
+    `keep_unfinished` says whether the new folder is left where the block raises.
     """
     part, old = part_of(path), old_of(path)
     for folder in (path, part, old):
@@ -190,10 +202,9 @@ def locked(folder: str | Path, *, name: str = LOCK) -> Iterator[None]:
     """Hold a folder for this process; the block is the only one that writes into it.
 
     A file in the folder names host, process and start of the process, and the kernel locks it for
-    as long as the process lives (flock): of two processes of one host one holds it, whatever the
-    file says. A file that nobody locks is taken over, unless it names a process that lives, or
-    another host, whose locks may not be seen from here. Where the file system has no locks, the
-    content of the file alone decides, and one that names nobody holds.
+    as long as the process lives (flock). A file that nobody locks is taken over, unless it names a
+    process that lives, or another host, whose locks may not be visible from here. Where the file
+    system has no locks, the content of the file alone decides, and one that names nobody holds.
 
     Args:
       folder: it exists.
@@ -281,7 +292,6 @@ def _lives(holder: tuple[str, int, str | None] | None) -> bool:
     host, process, started = holder
     if host != socket.gethostname():
         return True
-    # of an earlier s1jax, which locked nothing
     return process != os.getpid() and started is not None and _started(process) == started
 
 
@@ -297,15 +307,7 @@ def _started(process: int) -> str | None:
     """When a process of this host started, clock ticks since boot; None where there is none."""
     with suppress(OSError, IndexError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
-    if Path("/proc/self/stat").exists():
-        return None
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return "running"
+    return None
 
 
 def _to_disk(path: Path) -> None:

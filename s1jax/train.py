@@ -18,8 +18,8 @@ import optax
 import orbax.checkpoint as ocp
 from jaxtyping import Array, Float, Int, PyTree
 
-from s1jax.arrays import DAMAGED, line_of
 from s1jax.batching import bar, chunk_size, title_or
+from s1jax.files import DAMAGED, line_of
 from s1jax.types import Key
 
 log = logging.getLogger("s1jax")

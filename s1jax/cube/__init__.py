@@ -6,9 +6,15 @@ from s1jax.cube.grid import crs, position
 from s1jax.cube.mask import count_valid
 from s1jax.cube.names import channels
 from s1jax.cube.open import open_cube
-from s1jax.cube.product import source_flag, to_product
 from s1jax.cube.provenance import fingerprint
-from s1jax.cube.series import at_pixels, observed_pixels, to_raster, to_series
+from s1jax.cube.series import (
+    at_pixels,
+    observed_pixels,
+    source_flag,
+    to_product,
+    to_raster,
+    to_series,
+)
 from s1jax.cube.speckle import despeckle
 from s1jax.cube.write import write
 

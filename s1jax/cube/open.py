@@ -13,7 +13,7 @@ from s1jax.cube import formats
 from s1jax.cube.align import align_cube
 from s1jax.cube.dates import check_dates, check_step, instant, tidy_dates, with_dates
 from s1jax.cube.findings import Finding, named, with_findings
-from s1jax.cube.formats import Chunks, Source, csv, geotiff, geotiff_stacks, sits
+from s1jax.cube.formats import Chunks, Source, csv, geotiff, geotiff_stacks
 from s1jax.cube.formats.netcdf import decoded, read_dataset
 from s1jax.cube.grid import settle_grid, with_grid_mapping
 from s1jax.cube.mask import count_valid, with_mask
@@ -135,14 +135,8 @@ def open_cube(
     return with_sources(ds, sources, mask)
 
 
-def _tidy(part: Part, *, alone: bool, alone_with_radar: bool) -> Part:
-    """The part with its values and dates in order, and the findings of that only.
-
-    Args:
-      part: of the input.
-      alone: whether it is the only one.
-      alone_with_radar: whether no other part has radar.
-    """
+def _tidy(part, *, alone, alone_with_radar):
+    """The part with its values and dates in order, and the findings of that only."""
     ds, findings = repair_values(with_grid_mapping(part.ds), alone=alone_with_radar)
     if not part.numbered:
         # of several sensors, regular days show once all their dates are together
@@ -155,11 +149,7 @@ def _tidy(part: Part, *, alone: bool, alone_with_radar: bool) -> Part:
 
 
 def sources_of(source: object) -> list[Source]:
-    """What a cube comes as: one source, or one for each sensor.
-
-    Raises:
-      ValueError: none, or something else.
-    """
+    """What a cube comes as: one source, or one a sensor; a ValueError where neither."""
     if isinstance(source, Source):
         return [source]
     expected = "a path, Dataset or DataArray, or one for each sensor"
@@ -174,26 +164,17 @@ def sources_of(source: object) -> list[Source]:
 
 
 def parts(
-    source: Source | Iterable[Source],
+    sources: Sequence[Source],
     *,
     start: np.datetime64 | None,
     step: float | int | None,
     chunks: Chunks = None,
 ) -> list[Part]:
-    """What the input is made of: one part, or one for each sensor; together VV, VH and S2ndvi.
-
-    Args:
-      source: NetCDF or Zarr; folder or glob of GeoTIFFs of periods, or of sits; one GeoTIFF of many
-        dates; CSV; a Dataset, a DataArray with named bands; or several of those, a part each (CSVs
-        are one, and GeoTIFFs are as those of one folder).
-      start: beginning of period 1; needed where there are no dates.
-      step: length of a period, days; as `start`.
-      chunks: sizes of chunks; files stay in memory, and Datasets as they are, where None.
+    """What the sources hold: one part, or one for each sensor, together with VV and VH.
 
     Raises:
       ValueError: unreadable input, missing variable or dimension, or no date.
     """
-    sources = sources_of(source)
     kinds = {Path(s).suffix.lower() if isinstance(s, str | Path) else "" for s in sources}
     if kinds == {formats.TABLES} or kinds <= {*formats.IMAGES}:
         files = [f for s in sources if isinstance(s, str | Path) for f in formats.files_of(s)]
@@ -247,8 +228,8 @@ def _of_files(files, where, chunks):
         return [_Raw(*csv.read_tables(files), where)]
     if suffix not in formats.IMAGES:
         return [_Raw(*read_dataset(path, chunks), str(path)) for path in files]
-    if any(sits.is_sits(path) for path in files):
-        cubes, findings = sits.read_sits(files, chunks)
+    if any(map(geotiff_stacks.is_sits, files)):
+        cubes, findings = geotiff_stacks.read_sits(files, chunks)
         return [_Raw(ds, [] if k else findings, where) for k, ds in enumerate(cubes)]
     if not formats.PERIOD.search(files[0].stem) or len(files) == 1:
         stacks = [path for path in files if geotiff_stacks.is_stack(geotiff.read_header(path))]

@@ -1,5 +1,4 @@
-"""Where a cube comes from: the files of its values, its fingerprint, and what a product says of how
-it was made."""
+"""Where a cube comes from: its files, its fingerprint, and how a product says it was made."""
 
 import hashlib
 import os
@@ -15,7 +14,8 @@ import xarray as xr
 from s1jax.cube.formats import Source, files_of
 from s1jax.cube.grid import CONVENTIONS
 from s1jax.cube.names import channels
-from s1jax.cube.safety import UNREADABLE, first_damaged
+from s1jax.cube.safety import first_damaged
+from s1jax.files import DAMAGED
 
 NOT_STATED = "not stated"
 
@@ -39,13 +39,9 @@ _PARTS = (
 def provenance(
     attrs: Mapping, *, method: str, weights: str | None, trained_on: str | None
 ) -> dict[str, str]:
-    """Attributes of a product of s1jax, beside those of its input.
+    """Attributes of a product of s1jax, beside `attrs` of its input, whose title and history stay.
 
-    Args:
-      attrs: of the input, whose title and history are kept within those of the product.
-      method: that made the estimate.
-      weights: its parameters, or where they are kept; "not stated" where None.
-      trained_on: its training data; "not stated" where None.
+    `method` made the estimate, with `weights`, its parameters or where they are kept.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     title = "NDVI estimated from Sentinel-1 and Sentinel-2"
@@ -88,11 +84,7 @@ def fingerprint(ds: xr.Dataset) -> str:
 def checksum(part: xr.Dataset, rows: range, columns: range, width: int) -> int:
     """Checksum of the values of a part in memory; those of all parts add up, modulo 2^64.
 
-    Args:
-      part: a rectangle of the cube.
-      rows: of the cube that it holds.
-      columns: as rows.
-      width: columns of the cube.
+    The part holds these rows and columns of a cube of `width` columns.
     """
     index = np.asarray(rows, np.uint64)[:, None] * np.uint64(width)
     index = index + np.asarray(columns, np.uint64)
@@ -144,11 +136,11 @@ def with_sources(
     path_or_glob: Source | Sequence[Source],
     mask: str | Path | xr.DataArray | None = None,
 ) -> xr.Dataset:
-    """The cube with a record of the files it comes from, and of what other cubes have recorded.
+    """The cube of `open_cube` with a record of the files it comes from, and what those recorded.
 
     The record lies in the encodings of the cube and of its coordinates, which most operations of
-    xarray keep: no file that is written of the cube holds it. `Conventions` and `s1jax_version`
-    were those of the file that was read, and are left out. Arguments as of `open_cube`.
+    xarray keep and which no file that is written of the cube holds. `Conventions` and
+    `s1jax_version` were those of the file that was read, and are left out.
     """
     out = ds.copy()
     for name in ("Conventions", "s1jax_version"):
@@ -229,12 +221,10 @@ def _existing(text) -> Path | None:
 
 @contextmanager
 def naming_damage(ds: xr.Dataset, window: Mapping[str, slice]) -> Iterator[None]:
-    """A block that reads a window of a cube; a ValueError names file, variable and chunk of values
-    that cannot be read.
-    """
+    """A block that reads a window of a cube; a ValueError names what of it cannot be read."""
     try:
         yield
-    except UNREADABLE as error:
+    except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of a file that is written, or is not there
         for name, variable in ds.variables.items():

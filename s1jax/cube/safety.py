@@ -1,10 +1,5 @@
-"""What is refused before it is read: files that reach outside of themselves, that unpack without
-end, or that do not fit into memory; and which chunk of a file is damaged.
-
-Readers of NetCDF, Zarr, GeoTIFF and vector files follow what a file points at: a file from
-elsewhere could have them read other files, ask a server or run code. A few kilobytes can stand for
-gigabytes. The functions here look at a file before a reader opens it, and raise a ValueError.
-"""
+"""What is refused before a reader opens it: files that reach outside of themselves, run code,
+unpack without end or need more than the memory; and which chunk of a file is damaged."""
 
 import bz2
 import json
@@ -24,17 +19,8 @@ from typing import NamedTuple, TypeGuard
 
 import xarray as xr
 
-from s1jax.files import REMOTE
+from s1jax.files import DAMAGED, FAULTS, brief, line_of, refuse_remote
 
-FAULTS = (
-    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError,
-    MemoryError, NameError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError,
-)  # fmt: skip
-"""What the libraries that decode files raise where a file is damaged."""
-UNREADABLE = (*FAULTS, SystemError, zlib.error)
-"""What a damaged file raises in HDF5, Zarr and their codecs."""
-_LONGEST = 300
-"""Letters of another library's message, or of a name, that are worth reading."""
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux says how much memory a container may have."""
 
@@ -44,13 +30,7 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 @contextmanager
 def reading(where: object, expected: str, *more: type[Exception]) -> Iterator[None]:
-    """A block that only calls other libraries: `FAULTS` and `more` become a ValueError of one line.
-
-    Args:
-      where: the file, and what of it.
-      expected: what it should have been.
-      more: exceptions beside `FAULTS`.
-    """
+    """A block that only calls libraries: `FAULTS` and `more` become a ValueError of one line."""
     try:
         yield
     except (*FAULTS, *more) as error:
@@ -59,15 +39,8 @@ def reading(where: object, expected: str, *more: type[Exception]) -> Iterator[No
 
 def unreadable(where: object, expected: str, error: BaseException) -> ValueError:
     """The one line about a file that cannot be read."""
-    why = " ".join(str(error).split()) or "no reason given"
-    got = f"{type(error).__name__}: {brief(why)}"
+    got = f"{type(error).__name__}: {line_of(error)}"
     return ValueError(f"{brief(where)}: cannot be read, expected {expected} ({got})")
-
-
-def brief(text: object) -> str:
-    """The beginning of a long text; a shorter one as it is."""
-    text = str(text)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def require_room(where: object, needed: int, remedy: str = "") -> None:
@@ -98,10 +71,8 @@ def local(source: str | Path) -> Path:
     Raises:
       ValueError: a server, a chain of file systems, a virtual file system of GDAL, or a device.
     """
+    refuse_remote(source, "download the file first")
     text = str(source)
-    if remote := REMOTE.match(text) or re.match("/vsi", os.path.abspath(text.replace("\0", ""))):
-        got = f"{remote[0]!r}, which is no folder of this machine"
-        raise ValueError(f"{brief(text)}: got {got}, expected a path; download the file first")
     with reading(text, "a path"):
         path = Path(source).expanduser()
         kind = path.stat().st_mode if "\0" not in text and path.exists() else None
@@ -185,14 +156,7 @@ def first_damaged(
     window: Window,
     check: Callable[[Window], None] = lambda part: None,
 ) -> ValueError | None:
-    """The error about the first chunk inside a window that cannot be read; None where all can.
-
-    Args:
-      where: the file and the variable, in words.
-      variable: of the file, not in memory.
-      window: of it.
-      check: refuses a chunk before it is read.
-    """
+    """The error about the first chunk in a window that `check` refuses or that cannot be read."""
     encoding = variable.encoding
     stored = encoding.get("chunks") or encoding.get("chunksizes")
     if not stored and variable.chunks is not None:
@@ -204,7 +168,7 @@ def first_damaged(
         try:
             check(part)
             variable.isel(part).load()
-        except UNREADABLE as error:
+        except DAMAGED as error:
             at = ".".join(map(str, number)) or "0"
             spans = ", ".join(f"{d} {s.start} to {s.stop - 1}" for d, s in part.items())
             words = f"{where}: chunk {at}{f' ({spans})' if spans else ''}"
@@ -385,12 +349,9 @@ def _why_unbounded(names: tuple[str, ...]) -> str:
 def why_too_large(
     names: tuple[str, ...], chunk_bytes: int, size: int, content: Callable[[], bytes]
 ) -> str:
-    """What is wrong with the size of a stored chunk, in words; "" where nothing is.
+    """What is wrong with a stored chunk of `size` bytes, in words; "" where nothing is.
 
-    Args:
-      names: of its codecs, outermost last.
-      chunk_bytes: of its values.
-      size: bytes that are stored, which `content` returns.
+    `names` are its codecs, outermost last; its values take `chunk_bytes`.
     """
     growth = max((_GROWTH.get(name, 1) for name in names), default=1)
     most = growth * chunk_bytes + (_HEADS if growth > 1 else 0)
@@ -488,7 +449,7 @@ def sealed_zarr(path: Path) -> list[Stored]:
     inside = [Path(folder, name) for folder, *of in walk for names in of for name in names]
     if faults:
         raise unreadable(path, "folders of a Zarr store", faults[0])
-    arrays = {}
+    arrays = []
     for file in inside:
         with reading(file, "a file of a Zarr store"):
             target = file.resolve() if file.is_symlink() else None
@@ -498,25 +459,15 @@ def sealed_zarr(path: Path) -> list[Stored]:
         if target is None and not plain:
             raise ValueError(f"{file}: got a device or pipe, expected a file of a Zarr store")
         if file.name in _ZARR_JSON:
-            within = file.parent.relative_to(path).as_posix().removeprefix(".")
-            for name, content in _zarr_metadata(file):
-                name = "/".join(filter(None, (within, name)))
-                arrays[name] = _zarr_array(f"{file}: {name or 'array'}", name, content)
-    return [*arrays.values()]
-
-
-def _zarr_metadata(file) -> Iterator[tuple[str, dict]]:
-    """Names and descriptions of the arrays in a file of metadata, consolidated ones too."""
-    with reading(file, "JSON"):
-        content = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        got = type(content).__name__
-        raise ValueError(f"{file}: got {got}, expected the metadata of a Zarr store")
-    consolidated = _part(content, "consolidated_metadata") or content
-    described = {**_part(consolidated, "metadata"), "": content}
-    for key, item in described.items() if file.name != ".zattrs" else ():
-        if isinstance(item, dict) and "shape" in item and not key.endswith(".zattrs"):
-            yield key.removesuffix(".zarray").rstrip("/"), item
+            name = file.parent.relative_to(path).as_posix().removeprefix(".")
+            with reading(file, "JSON"):
+                content = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                got = type(content).__name__
+                raise ValueError(f"{file}: got {got}, expected the metadata of a Zarr store")
+            if "shape" in content and file.name in (".zarray", "zarr.json"):
+                arrays.append(_zarr_array(f"{file}: {name or 'array'}", name, content))
+    return arrays
 
 
 def _part(content, key) -> dict:
@@ -526,9 +477,6 @@ def _part(content, key) -> dict:
 
 
 def _zarr_array(where, name, content) -> Stored:
-    codecs = [content.get(key) for key in ("compressor", "filters", "codecs")]
-    if _runs_code(codecs):
-        raise ValueError(f"{where}: got the codec 'pickle', which runs code, expected another")
     shape, grid = content["shape"], _part(content, "chunk_grid")
     chunk = _part(grid, "configuration").get("chunk_shape", content.get("chunks"))
     if not _sizes(shape):
@@ -540,6 +488,8 @@ def _zarr_array(where, name, content) -> Stored:
         raise ValueError(f"{where}: chunks: got {got}, expected {expected}")
     size = _itemsize(content.get("dtype", content.get("data_type")))
     codecs, shard = _zarr_codecs(where, content, chunk if regular else [], size or 8)
+    if "pickle" in codecs:
+        raise ValueError(f"{where}: got the codec 'pickle', which runs code, expected another")
     if size is None:
         size, codecs = 8, (_TEXT, *codecs)  # a fair guess, which bounds nothing
     if why := _why_unbounded(codecs):
@@ -554,12 +504,11 @@ def _zarr_array(where, name, content) -> Stored:
 
 def _zarr_codecs(where, content, chunk, size):
     """Names of the codecs of an array, and how each file is divided, where it is."""
-    if "codecs" not in content:
-        outer = content.get("compressor")
-        return _chain([*(content.get("filters") or []), *([outer] if outer else [])]), None
-    codecs = content["codecs"]
-    if _chain(codecs) != ("sharding_indexed",):
-        return _chain(codecs), None
+    # a reader of either format may take its keys and leave those of the other
+    outer, codecs = content.get("compressor"), content.get("codecs")
+    chain = (*_chain(content.get("filters")), *_chain([outer] if outer else []), *_chain(codecs))
+    if chain != ("sharding_indexed",) or not isinstance(codecs, list):
+        return chain, None
     options = _part(codecs[0], "configuration")
     shape, table = options.get("chunk_shape"), _chain(options.get("index_codecs"))
     inner = shape if _sizes(shape) else [0]
@@ -589,10 +538,3 @@ def _itemsize(dtype):
 def _sizes(value) -> TypeGuard[list[int]]:
     """Whether it is a list of whole numbers from 0."""
     return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
-
-
-def _runs_code(codec):
-    if isinstance(codec, dict):
-        named = (str(codec.get(key, "")).lower() for key in ("id", "name"))
-        return any("pickle" in name for name in named) or any(map(_runs_code, codec.values()))
-    return isinstance(codec, list) and any(map(_runs_code, codec))

@@ -1,5 +1,4 @@
-"""A cube in a file: what is there already, how it is replaced, what a disk may refuse, and the
-names, attributes and types that a file can hold."""
+"""A cube in a file: what it replaces, and the names, attributes and types that a file can hold."""
 
 import hashlib
 import io
@@ -36,9 +35,8 @@ def write(
 ) -> None:
     """The cube in a file: NetCDF (.nc, deflated) or Zarr (.zarr), CRS and coordinates as they are.
 
-    The file is whole or not there: it is written beside `path` and takes its place at the end. Its
-    axes and grid mapping say where it is (`georeferenced`); what no file can hold becomes text, and
-    a message (`storable`). A cube in chunks is written chunk by chunk.
+    The file is whole or not there. What no file can hold becomes text, and a message (`storable`).
+    A cube in chunks is written chunk by chunk.
 
     Args:
       ds: the cube.
@@ -49,9 +47,8 @@ def write(
         is.
 
     Raises:
-      ValueError: another suffix, a source of the cube, something that is no file or store of a
-        cube, values that the format has no type for, or values of the cube that cannot be read;
-        the message names file, variable and chunk.
+      ValueError: as `target`, values that the format has no type for, or values of the cube that
+        cannot be read; the message names file, variable and chunk.
       OSError: the file cannot be written; the message names the path and a remedy.
     """
     path = target(ds, path, in_memory=replace_source)
@@ -63,13 +60,10 @@ def write(
 def target(
     ds: xr.Dataset, path: str | Path, *, in_memory: bool = False, product: bool = False
 ) -> Path:
-    """The path that is to be written, links followed.
+    """The path that is to be written of a cube, or of what is made of it; links followed.
 
-    Args:
-      ds: the cube that is to be written there, or what it is made of.
-      path: .nc or .zarr.
-      in_memory: as in `refuse_source`; a cube that s1jax did not write may then be replaced, too.
-      product: whether a map is to be written, which replaces nothing but maps.
+    With `in_memory` its source (`refuse_source`), or a cube that s1jax did not write, may be
+    replaced; a product replaces nothing but maps.
 
     Raises:
       ValueError: another suffix, a server, a source of the cube, or what is there already is not to
@@ -96,10 +90,8 @@ def target(
 
 
 def _refuse_input(path, real, product):
-    """Refuse to replace by a map what is none, and by a cube one that s1jax did not write.
-
-    A cube that was rebuilt from its arrays does not say which file it was read from.
-    """
+    """Refuse to replace by a map what is none, and by a cube one that s1jax did not write."""
+    # a cube that was rebuilt from its arrays does not say which file it was read from
     names, attrs = _content(real)
     radar = sorted(name for name in names if re.match(r"(VV|VH)(_|$)", name))
     if product and names and (radar or "S2ndvi_FUSED" not in names):
@@ -191,11 +183,7 @@ def prepared(ds: xr.Dataset, suffix: str, *, tile: int | None = None) -> xr.Data
 
 
 def put(made: xr.Dataset, part: Path) -> None:
-    """Write a cube of `prepared` to the path of `replacing_cube`.
-
-    Raises:
-      OSError: a write failed.
-    """
+    """Write a cube of `prepared` to the path of `replacing_cube`; an OSError where that failed."""
     if part.with_suffix("").suffix == ".zarr":
         # format 2: fixed-length strings (field_id) and consolidated metadata are in its standard
         made.to_zarr(part, mode="a", zarr_format=2, consolidated=True)
@@ -240,14 +228,10 @@ class _Checked(io.FileIO):
 def replacing_cube(
     path: Path, *, keep_unfinished: Callable[[], bool] = lambda: False
 ) -> Iterator[Path]:
-    """A path to write to, `path` + ".part"; it takes the place of `path` once the block is over.
+    """A path to write to, which takes the place of `path`, of `target`, once the block is over.
 
-    Where the block raises, what was at `path` stays.
-
-    Args:
-      path: of `target`.
-      keep_unfinished: whether an unfinished Zarr store is left beside `path` where the block
-        raises; an OSError then says where it is.
+    Where the block raises, what was at `path` stays, and with `keep_unfinished` an unfinished Zarr
+    store beside it; an OSError then says where that is.
 
     Raises:
       OSError: the folder or the file cannot be written; it names path and remedy.
@@ -255,10 +239,12 @@ def replacing_cube(
     is_folder = path.suffix == ".zarr"
     with _naming(path, lambda: files.part_of(path) if is_folder and keep_unfinished() else None):
         path.parent.mkdir(parents=True, exist_ok=True)
-        writing = files.replacing(path)
         if is_folder:
-            options = {"refuse_other": _refuse_other, "keep_unfinished": keep_unfinished}
-            writing = files.replacing_folder(path, **options)
+            writing = files.replacing_folder(
+                path, refuse_other=_refuse_other, keep_unfinished=keep_unfinished
+            )
+        else:
+            writing = files.replacing(path)
         with writing as part:
             yield part
 
@@ -316,11 +302,10 @@ _KINDS = {"M": "dates", "b": "truth values", "i": "whole numbers", "f": "numbers
 def storable(ds: xr.Dataset, suffix: str) -> xr.Dataset:
     """The cube that a .nc or .zarr file can hold; a line in attrs["s1jax_repairs"] of each change.
 
-    An attribute that has no form in the format becomes its text: JSON of a dict, of a list of other
-    than numbers or texts alone, and of a list in a list; ISO 8601 of a date; else what Python
-    prints. NumPy's numbers stay numbers. A name that is no text, or that a format cannot hold,
-    becomes a text that it can; objects among coordinates and variables become texts, dates or
-    numbers. Encodings of other files are left out. Each line is logged as a warning.
+    An attribute that has no form in the format becomes its text: JSON of dicts and lists, ISO 8601
+    of a date, else what Python prints. A name that a format cannot hold becomes one that it can;
+    objects become texts, dates or numbers. Encodings of other files are left out. Each line is
+    logged as a warning.
 
     Raises:
       ValueError: values of a type that the format does not have, or two names that would be one.
@@ -398,7 +383,8 @@ def _objects(values, name, what, messages):
 
     if _all(date, np.datetime64):
         made = np.full(values.shape, np.datetime64("NaT", "ns"))
-        made[~missing] = [np.datetime64(_naive(value), "ns") for value in some]
+        # UTC where there is no zone
+        made[~missing] = pd.to_datetime(some, utc=True).tz_localize(None).to_numpy()
     elif _all(bool, np.bool_):
         gaps = np.where(missing, np.nan, values)
         made = gaps.astype(np.float32) if missing.any() else values.astype(bool)
@@ -414,13 +400,6 @@ def _objects(values, name, what, messages):
     blank = f", {int(missing.sum())} missing" if missing.any() else ""
     messages.append(f"{name}: {what} written as {_KINDS[made.dtype.kind]}{blank}")
     return made
-
-
-def _naive(moment):
-    """A moment without a zone: UTC where it had one."""
-    if getattr(moment, "tzinfo", None) is None:
-        return moment
-    return pd.Timestamp(moment).tz_convert("UTC").tz_localize(None).to_datetime64()
 
 
 def _attributes(attrs: Mapping, suffix, where, messages) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import logging
 
-import jax.numpy as jnp
 import numpy as np
 import pyproj
 import pytest
@@ -217,13 +216,11 @@ def _expected(ds, name, size):
     known = np.isfinite(ds[name].values)
     if "mask" in ds:
         known &= ds.mask.values
-    return speckle.local_mean(jnp.asarray(ds[name].values), jnp.asarray(known), size=size)
+    return speckle.local_mean(ds[name].values, known, size=size)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 7, 16])
-def test_despeckled_in_bands_is_the_filter_of_the_whole(ds, monkeypatch, rows):
+def test_despeckled_is_the_filter_of_the_whole(ds):
     aligned = cube.align_cube(ds)
-    monkeypatch.setattr(speckle, "_VALUES", rows * PERIODS * WIDTH)
     made = cube.despeckle(aligned, sizes=(5,))
     for name in ("VV", "VH"):
         found = made[f"{name}_smooth"]

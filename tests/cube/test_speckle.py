@@ -1,6 +1,5 @@
 """Speckle filters against a float64 loop, their laws, and a planted field with gamma speckle."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +18,7 @@ def _random(seed, share=0.7, dtype=np.float32):
 
 
 def _filtered(db, valid, size):
-    return np.asarray(speckle.local_mean(jnp.asarray(db), jnp.asarray(valid), size=size))
+    return speckle.local_mean(db, valid, size=size)
 
 
 def _loop(db, valid, size):

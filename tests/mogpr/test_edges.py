@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from s1jax import cube, gp
-from s1jax.cube.product import QUALITY
+from s1jax.cube.series import QUALITY
 from s1jax.mogpr import MogprConfig, fit_region, posterior, select_variant
 from s1jax.quality import IMPRECISE, NO_DATA, REGION_SCALE
 from tests.worlds import mogpr as worlds

@@ -176,7 +176,7 @@ def test_flags_are_those_of_the_process_and_of_the_product():
     names = {"no_data": "NO_DATA", "implausible_values_left_out": "IMPLAUSIBLE"}
     names["clipped_to_range"] = "CLIPPED"
     for product, name in names.items():
-        assert getattr(quality, name) == cube.product.QUALITY[product]
+        assert getattr(quality, name) == cube.series.QUALITY[product]
     there = (np.arange(PIXELS) != 2)[:, None]
     nothing = OBSERVED._replace(
         radar_valid=SERIES.radar_valid & there[..., None], ndvi_valid=SERIES.ndvi_valid & there

@@ -70,14 +70,7 @@ def lazy_array(
     read: Callable[..., np.ndarray],
     dtype: np.dtype,
 ) -> xr.DataArray:
-    """Values in chunks, which `read` returns when they are needed.
-
-    Args:
-      sizes: of each dimension.
-      chunks: sizes of chunks of each dimension.
-      read: takes the numbers of the rows, columns, ... of a chunk, an array a dimension.
-      dtype: of the values.
-    """
+    """Values in chunks; `read` returns those of one from the numbers of its rows, columns, ..."""
     index = [
         xr.DataArray(np.arange(n), dims=[dim]).chunk({dim: chunks[dim]}) for dim, n in sizes.items()
     ]

@@ -16,20 +16,14 @@ from s1jax.cube.safety import bytes_of, reading, require_room
 _TIME = ("index", "date", "time", "t")
 _IDENTITY = ("location_id", "sample_id", "id")
 _DEGREES = {"latitude": "lat", "longitude": "lon", "lat": "lat", "lon": "lon"}
-_MISSING = [
-    "", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "#N/A N/A", "NaN", "nan", "-NaN", "-nan", "NULL",
-    "null", "None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
-]  # fmt: skip
-"""How a missing number, date or label is written; of an id only the empty one is missing."""
 
 
 def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[Finding]]:
     """Dataset (t, y, x = 1) of places on y, t every date of any table, NaN where it has no row.
 
-    On y are lat, lon, label where the tables have them, and the name of the place, `location_id`;
-    there are no coordinates y and x, since the order of places says nothing of where they are.
-    A row belongs to a place by its location_id, sample_id or id, else by latitude and longitude.
-    Times of day with a zone are put into UTC. Also findings.
+    On y are lat, lon, label where the tables have them, and `location_id`; y and x themselves have
+    no coordinates. A row belongs to a place by its location_id, sample_id or id, else by latitude
+    and longitude. Times of day with a zone are put into UTC. Also findings.
 
     Raises:
       ValueError: unreadable table, a column is missing or not numbers, a row is without place or
@@ -80,22 +74,13 @@ def read_tables(files: list[Path]) -> tuple[xr.Dataset, list[Finding]]:
 
 
 def _table(path):
-    """Columns t, place, lat, lon, label, VV, VH, S2ndvi, whichever there are; and attributes of
-    the variables."""
+    """Columns t, place, lat, lon, label, VV, VH, S2ndvi, if there; and attributes of variables."""
     header = _header(path)
     # ids as written: NA is Namibia, and whether they are numbers shows in all tables together
-    text = [column for column in header if column.lower() in _IDENTITY]
-    missing = {column: [""] if column in text else _MISSING for column in header}
+    ids = {column: _id for column in header if column.lower() in _IDENTITY}
+    options = {"index_col": False, "low_memory": False, "encoding": "utf-8-sig"}
     with reading(path, "CSV"):
-        table = pd.read_csv(
-            path,
-            dtype=dict.fromkeys(text, str),
-            keep_default_na=False,
-            na_values=missing,
-            index_col=False,
-            low_memory=False,
-            encoding="utf-8-sig",
-        )
+        table = pd.read_csv(path, converters=ids, **options)
     if not len(table):
         raise ValueError(f"{path}: got no rows, expected one for each place and date")
     columns = [str(column) for column in table.columns]
@@ -120,12 +105,12 @@ def _table(path):
     return table.assign(t=dates_of(table["t"].to_numpy(), f"{path}: Index")), units
 
 
-def _header(path):
-    """Names of the columns, each there once; every row has as many fields.
+def _id(text):
+    return text or np.nan
 
-    Raises:
-      ValueError: no CSV, a name twice, or a row that is shorter or longer.
-    """
+
+def _header(path):
+    """Names of the columns, each there once; every row has as many fields."""
     with reading(path, "CSV", csv.Error), path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file)
         header = next((row for row in rows if row), [])
@@ -144,10 +129,7 @@ def _header(path):
 
 
 def _with_places(tables):
-    """The tables with the number of the place of each `row`, and the places in order.
-
-    Ids are numbers where they are in all tables, else text; degrees count to a centimetre.
-    """
+    """The tables with the number of the place of each `row`, and the places in order."""
     common = set.intersection(*(set(table) for table in tables.values()))
     key = next((key for key in (["place"], ["lat", "lon"]) if common >= set(key)), None)
     if key is None:
@@ -167,7 +149,7 @@ def _with_places(tables):
             of_rows = of_rows.assign(place=number)
         every = pd.Index(of_rows["place"])
     else:
-        every = pd.MultiIndex.from_frame(of_rows.round(7))
+        every = pd.MultiIndex.from_frame(of_rows.round(7))  # a centimetre
     places = every.unique()
     ends = np.cumsum([len(table) for table in tables.values()])[:-1]
     rows = np.split(places.get_indexer(every), ends)
@@ -176,11 +158,7 @@ def _with_places(tables):
 
 
 def _of_places(table, name, places, files):
-    """What the rows say of each place: NaN or "" where nothing.
-
-    Raises:
-      ValueError: two rows of a place say different things.
-    """
+    """The values of each place, NaN or "" where its rows have none."""
     groups = table.dropna(subset=[name]).groupby("row", sort=False)[name]
     split = groups.nunique() > 1 if name == "label" else groups.max() - groups.min() > 1e-6
     if split.any():

@@ -3,7 +3,6 @@
 import os
 import re
 import xml.etree.ElementTree as ElementTree
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -70,10 +69,7 @@ class Header(NamedTuple):
 
 @contextmanager
 def _opened(path: Path) -> Iterator:
-    """The file as rasterio opens it, read by the one driver its name means.
-
-    What cannot be read of it in the block is a ValueError.
-    """
+    """The file as rasterio opens it, by the one driver its name means; faults are ValueErrors."""
     import rasterio
     from rasterio._err import CPLE_BaseError
 
@@ -197,13 +193,11 @@ def cube_of(
 ) -> tuple[xr.Dataset, list[Finding]]:
     """Dataset (t, y, x) without dates, float32, NaN where missing; and findings of how much is.
 
-    With `chunks` nothing stays in memory; the fills are counted in one pass over the files.
-
     Args:
       planes: of each variable, one a date; None where there is none.
       heads: of every file.
-      chunks: sizes along t, y, x; where they do not say, a date each, or strips of a file that has
-        all dates.
+      chunks: sizes along t, y, x, where nothing is to stay in memory; else a date each, or strips
+        of a file that has all dates.
 
     Raises:
       ValueError: unreadable file, grids or units that differ, or more than fits into memory.
@@ -218,19 +212,13 @@ def cube_of(
         require_room(path, needed, "; chunks= reads it in parts")
     require_room(path, bytes_of((sum(shape) + min(shape[0], _ROWS) * shape[1],), 8))
 
-    def _stored(planes, dtype, read):
-        if chunks is None:
-            return _in_memory(planes, shape, dtype, read)
-        return {name: _in_chunks(of, shape, dtype, chunks, read) for name, of in planes.items()}
-
-    covered = {name: [p if p and p.masked else None for p in of] for name, of in planes.items()}
-    covered = {name: of for name, of in covered.items() if any(of)}
-    raw, masks = _stored(planes, dtype, read_bands), _stored(covered, np.dtype(bool), read_masked)
     variables, counts = {}, {}
-    for name, of in planes.items():
-        value, filled = _decoded(raw.pop(name), of, masks.get(name))
-        if name in masks:
-            counts[f"{name} masked"] = masks[name].sum()
+    for name, of in bar([*planes.items()], "GeoTIFF", "variable"):
+        covered, masked = [p if p and p.masked else None for p in of], None
+        if any(covered):
+            masked = _stored(covered, shape, np.dtype(bool), chunks, read_masked)
+            counts[f"{name} masked"] = masked.sum()
+        value, filled = _decoded(_stored(of, shape, dtype, chunks, read_bands), of, masked)
         there = [plane for plane in of if plane is not None]
         units = sorted(set().union(*(plane.units for plane in there)))
         if len({unit.lower() for unit in units}) > 1:
@@ -255,24 +243,12 @@ def _require_same_grid(first_path, first, path, head):
         raise ValueError(f"{path}: grid: got {got}, expected {expected} as {first_path.name}")
 
 
-def _in_memory(planes, shape, dtype, read):
-    """Stored values of all planes, each file opened once."""
-    raw = {name: np.zeros((len(of), *shape), dtype) for name, of in planes.items()}
-    wanted = defaultdict(list)
-    for name, of in planes.items():
-        for k, plane in enumerate(of):
-            if plane is not None:
-                wanted[plane.path].append((name, k, plane.band))
-    for path, positions in bar([*wanted.items()], "GeoTIFF", "file"):
-        bands = read(path, [band for _, _, band in positions])
-        for (name, k, _), values in zip(positions, bands, strict=True):
-            raw[name][k] = values
-    return {name: xr.DataArray(values, dims=("t", "y", "x")) for name, values in raw.items()}
-
-
-def _in_chunks(planes, shape, dtype, chunks, read):
-    """Stored values of the planes of one variable, read where and when they are needed."""
+def _stored(planes, shape, dtype, chunks, read):
+    """Stored values of the planes of one variable; with `chunks`, read where they are needed."""
     sizes = dict(zip(("t", "y", "x"), (len(planes), *shape), strict=True))
+    if chunks is None:
+        whole = _block(planes, dtype, read, *map(np.arange, sizes.values()))
+        return xr.DataArray(whole, dims=tuple(sizes))
     one_file = len({plane.path for plane in planes if plane is not None}) == 1
     given = dict.fromkeys(sizes, chunks) if isinstance(chunks, int) else chunks
     chunk = sizes | ({"y": _ROWS} if one_file else {"t": 1})

@@ -1,13 +1,14 @@
-"""GeoTIFFs of many bands: one file a period or date, or one file of all."""
+"""GeoTIFFs: a file a period or date, one file of all, or of sits a file a band and date."""
 
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from s1jax.cube.dates import DATE, all_periods, parse_date
+from s1jax.cube.dates import DATE, all_periods, dates_of, parse_date
 from s1jax.cube.findings import Finding, named, repair
 from s1jax.cube.formats import PERIOD, Chunks
 from s1jax.cube.formats.geotiff import Header, Plane, cube_of, plane_of, read_header
@@ -16,16 +17,24 @@ from s1jax.cube.names import RADAR, VARIABLES, in_order, variable_of
 _DATE = re.compile(rf"(?<!\d){DATE}(?!\d)")
 _BEHIND = re.compile(rf"(?P<name>.+?)[-_. ](?:P(?P<period>\d+)|{DATE})", re.IGNORECASE)
 _BEFORE = re.compile(rf"{DATE}[-_. ](?P<name>.+)", re.IGNORECASE)
+_SITS = re.compile(
+    r"(?P<satellite>[^_]+)_(?P<sensor>[^_]+)_(?P<tile>[^_]+)_(?P<band>[^_]+)"
+    r"_(?P<date>\d{4}-\d{2}-\d{2})(_v\d+)?"
+)
+_SCALE = {"VV": 1e-3, "VH": 1e-3, "S2ndvi": 1e-4}
+"""What sits multiplies whole numbers by, where the file does not say (its configuration)."""
+_NODATA = {"VV": (0.0, -32768.0), "VH": (0.0, -32768.0), "S2ndvi": (-9999.0, -32768.0)}
+"""What sits writes where whole numbers are missing; of floats, the last of each."""
 
 
 # one file a period or date
 
 
 def read_periods(files: list[Path], chunks: Chunks = None) -> tuple[xr.Dataset, list[Finding]]:
-    """Dataset (t, y, x) of files with the bands VV, VH and NDVI, NaN where a file is missing.
+    """Dataset (t, y, x) of files with the bands VV, VH and NDVI, and findings.
 
-    Its t are the dates in the names of the files, else the numbers of periods from 1. Also
-    findings.
+    Its t are the dates in the names of the files, else the numbers of periods from 1; NaN where a
+    file is missing.
 
     Raises:
       ValueError: unreadable file, other bands or one twice, a grid unlike the first file's, or bad
@@ -58,12 +67,11 @@ def read_periods(files: list[Path], chunks: Chunks = None) -> tuple[xr.Dataset, 
 def times_of(files: list[Path]) -> np.ndarray:
     """Of each file, by its name, the number of its period (whole) or its date (datetime64[ns]).
 
-    The number is what stands after "period"; else the date, where there is one (2023-11-07 or
-    20231107); else the last number.
+    It is the number after "period"; else a date, 2023-11-07 or 20231107; else the last number.
 
     Raises:
-      ValueError: a name with neither, with several dates or with none of the calendar, a number
-        under 1, names of both kinds, or the same number or date twice.
+      ValueError: a name with neither or with several dates, a number under 1, names of both kinds,
+        or the same number or date twice.
     """
     times = [_time(file) for file in files]
     if len({type(time) for time in times}) > 1:
@@ -145,20 +153,17 @@ def _band_findings(heads, bands, names):
 
 
 class _Layer(NamedTuple):
-    """What the description of a band says."""
+    """What the description of a band says: its name there, variable, and period or date."""
 
     name: str
-    """As it is written ..."""
     variable: str
-    """... and what it is taken as."""
     time: int | np.datetime64
-    """Number of a period, or a date."""
 
 
 def _layer(description):
-    """What a band is by its description, None where that does not say variable and time.
+    """What a band is by its description; None where that does not say variable and time.
 
-    Known are VV_P01, VV_2023-11-07, VV_20231107 and 20231107_VV, with any alias of the variable;
+    That is VV_P01, VV_2023-11-07, VV_20231107 and 20231107_VV, with any alias of the variable;
     VV_2_20231107 is of a second orbit, and VV_dB_20231107 in dB.
     """
     match = _BEHIND.fullmatch(description or "") or _BEFORE.fullmatch(description or "")
@@ -208,3 +213,74 @@ def read_stack(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[Find
         if absent := ", ".join(str(k) for k, plane in enumerate(of, start=1) if plane is None):
             findings.append(repair(f"{name}: no band for period {absent}: missing on its date"))
     return ds.assign_coords(t=t), findings
+
+
+# one file of sits a band and date
+
+
+def is_sits(path: Path) -> bool:
+    """Whether the name of a file is one that sits gives, of a band that is used here."""
+    name = _SITS.fullmatch(path.stem)
+    return name is not None and variable_of(name["band"]) is not None
+
+
+def read_sits(files: list[Path], chunks: Chunks = None) -> tuple[list[xr.Dataset], list[Finding]]:
+    """A Dataset (t, y, x) for each sensor, t its own dates, and findings.
+
+    Scale and fills are those of the files, else of sits; other bands are left aside.
+
+    Raises:
+      ValueError: several tiles, several sensors of one band, a band of one date twice, or grids of
+        one sensor that differ.
+    """
+    names = {path: name for path in files if (name := _SITS.fullmatch(path.stem))}
+    used = {path: name for path, name in names.items() if variable_of(name["band"])}
+    tiles = sorted({name["tile"] for name in used.values()})
+    if len(tiles) > 1:
+        raise ValueError(f"tiles: got {tiles}, expected one: open the files of one at a time")
+    findings, sensors = [], []
+    if len(used) < len(files):
+        aside = sorted({name["band"] for path, name in names.items() if path not in used})
+        bands = f", of bands {', '.join(aside)}" if aside else ""
+        findings.append(named(f"{len(files) - len(used)} other files are left aside{bands}"))
+    for variables in (("VV", "VH"), ("S2ndvi",)):
+        of = {path: m for path, m in used.items() if variable_of(m["band"]) in variables}
+        if of:
+            ds, more = _sensor(of, chunks)
+            sensors.append(ds)
+            findings += more
+    return sensors, findings
+
+
+def _sensor(files, chunks):
+    """The cube of one sensor's files, and findings."""
+    sensors = sorted({f"{name['satellite']}_{name['sensor']}" for name in files.values()})
+    names = {path: name for path, m in files.items() if (name := variable_of(m["band"]))}
+    bands = sorted({*names.values()}, reverse=True)
+    if len(sensors) > 1:
+        raise ValueError(f"{', '.join(bands)}: got sensors {sensors}, expected one")
+    heads = {path: read_header(path) for path in files}
+    days = np.array(sorted({name["date"] for name in files.values()}))
+    t = pd.DatetimeIndex(dates_of(days, f"{', '.join(bands)}: dates of {next(iter(files)).parent}"))
+    planes: dict[str, list[Plane | None]] = {name: [None] * len(t) for name in bands}
+    assumed = {name: [] for name in bands}
+    for path, parts in files.items():
+        name, k = names[path], t.get_loc(parts["date"])
+        if planes[name][k] is not None:
+            both = sorted([path.name, planes[name][k].path.name])
+            raise ValueError(f"{name}: {parts['date']}: got {both}, expected one file")
+        plane, whole = plane_of(path, 0, heads[path]), np.dtype(heads[path].dtype[0]).kind in "iu"
+        fills = _NODATA[name] if whole else _NODATA[name][-1:]
+        plane = plane._replace(assumed=tuple(fill for fill in fills if fill not in plane.nodata))
+        assumed[name].append(whole and (plane.scale, plane.offset) == (1.0, 0.0))
+        planes[name][k] = plane._replace(scale=_SCALE[name]) if assumed[name][-1] else plane
+    findings = [
+        repair(
+            f"{name}: {sum(scaled)} of {len(scaled)} files of whole numbers declare no scale: "
+            f"that of sits, {_SCALE[name]:g}"
+        )
+        for name, scaled in assumed.items()
+        if any(scaled)
+    ]
+    ds, more = cube_of(planes, heads, chunks)
+    return ds.assign_coords(t=t.to_numpy().astype("datetime64[ns]")), findings + more

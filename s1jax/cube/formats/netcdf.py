@@ -1,6 +1,5 @@
 """NetCDF and Zarr: a Dataset as it is stored, in memory or in chunks."""
 
-import json
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -42,8 +41,7 @@ def unread_dataset(path: Path) -> xr.Dataset:
 def read_dataset(path: Path, chunks: Chunks = None) -> tuple[xr.Dataset, list[Finding]]:
     """The Dataset of a NetCDF or Zarr store, and findings of how many values are declared fills.
 
-    In memory where `chunks` is None; else the file stays open, one pass over it counts the fills,
-    and a chunk that turns out damaged when it is read is a ValueError that names it too.
+    In memory where `chunks` is None; else the file stays open, and one pass counts the fills.
 
     Raises:
       ValueError: the file cannot be read, points at another file, or declares more than fits into
@@ -122,15 +120,11 @@ def _number(variable, key, default):
 
 
 def _file(path):
-    """A file that was looked at, and whose reader is chosen by its first bytes.
-
-    Raises:
-      ValueError: it is neither NetCDF nor Zarr, or reaches outside of itself.
-    """
+    """A file that reaches nothing but itself, its reader chosen by its first bytes."""
     if is_zarr(path):
         arrays = {array.name: array for array in safety.sealed_zarr(path)}
-        options = {"engine": "zarr", "consolidated": _consolidated(path)}
-        return _File(path, "a Zarr store", arrays, options)
+        # consolidated metadata repeat those of the arrays, which are what was looked at
+        return _File(path, "a Zarr store", arrays, {"engine": "zarr", "consolidated": False})
     import h5py
 
     first, kind = safety.first_bytes(path), "a NetCDF file"
@@ -142,14 +136,6 @@ def _file(path):
         got = f"it begins with {first!r}" if first else "it is empty"
         raise ValueError(f"{path}: cannot be read, expected {kind} ({got})")
     return _File(path, kind, {a.name: a for a in safety.sealed_hdf5(path)}, {"engine": "h5netcdf"})
-
-
-def _consolidated(path):
-    """Whether one file of a store repeats the metadata of all; JSON, as `sealed_zarr` saw."""
-    group = path / "zarr.json"
-    if not group.exists():
-        return (path / ".zmetadata").exists()
-    return json.loads(group.read_text(encoding="utf-8")).get("consolidated_metadata") is not None
 
 
 def _require_room(file, chunks):
