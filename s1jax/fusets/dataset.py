@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Shaped
 
 from s1jax.cube.dates import to_days
 from s1jax.cube.grid import grid_mapping
-from s1jax.mogpr.region import evenly
+from s1jax.mogpr.estimator import evenly
 from s1jax.quality import EMPTY, IMPLAUSIBLE, NO_DATA, REGION_HYPER, REGION_SCALE
 from s1jax.types import Estimate
 

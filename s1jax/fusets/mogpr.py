@@ -31,9 +31,9 @@ from s1jax.fusets.dataset import (
     sample,
 )
 from s1jax.mogpr import MogprParams, load
+from s1jax.mogpr.estimator import evenly
 from s1jax.mogpr.inputs import standardise_pixels
 from s1jax.mogpr.posterior import posterior_of_outputs
-from s1jax.mogpr.region import evenly
 from s1jax.quality import EMPTY, NO_DATA, REGION_HYPER, REGION_SCALE
 from s1jax.types import Estimate
 

@@ -44,7 +44,7 @@ def _problem(hyper: Hyper, observations: Observations) -> _Problem:
 
 @jax.default_matmul_precision("highest")  # a GPU's TF32 would cost three digits
 def log_likelihood(hyper: Hyper, observations: Observations) -> Float[Array, ""]:
-    """log N(z; 0, K + noise) of the valid values of one pixel; see `s1jax.gp.log_likelihood`."""
+    """See `s1jax.gp.log_likelihood`."""
     process, observed, count = _problem(hyper, observations)
     # tinygp's log_probability turns a failed factorisation (NaN) into -inf and counts log(2 pi) for
     # missing points too; its solver does neither.
@@ -58,7 +58,7 @@ def log_likelihood(hyper: Hyper, observations: Observations) -> Float[Array, ""]
 def condition(
     hyper: Hyper, observations: Observations, at: Days | None, outputs: tuple[int, ...]
 ) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
-    """Mean and variance of some latent outputs on the days `at`; see `s1jax.gp.condition`."""
+    """Mean and variance of some latent outputs; see `s1jax.gp.condition`."""
     process, observed, _ = _problem(hyper, observations)
     at = jnp.asarray(observations.day if at is None else at, observed.dtype)
     shape = (len(outputs), at.size)
@@ -86,11 +86,10 @@ def condition_sparse(
 ) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
     """Mean and variance of some latent outputs on the days `at`, by inducing points; z-scored.
 
-    mean = k_*m S^-1 K_mn N^-1 z, variance = k_** - k_*m (K_mm^-1 - S^-1) k_m*, with
-    S = K_mm + K_mn N^-1 K_nm and N the noise of the valid observations n. The inducing points m are
-    all outputs on `inducing` days evenly spread from the first to the last day of the observations,
-    whatever is valid there, so that all pixels share them. Exact where they hold every day of the
-    observations; on days far from all of them the variance is the prior's.
+    Equation (30) of docs/concepts/gp.md. The inducing points are all outputs on `inducing` days
+    evenly spread from the first to the last day of the observations, whatever is valid there, so
+    that all pixels share them. Exact where they hold every day of the observations; on days far
+    from all of them the variance is the prior's.
 
     For rounding's sake: with K_mm = L L^T and B = I + L^-1 K_mn N^-1 K_nm L^-T, whose eigenvalues
     are 1 or more, S^-1 = L^-T B^-1 L^-1. K_mm's diagonal is raised by its size times the machine's
@@ -99,13 +98,6 @@ def condition_sparse(
     where that does not suffice the result is NaN.
     Source: Quiñonero-Candela and Rasmussen (2005), A unifying view of sparse approximate Gaussian
     process regression (deterministic training conditional).
-
-    Args:
-      hyper: length scales in days; the rest in units of the z-scored outputs.
-      observations: one pixel, z-scored outputs (time, channel); days need not be regular.
-      at: days to estimate on, in any order; None: the days of the observations.
-      outputs: which outputs, from 0.
-      inducing: number of inducing days.
 
     Raises:
       ValueError: inducing < 2.

@@ -59,20 +59,19 @@ class Grid(NamedTuple):
 
 
 class Coregional(Quasisep):
-    """k((t, i, m), (t', j, m')) = m m' sum_q B_q[i, j] Matern32(|t - t'|; l_q).
+    """Equation (4) of docs/concepts/gp.md times the masks of both points.
 
-    That is K = sum_q Matern32(|t - t'|; l_q) (x) B_q: one latent process is the intrinsic model of
-    coregionalisation, several are the linear one.
+    One latent process is the intrinsic model of coregionalisation, several are the linear one.
     Source: Álvarez, Rosasco and Lawrence (2012), Kernels for vector-valued functions: a review.
 
     As a covariance, `evaluate` gives one pair of `Points`. A call with two `Grid`s computes each
     Matern once per pair of days and spreads it over the outputs: the same numbers with outputs^2
     times fewer exponentials and no gather.
 
-    As a quasiseparable kernel of tinygp, on `Points` in the order of their days, the state is
-    (f, f' / lambda) with lambda = sqrt(3) / l of each latent and output, in the order [latent,
-    output, derivative]. All latents share one state, as tinygp's vmapped sum of kernels fails in
-    `condition`. `gp.statespace` is this state space for many pixels at once.
+    As a quasiseparable kernel of tinygp, on `Points` in the order of their days, it states
+    equations (8) to (11), the state in the order [latent, output, derivative]. All latents share
+    one state, as tinygp's vmapped sum of kernels fails in `condition`. `gp.statespace` is this
+    state space for many pixels at once.
     Source: Hartikainen and Särkkä (2010), Kalman filtering and smoothing solutions to temporal
     Gaussian process regression models.
     """
@@ -94,26 +93,23 @@ class Coregional(Quasisep):
         return X.day
 
     def design_matrix(self) -> Float[Array, "state state"]:
-        """F of d state/dt = F state + noise: lambda_q [[0, 1], [-1, -2]] of each, 1/day."""
+        """lambda_q F of each latent and output, 1/day, equation (8)."""
         matrix = jnp.array([[0.0, 1.0], [-1.0, -2.0]], self.lengthscale.dtype)
         return self._state(self._apart(), rate(self.lengthscale)[:, None, None] * matrix[None])
 
     def stationary_covariance(self) -> Float[Array, "state state"]:
-        """Covariance of the state on any day: B_q (x) I_2 of each latent."""
+        """Covariance of the state on any day, equation (9)."""
         latents = self.lengthscale.size
         return self._state(self.coregion, jnp.tile(_eye(2, self.coregion), (latents, 1, 1)))
 
     def observation_model(self, X: Points) -> Float[Array, "state"]:
-        """h of f(point) = h . state: the sum of an output's latents, times the mask."""
+        """h of a point, equation (11), times the mask."""
         latents, outputs, _ = self.coregion.shape
         which = jnp.zeros((latents, outputs, 2), self.coregion.dtype).at[:, X.output, 0].set(X.mask)
         return which.reshape(-1)
 
     def transition_matrix(self, X1: Points, X2: Points) -> Float[Array, "state state"]:
-        """A^T, as tinygp has it, of E[state(X2) | state(X1)] = A state(X1); X2 not before X1.
-
-        A = exp(-a) [[1 + a, a], [-a, 1 - a]] of each, a = lambda_q (t2 - t1).
-        """
+        """A^T of equation (10), as tinygp has it; X2 not before X1."""
         # tinygp also computes pairs in the wrong order, and drops them: they must not overflow
         a = rate(self.lengthscale) * jnp.maximum(X2.day - X1.day, 0.0)
         rows = jnp.stack([jnp.stack([1.0 + a, -a], -1), jnp.stack([a, 1.0 - a], -1)], -2)
@@ -162,7 +158,7 @@ def coregion(hyper: Hyper) -> Float[Array, "latent output output *lane"]:
 
 
 def matern32(lag: Float[Array, "..."], lengthscale: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Matern-3/2 correlation (1 + a) exp(-a), a = sqrt(3) |lag| / lengthscale; both in days.
+    """Matern-3/2 correlation, equation (5) of docs/concepts/gp.md; both in days.
 
     Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
     """
