@@ -162,15 +162,12 @@ def sample(cube: Cube) -> tuple[Float[np.ndarray, "time"], Float[np.ndarray, "pi
         return cube.days()[order], np.empty((0, order.size, len(cube.names)))
     index = np.unravel_index(some, sizes) if sizes else ()
     at = {d: xr.Variable("pixel", i) for d, i in zip(cube.others, index, strict=True)}
-    picked = {}
-    for name, variable in zip(cube.names, cube.variables(), strict=True):
-        part = variable.isel({dim: index for dim, index in at.items() if dim in variable.dims})
-        picked[name] = part.set_dims({"pixel": some.size, cube.time: order.size})
-    loaded = xr.Dataset(picked).load()
-    columns = [
-        cleaned(loaded[name].transpose("pixel", cube.time).values, fills(v))[0]
-        for name, v in zip(cube.names, cube.variables(), strict=True)
-    ]
+    loaded = cube.source[[*cube.names]].reset_coords(drop=True).isel(at).load()
+    columns = []
+    for name in cube.names:
+        variable = loaded[name].variable.set_dims({"pixel": some.size, cube.time: order.size})
+        fill = fills(cube.source[name].variable)
+        columns.append(cleaned(variable.transpose("pixel", cube.time).values, fill)[0])
     value = np.stack(columns, axis=-1)[:, order]
     return cube.days()[order], value[np.isfinite(value).any(axis=(1, 2))]
 

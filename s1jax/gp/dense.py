@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from tinygp import GaussianProcess
 from tinygp.solvers import DirectSolver
 
-from s1jax.gp.kernel import Grid, Hyper, Observations, kernel
+from s1jax.gp.kernel import Hyper, Observations, kernel, points
 from s1jax.gp.precision import in_double
 from s1jax.types import Days
 
@@ -29,12 +29,12 @@ def _problem(hyper: Hyper, observations: Observations) -> _Problem:
     mask = valid.T.astype(value.dtype)
     observed = jnp.where(valid, value, 0.0).T.reshape(-1)
     noise = (mask * jnp.asarray(hyper.noise)[:, None] + (1.0 - mask)).reshape(-1)
-    grid = Grid(jnp.asarray(observations.day, value.dtype), jnp.arange(mask.shape[0]), mask)
+    day = jnp.asarray(observations.day, value.dtype)
     # named, as tinygp would take a quasiseparable solver for this kernel; its points may be any
     # pytree, and a DirectSolver has a scale_tril, which its annotations do not say
     process = GaussianProcess(
         kernel(hyper),
-        grid,  # pyright: ignore[reportArgumentType]
+        points(day, jnp.arange(mask.shape[0]), mask),  # pyright: ignore[reportArgumentType]
         diag=noise,
         mean_value=jnp.zeros_like(observed),
         solver=DirectSolver,
@@ -62,7 +62,7 @@ def condition(
     process, observed, _ = _problem(hyper, observations)
     at = jnp.asarray(observations.day if at is None else at, observed.dtype)
     shape = (len(outputs), at.size)
-    query = Grid(at, jnp.array(outputs), jnp.ones(shape, observed.dtype))
+    query = points(at, jnp.array(outputs), jnp.ones(shape, observed.dtype))
     # The diagonal of tinygp's condition(observed, query, diag=0), whose full posterior covariance
     # would cost as much again; its predict() would add sqrt(eps) to the variance. One solve for
     # both: on two cores jaxlib 0.10.2 can deadlock on two batched LAPACK calls that do not wait for
@@ -112,18 +112,19 @@ def condition_sparse(
     precision = mask / jnp.asarray(hyper.noise)[:, None]
     covariance = kernel(hyper)
     spread = jnp.linspace(day[0], day[-1], inducing, dtype=dtype)
-    points = Grid(spread, channels, jnp.ones((channels.size, inducing), dtype))
-    query = Grid(at, jnp.array(outputs), jnp.ones((len(outputs), at.size), dtype))
+    shape = len(outputs), at.size
+    chosen = points(spread, channels, jnp.ones((channels.size, inducing), dtype))
+    query = points(at, jnp.array(outputs), jnp.ones(shape, dtype))
 
     # each factorisation and solve waits for the one before: on two cores jaxlib 0.10.2 can deadlock
     # on two batched LAPACK calls that do not
-    prior = covariance(points, points)
+    prior = covariance(chosen, chosen)
     jitter = prior.shape[0] * jnp.finfo(dtype).eps * jnp.max(jnp.diagonal(prior))
     lower = jnp.linalg.cholesky(prior + jitter * jnp.eye(prior.shape[0], dtype=dtype))
     white = _solve(
         lower,
-        covariance(points, Grid(day, channels, mask)) * jnp.sqrt(precision).reshape(1, -1),
-        covariance(points, query),
+        covariance(chosen, points(day, channels, mask)) * jnp.sqrt(precision).reshape(1, -1),
+        covariance(chosen, query),
     )
     seen, target = white[:, : mask.size], white[:, mask.size :]
     whole = jnp.linalg.cholesky(jnp.eye(prior.shape[0], dtype=dtype) + seen @ seen.T)
@@ -131,7 +132,7 @@ def condition_sparse(
     solved = _solve(whole, (seen @ z.reshape(-1))[:, None], target)
     mean, share = solved[:, 0] @ solved[:, 1:], solved[:, 1:]
     reduction = jnp.sum(jnp.square(target), axis=0) - jnp.sum(jnp.square(share), axis=0)
-    return mean.reshape(query.mask.shape), (covariance(query) - reduction).reshape(query.mask.shape)
+    return mean.reshape(shape), (covariance(query) - reduction).reshape(shape)
 
 
 def _solve(lower: Float[Array, "m m"], *columns: Float[Array, "m _"]) -> Float[Array, "m columns"]:

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from tinygp.kernels.quasisep import Quasisep
@@ -43,19 +42,12 @@ class Points(NamedTuple):
     """1 where the point exists, 0 where it has no covariance with anything."""
 
 
-class Grid(NamedTuple):
-    """All of the given outputs on all of the given days; as points, the days of output 0 first."""
-
-    day: Float[Array, "time"]
-    output: Int[Array, "output"]
-    mask: Float[Array, "output time"]
-    """1 where the point exists, 0 where it has no covariance with anything."""
-
-    def points(self) -> Points:
-        """The points of the grid, output by output."""
-        outputs, days = self.mask.shape
-        output = jnp.repeat(self.output, days)
-        return Points(jnp.tile(self.day, outputs), output, self.mask.reshape(-1))
+def points(
+    day: Float[Array, "time"], output: Int[Array, "output"], mask: Float[Array, "output time"]
+) -> Points:
+    """All of the given outputs on all of the given days, output by output."""
+    day, output = jnp.tile(day, output.size), jnp.repeat(output, day.size)
+    return Points(day, output, mask.reshape(-1))
 
 
 class Coregional(Quasisep):
@@ -63,10 +55,6 @@ class Coregional(Quasisep):
 
     One latent process is the intrinsic model of coregionalisation, several are the linear one.
     Source: Álvarez, Rosasco and Lawrence (2012), Kernels for vector-valued functions: a review.
-
-    As a covariance, `evaluate` gives one pair of `Points`. A call with two `Grid`s computes each
-    Matern once per pair of days and spreads it over the outputs: the same numbers with outputs^2
-    times fewer exponentials and no gather.
 
     As a quasiseparable kernel of tinygp, on `Points` in the order of their days, it states
     equations (8) to (11), the state in the order [latent, output, derivative]. All latents share
@@ -127,21 +115,6 @@ class Coregional(Quasisep):
         latents, outputs, _ = self.coregion.shape
         blocks = jnp.einsum("qr,qij,qst->qisrjt", _eye(latents, outer), outer, inner)
         return blocks.reshape(latents * outputs * 2, latents * outputs * 2)
-
-    def __call__(self, X1: Points | Grid, X2: Points | Grid | None = None) -> Float[Array, "..."]:
-        """Covariance matrix of two sets of points, or the variances of one."""
-        if isinstance(X1, Grid) and X2 is None:
-            variance = jnp.diagonal(jnp.sum(self.coregion, axis=0))[X1.output]
-            return (jnp.square(X1.mask) * variance[:, None]).reshape(-1)
-        if not (isinstance(X1, Grid) and isinstance(X2, Grid)):
-            # a point of tinygp is any pytree
-            return super().__call__(X1, X2)  # pyright: ignore[reportArgumentType]
-        lag = X1.day[:, None] - X2.day[None, :]
-        shape = jax.vmap(matern32, in_axes=(None, 0))(lag, self.lengthscale)
-        pair = self.coregion[:, X1.output[:, None], X2.output[None, :]]
-        blocks = jnp.sum(pair[:, :, None, :, None] * shape[:, None, :, None, :], axis=0)
-        blocks = X1.mask[:, :, None, None] * X2.mask[None, None, :, :] * blocks
-        return blocks.reshape(X1.mask.size, X2.mask.size)
 
 
 def kernel(hyper: Hyper) -> Coregional:

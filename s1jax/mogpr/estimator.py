@@ -185,7 +185,7 @@ def _withheld(key: Key, validation: Series) -> tuple[Series, np.ndarray]:
 
 
 def _std_factor(estimate: Estimate, truth: np.ndarray, hidden: np.ndarray) -> float:
-    """The factor of the std by which 90 % of the withheld labels lie in the band."""
+    """w of equation (27) of docs/concepts/gp.md."""
     total = np.hypot(estimate.std, estimate.noise[:, None])[hidden]
     error = np.abs(estimate.mean - truth)[hidden]
     return float(np.quantile(error / total, 0.9) / HALF_BAND)
