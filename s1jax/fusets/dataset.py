@@ -188,9 +188,7 @@ def cleaned(
 ) -> tuple[Float[np.ndarray, "pixel time"], Int[np.ndarray, "pixel"]]:
     """Values in float64, NaN where missing, and how many that were not NaN became so, by pixel.
 
-    Args:
-      value: of any real dtype.
-      fill: declared fills, compared in the dtype of `value`.
+    Declared fills are compared in the dtype of `value`.
     """
     real = value.astype(np.float64)
     bad = np.isinf(real) | (np.abs(real) >= LARGEST)
@@ -215,10 +213,7 @@ class Result(NamedTuple):
 def assembled(cube: Cube, dates: np.ndarray | None, results: Sequence[Result]) -> xr.Dataset:
     """Dataset of the results with the coordinates, variables beside and attributes of the source.
 
-    Args:
-      cube: what was fused.
-      dates: of the results; None: those of the source.
-      results: in their order.
+    `dates` are of the results; None: those of the source.
 
     Raises:
       ValueError: two variables or coordinates of one name.

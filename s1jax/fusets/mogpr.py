@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
@@ -399,19 +400,15 @@ def _rows(data_in, time_in) -> tuple[np.ndarray, np.ndarray]:
 
     Empty rows on the last day follow.
     """
-    keys = []
-    for time in time_in:
-        order = np.argsort(time, kind="stable")
-        again = np.empty(len(time))
-        again[order] = np.arange(len(time)) - np.searchsorted(time[order], time[order])
-        keys.append(np.stack([time, again], axis=-1).astype(float))
-    every, index = np.unique(np.concatenate(keys), axis=0, return_inverse=True)
-    rows = len(every) + -len(every) % _ROWS
-    value = np.full((1, rows, len(data_in)), np.nan)
-    index = np.split(index.reshape(-1), np.cumsum([len(time) for time in time_in])[:-1])
-    for output, (series, rows_of) in enumerate(zip(data_in, index, strict=True)):
-        value[0, rows_of, output] = cleaned(np.asarray(series)[None], [])[0][0]
-    return np.pad(every[:, 0], (0, rows - len(every)), mode="edge"), value
+    columns = {}
+    for output, (series, time) in enumerate(zip(data_in, time_in, strict=True)):
+        again = pd.Series(time).groupby(time).cumcount()
+        index = pd.MultiIndex.from_arrays([time.astype(float), again])
+        columns[output] = pd.Series(cleaned(series[None], [])[0][0], index)
+    table = pd.DataFrame(columns).sort_index()
+    more = (0, -len(table) % _ROWS)
+    day = np.pad(table.index.get_level_values(0).to_numpy(), more, mode="edge")
+    return day, np.pad(table.to_numpy(), (more, (0, 0)), constant_values=np.nan)[None]
 
 
 def _padded(model: MogprParams, day: np.ndarray, value: np.ndarray, at: np.ndarray) -> Estimate:
