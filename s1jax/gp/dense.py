@@ -30,11 +30,11 @@ def _problem(hyper: Hyper, observations: Observations) -> _Problem:
     observed = jnp.where(valid, value, 0.0).T.reshape(-1)
     noise = (mask * jnp.asarray(hyper.noise)[:, None] + (1.0 - mask)).reshape(-1)
     day = jnp.asarray(observations.day, value.dtype)
-    # named, as tinygp would take a quasiseparable solver for this kernel; its points may be any
-    # pytree, and a DirectSolver has a scale_tril, which its annotations do not say
+    # named, as tinygp would take a quasiseparable solver for this kernel; a DirectSolver has a
+    # scale_tril, which its annotations do not say
     process = GaussianProcess(
         kernel(hyper),
-        points(day, jnp.arange(mask.shape[0]), mask),  # pyright: ignore[reportArgumentType]
+        points(day, jnp.arange(mask.shape[0]), mask),
         diag=noise,
         mean_value=jnp.zeros_like(observed),
         solver=DirectSolver,
@@ -67,10 +67,10 @@ def condition(
     # would cost as much again; its predict() would add sqrt(eps) to the variance. One solve for
     # both: on two cores jaxlib 0.10.2 can deadlock on two batched LAPACK calls that do not wait for
     # each other.
-    both = jnp.column_stack([process.kernel(process.X, query), observed])  # pyright: ignore[reportArgumentType]
+    both = jnp.column_stack([process.kernel(process.X, query), observed])
     solved = process.solver.solve_triangular(both)
     cross, white = solved[:, :-1], solved[:, -1]
-    variance = process.kernel(query) - jnp.sum(jnp.square(cross), axis=0)  # pyright: ignore[reportArgumentType]
+    variance = process.kernel(query) - jnp.sum(jnp.square(cross), axis=0)
     return (white @ cross).reshape(shape), variance.reshape(shape)
 
 

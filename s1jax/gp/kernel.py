@@ -1,6 +1,6 @@
 """The covariance of the outputs of one pixel as a tinygp kernel: the model's one definition."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -44,8 +44,9 @@ class Points(NamedTuple):
 
 def points(
     day: Float[Array, "time"], output: Int[Array, "output"], mask: Float[Array, "output time"]
-) -> Points:
-    """All of the given outputs on all of the given days, output by output."""
+) -> Any:
+    """`Points` of all given outputs on all given days, output by output."""
+    # Any, as tinygp's annotations do not say that its points may be any pytree
     day, output = jnp.tile(day, output.size), jnp.repeat(output, day.size)
     return Points(day, output, mask.reshape(-1))
 
