@@ -9,9 +9,14 @@ from typing import Any, NamedTuple
 
 from s1jax import networks
 from s1jax.baselines.boosting import BoostingConfig, boosting
-from s1jax.baselines.climatology import Climatology, climatology
+from s1jax.baselines.calendar import (
+    Climatology,
+    KnnSpace,
+    KnnSpaceConfig,
+    climatology,
+    knn_space,
+)
 from s1jax.baselines.interpolation import Linear, Whittaker, WhittakerConfig, linear, whittaker
-from s1jax.baselines.neighbours import KnnSpace, KnnSpaceConfig, knn_space
 from s1jax.estimators import (
     CalibratedParams,
     ResidualParams,

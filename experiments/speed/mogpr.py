@@ -20,8 +20,8 @@ from experiments.speed import peers as others
 from experiments.speed import timing
 from s1jax import gp
 from s1jax.mogpr import MogprParams, fit_region, posterior, select_variant
+from s1jax.mogpr.estimator import FitSample
 from s1jax.mogpr.inputs import channels_of, outputs_of
-from s1jax.mogpr.region import FitSample
 from s1jax.types import Series
 
 log = logging.getLogger("s1jax")

@@ -1,9 +1,8 @@
 """Yardsticks: what a method must beat before it may claim anything."""
 
 from s1jax.baselines.boosting import BoostingConfig, boosting
-from s1jax.baselines.climatology import climatology
+from s1jax.baselines.calendar import KnnSpaceConfig, climatology, knn_space
 from s1jax.baselines.interpolation import WhittakerConfig, linear, whittaker
-from s1jax.baselines.neighbours import KnnSpaceConfig, knn_space
 
 __all__ = [
     "BoostingConfig",

@@ -39,13 +39,9 @@ def fuse(
     Days count whole. A pixel in which a variable is empty or constant is NaN. Axes are (pixel,
     output, query); the noise is 0, as FuseTS' std includes it.
 
-    Double precision, one pixel after the other. Largest differences of a mean from stored runs of
-    FuseTS with the same W, in units of z: on regular 12-day dates 2e-12, from all 40 starts. On
-    irregular dates some likelihoods are flat or degenerate (noise and a length scale near 0), and
-    rounding decides where the optimiser ends: with two variables 55 of 60 starts are within 1e-3
-    and the others .01 to .6 away; with three, 14 of 30 are within 5e-3 and half are more than .02
-    away, up to 1.3. FuseTS is no nearer to itself between GPy 1.13 and 1.15. Some of these runs are
-    in `tests/fusets/test_users.py`.
+    Double precision, one pixel after the other. docs/how-to/fusets.md has the differences from
+    stored runs of FuseTS. On irregular dates some likelihoods are flat or degenerate (noise and a
+    length scale near 0), and rounding decides where the optimiser ends.
 
     Args:
       day: days of the observations, in any order.
@@ -84,21 +80,12 @@ def fuse(
 def fit(observations: gp.Observations, seed: int) -> tuple[Float[np.ndarray, "parameter"], float]:
     """The row of parameters where the optimiser ends, and the negative log-likelihood there, nats.
 
-    Args:
-      observations: z-scored variables of one pixel, float64 arrays of JAX.
-      seed: of W.
+    `observations` are of one pixel, z-scored, float64 arrays of JAX; `seed` is that of W.
     """
     outputs = observations.value.shape[1]
     loading = 0.5 * np.random.RandomState(seed).randn(outputs, outputs)
     one, half = np.log(np.expm1(1.0)), np.log(np.expm1(0.5))
-    start = np.concatenate(
-        [
-            np.full(2 * outputs, one),
-            loading.ravel(),
-            np.full(outputs**2, half),
-            np.full(outputs, one),
-        ]
-    )
+    start = np.r_[[one] * 2 * outputs, loading.ravel(), [half] * outputs**2, [one] * outputs]
 
     def _cost(row):
         value, slope = _cost_and_slope(row, observations)
@@ -112,7 +99,9 @@ def hyper_of(row: Float[Array, "parameter"], outputs: int) -> gp.Hyper:
     """Hyperparameters of a row (variances, length scales, W, kappa, noise), variances absorbed."""
     ends = np.cumsum([outputs, outputs, outputs**2, outputs**2])
     variance, lengthscale, mixing, kappa, noise = jnp.split(row, ends)
-    variance, lengthscale, kappa, noise = map(_positive, (variance, lengthscale, kappa, noise))
+    variance, lengthscale, kappa, noise = (
+        jax.nn.softplus(jnp.maximum(x, _LOWEST)) for x in (variance, lengthscale, kappa, noise)
+    )
     square = (outputs, outputs)
     return gp.Hyper(
         # a process as short as that is white noise, and 1 / l^2 must not overflow
@@ -123,23 +112,15 @@ def hyper_of(row: Float[Array, "parameter"], outputs: int) -> gp.Hyper:
     )
 
 
-def _positive(x: Float[Array, "_"]) -> Float[Array, "_"]:
-    return jax.nn.softplus(jnp.maximum(x, _LOWEST))
-
-
 def _observed(row, outputs: int) -> gp.Hyper:
     hyper = hyper_of(row, outputs)
     return hyper._replace(noise=hyper.noise + _JITTER)
 
 
 @jax.jit
+@jax.value_and_grad
 def _cost_and_slope(row, observations: gp.Observations):
-    outputs = observations.value.shape[1]
-
-    def _cost(row):
-        return -gp.log_likelihood(_observed(row, outputs), observations)
-
-    return jax.value_and_grad(_cost)(row)
+    return -gp.log_likelihood(_observed(row, observations.value.shape[1]), observations)
 
 
 @jax.jit

@@ -70,9 +70,8 @@ class CropSARFusion(Options):
     def fit(self, X: Source, y: None = None) -> "CropSARFusion":
         """Itself, trained on VV, VH and S2ndvi of X, or with the shipped network adapted to X.
 
-        Args:
-          X: Dataset of VV, VH (dB, or linear power with units) and S2ndvi on time, y and x.
-          y: nothing; there as FuseTS' classes have it.
+        X is a Dataset of VV, VH (dB, or linear power with units) and S2ndvi on time, y and x; y is
+        nothing, as in FuseTS.
 
         Raises:
           TypeError: no Dataset; the message says what to pass.

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from jaxtyping import Float, Int, Shaped
 
 from s1jax.cube.dates import to_days
 from s1jax.cube.grid import grid_mapping
-from s1jax.mogpr.region import evenly
+from s1jax.mogpr.estimator import evenly
 from s1jax.quality import EMPTY, IMPLAUSIBLE, NO_DATA, REGION_HYPER, REGION_SCALE
 from s1jax.types import Estimate
 
@@ -161,15 +162,12 @@ def sample(cube: Cube) -> tuple[Float[np.ndarray, "time"], Float[np.ndarray, "pi
         return cube.days()[order], np.empty((0, order.size, len(cube.names)))
     index = np.unravel_index(some, sizes) if sizes else ()
     at = {d: xr.Variable("pixel", i) for d, i in zip(cube.others, index, strict=True)}
-    picked = {}
-    for name, variable in zip(cube.names, cube.variables(), strict=True):
-        part = variable.isel({dim: index for dim, index in at.items() if dim in variable.dims})
-        picked[name] = part.set_dims({"pixel": some.size, cube.time: order.size})
-    loaded = xr.Dataset(picked).load()
-    columns = [
-        cleaned(loaded[name].transpose("pixel", cube.time).values, fills(v))[0]
-        for name, v in zip(cube.names, cube.variables(), strict=True)
-    ]
+    loaded = cube.source[[*cube.names]].reset_coords(drop=True).isel(at).load()
+    columns = []
+    for name in cube.names:
+        variable = loaded[name].variable.set_dims({"pixel": some.size, cube.time: order.size})
+        fill = fills(cube.source[name].variable)
+        columns.append(cleaned(variable.transpose("pixel", cube.time).values, fill)[0])
     value = np.stack(columns, axis=-1)[:, order]
     return cube.days()[order], value[np.isfinite(value).any(axis=(1, 2))]
 
@@ -190,9 +188,7 @@ def cleaned(
 ) -> tuple[Float[np.ndarray, "pixel time"], Int[np.ndarray, "pixel"]]:
     """Values in float64, NaN where missing, and how many that were not NaN became so, by pixel.
 
-    Args:
-      value: of any real dtype.
-      fill: declared fills, compared in the dtype of `value`.
+    Declared fills are compared in the dtype of `value`.
     """
     real = value.astype(np.float64)
     bad = np.isinf(real) | (np.abs(real) >= LARGEST)
@@ -202,33 +198,6 @@ def cleaned(
         bad |= real == float(np.asarray(one, kind))
     real[bad] = np.nan
     return real, bad.sum(axis=1)
-
-
-def _mapped(
-    function: Callable[..., tuple[np.ndarray, ...]],
-    cube: Cube,
-    queries: int,
-    results: Sequence[tuple[bool, np.dtype]],
-) -> list[xr.Variable]:
-    """`function` of the variables' arrays (*others, time), lazily where they are in chunks.
-
-    Args:
-      function: returns one array for each of `results`.
-      cube: gives the variables.
-      queries: number of dates of those results that have a time.
-      results: whether each has a time, and its dtype.
-    """
-    alone = len(results) == 1
-    variables = xr.apply_ufunc(
-        (lambda *arrays: function(*arrays)[0]) if alone else function,
-        *cube.variables(),
-        input_core_dims=[[cube.time]] * len(cube.names),
-        output_core_dims=[[AT] if timed else [] for timed, _ in results],
-        dask="parallelized",
-        output_dtypes=[dtype for _, dtype in results],
-        dask_gufunc_kwargs={"output_sizes": {AT: queries}},
-    )
-    return [variables] if alone else list(variables)
 
 
 class Result(NamedTuple):
@@ -244,10 +213,7 @@ class Result(NamedTuple):
 def assembled(cube: Cube, dates: np.ndarray | None, results: Sequence[Result]) -> xr.Dataset:
     """Dataset of the results with the coordinates, variables beside and attributes of the source.
 
-    Args:
-      cube: what was fused.
-      dates: of the results; None: those of the source.
-      results: in their order.
+    `dates` are of the results; None: those of the source.
 
     Raises:
       ValueError: two variables or coordinates of one name.
@@ -279,6 +245,8 @@ def assembled(cube: Cube, dates: np.ndarray | None, results: Sequence[Result]) -
     return out
 
 
+_Places = tuple[Any, Any]
+"""Indices among the dates of the result, and of what belongs there."""
 Fuse = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Estimate]
 """Days, values (pixel, time, output) and query days (None: the same) to (pixel, output, query)."""
 
@@ -309,9 +277,14 @@ def fused(
       ValueError: two results, or a result and a variable beside, of one name.
     """
     names, variables, day = cube.names, cube.variables(), cube.days()
-    axis = _axis(cube, dates, raw)
-    at = None if axis.at is None else to_days(axis.at)
-    queries = day.size if axis.dates is None else axis.dates.size
+    at = None
+    estimates = values = (slice(None), slice(None))
+    if dates is not None:
+        dates = dates.astype(cube.dates().dtype)
+        at = to_days(dates)
+        if raw:
+            dates, estimates, values = _union(dates, cube.dates())
+    queries = day.size if dates is None else dates.size
     suffixes = ["FUSED", *["STD"] * uncertainties, *["RAW"] * raw]
     kinds = [v.dtype if v.dtype.kind == "f" else np.result_type(v.dtype, "f4") for v in variables]
     declared = [fills(v) for v in variables]
@@ -322,7 +295,7 @@ def fused(
         shape = arrays[0].shape[:-1]
         n = int(np.prod(shape))
         columns = [array.reshape(n, day.size) for array in arrays]
-        results = {suffix: [np.empty((n, queries), kind) for kind in kinds] for suffix in suffixes}
+        results = {suffix: [np.full((n, queries), np.nan, k) for k in kinds] for suffix in suffixes}
         flags = np.empty(n, np.uint8)
         for start in range(0, n, _SLAB):
             slab = slice(start, start + _SLAB)
@@ -334,18 +307,29 @@ def fused(
             flags[slab] = np.asarray(estimate.quality) | implausible.astype(np.uint8)
             std = np.hypot(estimate.std, estimate.noise[..., None])
             leaves = {
-                "FUSED": _at_index(estimate.mean, axis.estimate),
-                "STD": _at_index(std, axis.estimate),
-                "RAW": _at_index(value.swapaxes(1, 2), axis.observation),
+                "FUSED": (estimate.mean, estimates),
+                "STD": (std, estimates),
+                "RAW": (value.swapaxes(1, 2), values),
             }
             for suffix in suffixes:
+                leaf, (where, index) = leaves[suffix]
                 for output, array in enumerate(results[suffix]):
-                    array[slab] = leaves[suffix][:, output]
+                    array[slab, where] = leaf[:, output, index]
         out = [array.reshape(*shape, queries) for suffix in suffixes for array in results[suffix]]
-        return (*out, flags.reshape(shape)) if quality else tuple(out)
+        out += [flags.reshape(shape)] * quality
+        return tuple(out) if len(out) > 1 else out[0]
 
-    timed = [(True, kind) for _ in suffixes for kind in kinds]
-    fields = _mapped(_block, cube, queries, timed + [(False, np.dtype(np.uint8))] * quality)
+    timed = len(suffixes) * kinds
+    fields = xr.apply_ufunc(
+        _block,
+        *variables,
+        input_core_dims=[[cube.time]] * len(names),
+        output_core_dims=[[AT]] * len(timed) + [[]] * quality,
+        dask="parallelized",
+        output_dtypes=timed + [np.uint8] * quality,
+        dask_gufunc_kwargs={"output_sizes": {AT: queries}},
+    )
+    fields = list(fields) if isinstance(fields, tuple) else [fields]
     labels = [(name, suffix) for suffix in suffixes for name in names]
     results = []
     for (name, suffix), variable in zip(labels, fields, strict=False):
@@ -363,42 +347,16 @@ def fused(
             result.variable.attrs["s1jax_dropped"] = count
             if count:
                 log.warning("%s: %d infinite or fill values are missing values", result.of, count)
-    return assembled(cube, axis.dates, results)
+    return assembled(cube, dates, results)
 
 
-class _Axis(NamedTuple):
-    """The dates of the result."""
-
-    dates: np.ndarray | None = None
-    """None: those of the cube."""
-    at: np.ndarray | None = None
-    """Dates to estimate on; None: those of the cube."""
-    estimate: Int[np.ndarray, "query"] | None = None
-    """Index of each date in `at`, -1 where none; None: in the same order."""
-    observation: Int[np.ndarray, "query"] | None = None
-    """Index of each date in the cube, likewise."""
-
-
-def _axis(cube: Cube, dates: np.ndarray | None, raw: bool) -> _Axis:
-    """With `raw`, all dates of the cube, ascending, with `dates` between them."""
-    if dates is None:
-        return _Axis()
-    observed = cube.dates()
-    at = dates.astype(observed.dtype)
-    if not raw:
-        return _Axis(at, at)
+def _union(at: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, _Places, _Places]:
+    """All observed dates, ascending, with `at` between them; where estimates and values belong."""
     every = np.concatenate([observed, np.setdiff1d(at, observed)])
     order = np.argsort(every, kind="stable")
-    index = np.minimum(np.searchsorted(at, every[order]), at.size - 1)
-    estimate = np.where(at[index] == every[order], index, -1)
-    return _Axis(every[order], at, estimate, np.where(order < observed.size, order, -1))
-
-
-def _at_index(
-    value: Float[np.ndarray, "pixel output any"], index: Int[np.ndarray, "query"] | None
-) -> Float[np.ndarray, "pixel output query"]:
-    """The dates of `index`, NaN where it is -1; None: as they are."""
-    return value if index is None else np.where(index >= 0, value[..., index], np.nan)
+    every, estimated = every[order], np.isin(every[order], at)
+    estimates = np.flatnonzero(estimated), np.searchsorted(at, every[estimated])
+    return every, estimates, (np.argsort(order)[: observed.size], slice(None))
 
 
 def _described(source: xr.DataArray, suffix: str) -> tuple[dict, dict]:
@@ -426,18 +384,10 @@ _ISO = re.compile(
     r"(?:T(?=\d)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?",
     re.IGNORECASE,
 )
-_CALENDAR = re.compile(r"(?P<count>\d+) ?(?:(?P<months>M|mo|months?)|(?P<years>[Yy]|years?))")
-_PART = r"(?P<{0}>\d+(?:\.\d+)?) ?(?:{1})"
-_FIXED = re.compile(
-    (5 * "(?: ?{})?" + r"(?:,? ?(?P<clock>\d\d?:\d\d:\d\d(?:\.\d+)?))?").format(
-        _PART.format("weeks", "[Ww]|weeks?"),
-        _PART.format("days", "[Dd]|days?"),
-        _PART.format("hours", "[Hh]|hrs?|hours?"),
-        _PART.format("minutes", "m|min|minutes?"),
-        _PART.format("seconds", "[Ss]|sec|seconds?"),
-    )
+_CALENDAR = re.compile(
+    r"(?:(?P<years>\d+) ?(?:[Yy]|years?)|(?P<months>\d+) ?(?:M|mo|months?)|(?P<weeks>\d+) ?weeks?)"
 )
-"""Weeks, days, hours, minutes and seconds as pandas and str(timedelta) write them."""
+"""What pandas does not read as a length: M is a month, m a minute."""
 _ACCEPTED = (
     "a period of a day or more: ISO-8601 as P5D (days), P1W (weeks), P1M (calendar months), P1Y, "
     "PT36H (hours); short as 5D, 5d, 5 days, 120h, 1.5D, 1M, 1Y; a timedelta, numpy.timedelta64 or "
@@ -449,56 +399,39 @@ def parse(period: Period) -> pd.DateOffset | pd.Timedelta:
     """The period as what is added to a date; months and years are calendar ones (P1M is no minute).
 
     Args:
-      period: ISO-8601, as P5D, P1W, P1M, P1Y, PT36H or P1M15D; as pandas has it, 5D, 5d, 5 days,
-        120h, 1.5D, 1 days 12:00:00 (m is a minute, M a month); or an object of datetime, NumPy or
-        pandas.
+      period: ISO-8601 (P5D, P1W, P1M, P1Y, PT36H, P1M15D); a text that pandas reads (5D, 5 days,
+        120h, 1.5D); or an object of datetime, NumPy or pandas.
 
     Raises:
       ValueError: anything else, and periods below one day or beyond what a date can hold.
     """
     first = pd.Timestamp("2001-01-01")
     try:
-        offset = _of_text(period.strip()) if isinstance(period, str) else _of_object(period)
-    except (OverflowError, ValueError):  # beyond what pandas holds
+        with warnings.catch_warnings(action="error", category=FutureWarning):
+            offset = _offset(period)
+    except (OverflowError, ValueError, FutureWarning):  # beyond what pandas holds, or reads
         offset = None
-    second = None if offset is None else _later(first, 1, offset)
+    second = None if offset is None or pd.isna(offset) else _later(first, 1, offset)
     if second is None or second < first + pd.Timedelta(days=1):
         raise ValueError(f"prediction_period: got {period!r}, expected {_ACCEPTED}")
     return offset
 
 
-def _of_text(text: str) -> pd.DateOffset | pd.Timedelta | None:
-    """The period that the text writes; None where it writes none."""
-    if parts := _numbers(_ISO.fullmatch(text)):
-        return pd.DateOffset(**{name: int(number) for name, number in parts.items()})
-    if calendar := _CALENDAR.fullmatch(text):
-        unit = "months" if calendar["months"] else "years"
-        return pd.DateOffset(**{unit: int(calendar["count"])})
-    parts = _numbers(_FIXED.fullmatch(text))
-    if not parts:
-        return None
-    clock = pd.Timedelta(parts.pop("clock", "00:00:00"))
-    return clock + pd.Timedelta(**({"days": 0.0} | {k: float(v) for k, v in parts.items()}))
-
-
-def _numbers(match: re.Match | None) -> dict[str, str]:
-    """The parts of a period by their unit; none where all are 0 or there is no match."""
-    parts = {k: v for k, v in match.groupdict().items() if v} if match else {}
-    return parts if any(digit in "123456789" for digit in "".join(parts.values())) else {}
-
-
-def _of_object(period) -> pd.DateOffset | pd.Timedelta | None:
+def _offset(period: Period) -> Any:
+    """What is added to a date; None or NaT where the period writes nothing."""
+    if isinstance(period, str):
+        text = period.strip()
+        if match := _ISO.fullmatch(text) or _CALENDAR.fullmatch(text):
+            parts = {name: int(number) for name, number in match.groupdict().items() if number}
+            return pd.DateOffset(**parts) if any(parts.values()) else None
+        return None if text[:1] in ("P", "p") else pd.Timedelta(text)
     if isinstance(period, np.timedelta64):
-        unit, step = np.datetime_data(period)
-        if np.isnat(period) or unit == "generic":
-            return None
+        if np.datetime_data(period)[0] in ("Y", "M"):
+            return pd.DateOffset(months=int(period.astype("timedelta64[M]").astype(int)))
         # pandas reads five of two days as five days
-        count = int(period.astype(np.int64)) * step
-        if unit in ("Y", "M"):
-            return pd.DateOffset(**{"years" if unit == "Y" else "months": count})
-        return pd.Timedelta(np.timedelta64(count, unit))
+        return pd.Timedelta(period.astype("timedelta64[s]"))
     if isinstance(period, timedelta):
-        return None if pd.isna(period) else pd.Timedelta(period)
+        return pd.Timedelta(period)
     return period if isinstance(period, pd.DateOffset) else None
 
 

@@ -2,14 +2,19 @@
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import xarray as xr
+from jaxtyping import Float
 
 from s1jax import gp
 from s1jax.forked import refuse_forked
@@ -26,9 +31,22 @@ from s1jax.fusets.dataset import (
     parse,
     sample,
 )
-from s1jax.fusets.fuse import INDUCING, check_latents, fit_scales, fuse
-from s1jax.mogpr import MogprParams
+from s1jax.mogpr import MogprParams, load
+from s1jax.mogpr.estimator import evenly
+from s1jax.mogpr.inputs import standardise_pixels
+from s1jax.mogpr.posterior import posterior_of_outputs
+from s1jax.quality import EMPTY, NO_DATA, REGION_HYPER, REGION_SCALE
 from s1jax.types import Estimate
+
+log = logging.getLogger("s1jax")
+
+SAMPLE = 256
+"""Most pixels that hyperparameters are fitted on."""
+INDUCING = 20
+"""Inducing days of the sparse method where no number is given."""
+UNKNOWN = 1.0
+"""The scale of a variable that does not vary over the sample, or has no data."""
+_CHUNK = 2048
 
 _F = TypeVar("_F", bound=Callable)
 _STEP = np.timedelta64(5, "D")
@@ -40,31 +58,23 @@ _ROWS = 32
 def listing(function: _F) -> _F:
     """`function`, or a class, whose TypeError for an unknown keyword lists the valid ones."""
     if isinstance(function, type):
-        function.__init__ = _listing(function.__init__, function.__name__)
+        function.__init__ = listing(function.__init__)
         return function  # pyright: ignore[reportReturnType] (narrowed to type)
-    return _listing(function, function.__name__)
-
-
-def _listing(function: Callable, name: str) -> Any:
-    parameters = inspect.signature(function).parameters.values()
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    valid = [p.name for p in parameters if p.kind in kinds and p.name != "self"]
+    name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    valid = [name for name in inspect.signature(function).parameters if name != "self"]
 
     @functools.wraps(function)
     def _call(*args, **kwargs):
         refuse(name, kwargs, valid)
         return function(*args, **kwargs)
 
-    return _call
+    return _call  # pyright: ignore[reportReturnType]
 
 
 def refuse(name: str, given: dict, valid: list[str]) -> None:
     """Refuse keywords that are not valid (TypeError naming them and the valid ones)."""
-    unknown = [keyword for keyword in given if keyword not in valid]
-    if unknown:
-        raise TypeError(
-            f"{name}() got unknown keyword(s) {', '.join(unknown)}; valid are {', '.join(valid)}"
-        )
+    if unknown := ", ".join(keyword for keyword in given if keyword not in valid):
+        raise TypeError(f"{name}() got unknown keyword(s) {unknown}; valid are {', '.join(valid)}")
 
 
 @dataclass
@@ -82,10 +92,9 @@ class Options:
           ValueError: no such option; nothing is set.
         """
         valid = list(self.get_params())
-        unknown = [keyword for keyword in params if keyword not in valid]
-        if unknown:
-            got, name = ", ".join(unknown), type(self).__name__
-            raise ValueError(f"{name}: got {got}, expected some of {', '.join(valid)}")
+        if unknown := ", ".join(keyword for keyword in params if keyword not in valid):
+            got = f"{type(self).__name__}: got {unknown}"
+            raise ValueError(f"{got}, expected some of {', '.join(valid)}")
         for keyword, value in params.items():
             setattr(self, keyword, value)
         return self
@@ -197,9 +206,7 @@ class MOGPRTransformer(Options):
     def fit(self, X: Source, y: None = None) -> "MOGPRTransformer":
         """Itself, with hyperparameters and scales fitted to the variables of X.
 
-        Args:
-          X: Dataset as of `mogpr`.
-          y: nothing; there as FuseTS has it.
+        `y` is nothing, as in FuseTS.
 
         Raises:
           TypeError, ValueError: as `mogpr`.
@@ -254,8 +261,6 @@ class MOGPRTransformer(Options):
         _require(sound, "hyper", "'region', 'pixel', gp.Hyper or a .npz file")
         _require(self.solver in gp.SOLVERS, "solver", f"one of {sorted(gp.SOLVERS)}")
         _require(self.latents is None or self.latents >= 1, "latents", "1 or more, or None")
-        if isinstance(hyper, gp.Hyper):
-            check_latents(self.latents, hyper)
         sparse = self.method == "sparse"
         _require(sparse or self.method in (None, "exact"), "method", "None, 'exact' or 'sparse'")
         if self.n_inducing is not None:
@@ -312,9 +317,8 @@ class MOGPRTransformer(Options):
     def _fused(self, cube: Cube) -> xr.Dataset:
         observed, period = cube.dates(), self.prediction_period
         at = None if period is None else dates(observed.min(), observed.max(), period)
-        if self.compat:
-            estimate = partial(shipped.fuse, seed=self.seed)
-        else:
+        estimate = partial(shipped.fuse, seed=self.seed)
+        if self.compat is None:
             self._check()
             estimate = partial(fuse, self._solved(self.model))
         return fused(
@@ -396,19 +400,15 @@ def _rows(data_in, time_in) -> tuple[np.ndarray, np.ndarray]:
 
     Empty rows on the last day follow.
     """
-    keys = []
-    for time in time_in:
-        order = np.argsort(time, kind="stable")
-        again = np.empty(len(time))
-        again[order] = np.arange(len(time)) - np.searchsorted(time[order], time[order])
-        keys.append(np.stack([time, again], axis=-1).astype(float))
-    every, index = np.unique(np.concatenate(keys), axis=0, return_inverse=True)
-    rows = len(every) + -len(every) % _ROWS
-    value = np.full((1, rows, len(data_in)), np.nan)
-    index = np.split(index.reshape(-1), np.cumsum([len(time) for time in time_in])[:-1])
-    for output, (series, rows_of) in enumerate(zip(data_in, index, strict=True)):
-        value[0, rows_of, output] = cleaned(np.asarray(series)[None], [])[0][0]
-    return np.pad(every[:, 0], (0, rows - len(every)), mode="edge"), value
+    columns = {}
+    for output, (series, time) in enumerate(zip(data_in, time_in, strict=True)):
+        again = pd.Series(time).groupby(time).cumcount()
+        index = pd.MultiIndex.from_arrays([time.astype(float), again])
+        columns[output] = pd.Series(cleaned(series[None], [])[0][0], index)
+    table = pd.DataFrame(columns).sort_index()
+    more = (0, -len(table) % _ROWS)
+    day = np.pad(table.index.get_level_values(0).to_numpy(), more, mode="edge")
+    return day, np.pad(table.to_numpy(), (more, (0, 0)), constant_values=np.nan)[None]
 
 
 def _padded(model: MogprParams, day: np.ndarray, value: np.ndarray, at: np.ndarray) -> Estimate:
@@ -416,3 +416,177 @@ def _padded(model: MogprParams, day: np.ndarray, value: np.ndarray, at: np.ndarr
     estimate = fuse(model, day, value, np.pad(at, (0, -at.size % _ROWS), mode="edge"))
     mean, std = (leaf[..., : at.size].copy() for leaf in (estimate.mean, estimate.std))
     return estimate._replace(mean=mean, std=std)
+
+
+def fit_scales(
+    day: Float[np.ndarray, "time"],
+    value: Float[np.ndarray, "pixel time output"],
+    hyper: str | Path | gp.Hyper = "region",
+    *,
+    latents: int | None = None,
+    optimize: bool = True,
+) -> MogprParams:
+    """Scale of each variable over a sample, and hyperparameters fitted on it, given or read.
+
+    Without any data, and with `optimize=False`, the hyperparameters are those that a fit starts
+    from (length scale 60 days, or 30 to 120).
+
+    Args:
+      day: days, ascending.
+      value: a sample of the pixels, physical units, NaN where missing.
+      hyper, latents, optimize: as of `mogpr`.
+
+    Raises:
+      ValueError: given hyperparameters are not of as many outputs as there are variables, or a
+        file's were fitted less a regional curve or to other inputs.
+    """
+    outputs = value.shape[-1]
+    given = isinstance(hyper, gp.Hyper)
+    if not given and hyper not in ("region", "pixel"):
+        return _read(hyper, outputs, latents)
+    valid, dtype = np.isfinite(value), jnp.zeros(0).dtype
+    start = hyper if given else gp.initial(latents or outputs, outputs)
+    _check_outputs(start, outputs, latents)
+    params = MogprParams(
+        jax.tree.map(lambda leaf: np.asarray(leaf, dtype), start),
+        *moments(value),
+        _inputs(outputs),
+        std_factor=np.ones((), dtype),
+        scale_by_pixel=True,
+    )
+    if given or not optimize:
+        return params
+    if not valid.any():
+        log.warning("no data in the sample of %d pixels: nothing is fitted", len(value))
+        return params
+    some = evenly(len(value), SAMPLE)
+    unit = np.zeros(outputs, dtype), np.ones(outputs, dtype)
+    z = standardise_pixels(
+        _relative(params, value[some]), valid[some], *unit, by_pixel=True, furthest=np.inf
+    )
+    sample = gp.Observations(day.astype(dtype), np.asarray(z.value), valid[some])
+    params = replace(params, hyper=gp.fit(sample, params.hyper))
+    if hyper == "pixel":
+        params = replace(params, prior=gp.prior(sample, params.hyper))
+    return jax.tree.map(np.asarray, params)
+
+
+def _check_outputs(hyper: gp.Hyper, outputs: int, latents: int | None) -> None:
+    """Refuse other numbers of outputs or latents than given hyperparameters have (ValueError)."""
+    if np.shape(hyper.noise) != (outputs,):
+        got = f"{np.size(hyper.noise)} outputs"
+        raise ValueError(f"hyper: got {got}, expected {outputs}, one for each variable")
+    if latents not in (None, len(hyper.mixing)):
+        expected = f"its {len(hyper.mixing)} or None"
+        raise ValueError(f"latents: got {latents} beside hyper, expected {expected}")
+
+
+def _read(path: str | Path, outputs: int, latents: int | None) -> MogprParams:
+    params = load(path)
+    _check_outputs(params.hyper, outputs, latents)
+    if params.curve is not None:
+        raise ValueError(f"hyper: got {path} fitted less a regional curve, expected mean='zero'")
+    if params.inputs != _inputs(outputs):
+        raise ValueError(
+            f"hyper: got {path} of looks and channels {params.inputs}, expected those as "
+            "observed of the first orbit and NDVI last, which the variables are taken as"
+        )
+    return jax.tree.map(np.asarray, params)
+
+
+def _inputs(outputs: int) -> tuple[tuple[int, int], ...]:
+    """The variables as radar channels, the last as NDVI."""
+    return tuple((0, channel) for channel in range(outputs - 1))
+
+
+def moments(
+    value: Float[np.ndarray, "pixel time output"],
+) -> tuple[Float[np.ndarray, "output"], Float[np.ndarray, "output"]]:
+    """Mean and standard deviation of each variable without far outliers; 0 and 1 without data.
+
+    Values further from the middle 90 % than three times their width are left out: one absurd
+    number must not set the scale of all pixels. A variable that does not vary has scale `UNKNOWN`.
+    """
+    mean, std = np.zeros(value.shape[-1]), np.full(value.shape[-1], UNKNOWN)
+    for output in range(mean.size):
+        seen = value[..., output][np.isfinite(value[..., output])]
+        if seen.size == 0:
+            continue
+        low, high = np.quantile(seen, (0.05, 0.95))
+        reach = 3.0 * (high - low)
+        kept = seen[(seen >= low - reach) & (seen <= high + reach)]
+        mean[output] = kept.mean()
+        if high > low:
+            std[output] = kept.std()
+    return mean, std
+
+
+def _relative(
+    params: MogprParams, value: Float[np.ndarray, "pixel time output"]
+) -> Float[np.ndarray, "pixel time output"]:
+    """(value - mean) / std of the region, 0 where missing, in JAX's default precision.
+
+    Subtracted in double precision, so that an offset far larger than the variation costs nothing.
+    """
+    mean, std = (np.asarray(leaf, float) for leaf in (params.region_mean, params.region_std))
+    return np.where(np.isfinite(value), (value - mean) / std, 0.0).astype(jnp.zeros(0).dtype)
+
+
+def fuse(
+    params: MogprParams,
+    day: Float[np.ndarray, "time"],
+    value: Float[np.ndarray, "pixel time output"],
+    at: Float[np.ndarray, "query"] | None,
+) -> Estimate:
+    """Posterior of every variable on the days `at`: (pixel, output, query), physical units.
+
+    Each variable of a pixel is z-scored over its own observations, or in the region's scale where
+    it has fewer than five or does not vary; where it does not vary in the region either, its mean
+    stays within its own values. A variable is NaN where the pixel has no observation of it.
+
+    `day` and `at` (None: `day`) may be in any order, and a day may be there twice. A value is NaN
+    where missing.
+    """
+    outputs, dtype = value.shape[-1], jnp.zeros(0).dtype
+    order = np.argsort(day, kind="stable")
+    first, seen, z = day[order[0]], np.isfinite(value), _relative(params, value)
+    observations = gp.Observations(day[order] - first, z[:, order], seen[:, order])
+    unit = replace(
+        jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params),
+        region_mean=jnp.zeros(outputs, dtype),
+        region_std=jnp.ones(outputs, dtype),
+    )
+    days = (day if at is None else at) - first
+    estimate = posterior_of_outputs(
+        unit, observations, days, outputs=tuple(range(outputs)), furthest=np.inf, chunk=_CHUNK
+    )
+    # back in double precision, for offsets far larger than the variation
+    scale, level = (
+        np.asarray(leaf, float)[None, :, None] for leaf in (params.region_std, params.region_mean)
+    )
+    mean = _within(params, value, estimate.region_scale, estimate.mean * scale + level)
+    there = seen.any(axis=1)
+    mean, std = (np.where(there[:, :, None], leaf, np.nan) for leaf in (mean, estimate.std * scale))
+    lost = (~np.isfinite(mean + std) & there[:, :, None]).any(axis=(1, 2)).sum()
+    if lost:
+        log.warning("mogpr: results of %d pixels are not finite", lost)
+    quality = (
+        REGION_SCALE * np.any(estimate.region_scale & there, axis=1)
+        + NO_DATA * ~np.any(there, axis=1)
+        + REGION_HYPER * estimate.region_hyper
+        + EMPTY * ~np.all(there, axis=1)
+    )
+    return Estimate(mean, std, estimate.noise * scale[..., 0], quality.astype(np.uint8))
+
+
+def _within(params: MogprParams, value, region_scale, mean):
+    """The mean, within the values seen where the scale of a variable is `UNKNOWN`.
+
+    Nothing relates the variation of the other variables in a gap to its units then.
+    """
+    seen = np.isfinite(value)
+    low = np.where(seen, value, np.inf).min(axis=1)
+    high = np.where(seen, value, -np.inf).max(axis=1)
+    unknown = region_scale & seen.any(axis=1) & (np.asarray(params.region_std) == UNKNOWN)
+    clipped = np.clip(mean, low[:, :, None], high[:, :, None])
+    return np.where(unknown[:, :, None], clipped, mean)

@@ -1,9 +1,9 @@
 """Backward through the dates: the posterior and the exact gradient, by one adjoint recursion.
 
-The adjoint of the predicted mean is lam and that of the predicted covariance Lam, so that the
-smoothed state is m - P lam with covariance P - P Lam P: no covariance is ever inverted.
+Equations (16) to (20) of docs/concepts/gp.md; `lam` and `big` are the adjoints lambda and Lambda of
+the predicted mean and covariance. No covariance is ever inverted.
 Source: Bierman (1973), Fixed interval smoothing with discrete measurements, International Journal
-of Control 18 (modified Bryson-Frazier smoother); the gradient follows from the same adjoints.
+of Control 18 (modified Bryson-Frazier smoother).
 """
 
 from typing import NamedTuple
@@ -50,12 +50,7 @@ def posterior(
 
 
 def value_and_slope(lanes: ss.Lanes) -> tuple[Float[Array, "pixel"], Slope]:
-    """-log p(z) of each pixel, nats, and its gradient.
-
-    With G = (Lam - lam lam^T) / 2, the adjoint of the predicted covariance, and F = [[0, 1],
-    [-1, -2]], for which dA/da = F A: dB_q += <G_qq, I - A A^T> (I on the first date) and
-    da_q += lam . F m - 2 <G, F Delta> over the rows of q.
-    """
+    """-log p(z) of each pixel, nats, and its gradient, equation (20)."""
     covariance, speed = coregion(lanes.hyper), rate(lanes.hyper.lengthscale)
     noise = ss.scalars(lanes.hyper.noise)
     latents, outputs = covariance.shape[:2]

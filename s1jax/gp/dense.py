@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from tinygp import GaussianProcess
 from tinygp.solvers import DirectSolver
 
-from s1jax.gp.kernel import Grid, Hyper, Observations, kernel
+from s1jax.gp.kernel import Hyper, Observations, kernel, points
 from s1jax.gp.precision import in_double
 from s1jax.types import Days
 
@@ -29,12 +29,12 @@ def _problem(hyper: Hyper, observations: Observations) -> _Problem:
     mask = valid.T.astype(value.dtype)
     observed = jnp.where(valid, value, 0.0).T.reshape(-1)
     noise = (mask * jnp.asarray(hyper.noise)[:, None] + (1.0 - mask)).reshape(-1)
-    grid = Grid(jnp.asarray(observations.day, value.dtype), jnp.arange(mask.shape[0]), mask)
-    # named, as tinygp would take a quasiseparable solver for this kernel; its points may be any
-    # pytree, and a DirectSolver has a scale_tril, which its annotations do not say
+    day = jnp.asarray(observations.day, value.dtype)
+    # named, as tinygp would take a quasiseparable solver for this kernel; a DirectSolver has a
+    # scale_tril, which its annotations do not say
     process = GaussianProcess(
         kernel(hyper),
-        grid,  # pyright: ignore[reportArgumentType]
+        points(day, jnp.arange(mask.shape[0]), mask),
         diag=noise,
         mean_value=jnp.zeros_like(observed),
         solver=DirectSolver,
@@ -44,7 +44,7 @@ def _problem(hyper: Hyper, observations: Observations) -> _Problem:
 
 @jax.default_matmul_precision("highest")  # a GPU's TF32 would cost three digits
 def log_likelihood(hyper: Hyper, observations: Observations) -> Float[Array, ""]:
-    """log N(z; 0, K + noise) of the valid values of one pixel; see `s1jax.gp.log_likelihood`."""
+    """See `s1jax.gp.log_likelihood`."""
     process, observed, count = _problem(hyper, observations)
     # tinygp's log_probability turns a failed factorisation (NaN) into -inf and counts log(2 pi) for
     # missing points too; its solver does neither.
@@ -58,19 +58,19 @@ def log_likelihood(hyper: Hyper, observations: Observations) -> Float[Array, ""]
 def condition(
     hyper: Hyper, observations: Observations, at: Days | None, outputs: tuple[int, ...]
 ) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
-    """Mean and variance of some latent outputs on the days `at`; see `s1jax.gp.condition`."""
+    """Mean and variance of some latent outputs; see `s1jax.gp.condition`."""
     process, observed, _ = _problem(hyper, observations)
     at = jnp.asarray(observations.day if at is None else at, observed.dtype)
     shape = (len(outputs), at.size)
-    query = Grid(at, jnp.array(outputs), jnp.ones(shape, observed.dtype))
+    query = points(at, jnp.array(outputs), jnp.ones(shape, observed.dtype))
     # The diagonal of tinygp's condition(observed, query, diag=0), whose full posterior covariance
     # would cost as much again; its predict() would add sqrt(eps) to the variance. One solve for
     # both: on two cores jaxlib 0.10.2 can deadlock on two batched LAPACK calls that do not wait for
     # each other.
-    both = jnp.column_stack([process.kernel(process.X, query), observed])  # pyright: ignore[reportArgumentType]
+    both = jnp.column_stack([process.kernel(process.X, query), observed])
     solved = process.solver.solve_triangular(both)
     cross, white = solved[:, :-1], solved[:, -1]
-    variance = process.kernel(query) - jnp.sum(jnp.square(cross), axis=0)  # pyright: ignore[reportArgumentType]
+    variance = process.kernel(query) - jnp.sum(jnp.square(cross), axis=0)
     return (white @ cross).reshape(shape), variance.reshape(shape)
 
 
@@ -86,11 +86,10 @@ def condition_sparse(
 ) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
     """Mean and variance of some latent outputs on the days `at`, by inducing points; z-scored.
 
-    mean = k_*m S^-1 K_mn N^-1 z, variance = k_** - k_*m (K_mm^-1 - S^-1) k_m*, with
-    S = K_mm + K_mn N^-1 K_nm and N the noise of the valid observations n. The inducing points m are
-    all outputs on `inducing` days evenly spread from the first to the last day of the observations,
-    whatever is valid there, so that all pixels share them. Exact where they hold every day of the
-    observations; on days far from all of them the variance is the prior's.
+    Equation (30) of docs/concepts/gp.md. The inducing points are all outputs on `inducing` days
+    evenly spread from the first to the last day of the observations, whatever is valid there, so
+    that all pixels share them. Exact where they hold every day of the observations; on days far
+    from all of them the variance is the prior's.
 
     For rounding's sake: with K_mm = L L^T and B = I + L^-1 K_mn N^-1 K_nm L^-T, whose eigenvalues
     are 1 or more, S^-1 = L^-T B^-1 L^-1. K_mm's diagonal is raised by its size times the machine's
@@ -99,13 +98,6 @@ def condition_sparse(
     where that does not suffice the result is NaN.
     Source: Quiñonero-Candela and Rasmussen (2005), A unifying view of sparse approximate Gaussian
     process regression (deterministic training conditional).
-
-    Args:
-      hyper: length scales in days; the rest in units of the z-scored outputs.
-      observations: one pixel, z-scored outputs (time, channel); days need not be regular.
-      at: days to estimate on, in any order; None: the days of the observations.
-      outputs: which outputs, from 0.
-      inducing: number of inducing days.
 
     Raises:
       ValueError: inducing < 2.
@@ -120,18 +112,19 @@ def condition_sparse(
     precision = mask / jnp.asarray(hyper.noise)[:, None]
     covariance = kernel(hyper)
     spread = jnp.linspace(day[0], day[-1], inducing, dtype=dtype)
-    points = Grid(spread, channels, jnp.ones((channels.size, inducing), dtype))
-    query = Grid(at, jnp.array(outputs), jnp.ones((len(outputs), at.size), dtype))
+    shape = len(outputs), at.size
+    chosen = points(spread, channels, jnp.ones((channels.size, inducing), dtype))
+    query = points(at, jnp.array(outputs), jnp.ones(shape, dtype))
 
     # each factorisation and solve waits for the one before: on two cores jaxlib 0.10.2 can deadlock
     # on two batched LAPACK calls that do not
-    prior = covariance(points, points)
+    prior = covariance(chosen, chosen)
     jitter = prior.shape[0] * jnp.finfo(dtype).eps * jnp.max(jnp.diagonal(prior))
     lower = jnp.linalg.cholesky(prior + jitter * jnp.eye(prior.shape[0], dtype=dtype))
     white = _solve(
         lower,
-        covariance(points, Grid(day, channels, mask)) * jnp.sqrt(precision).reshape(1, -1),
-        covariance(points, query),
+        covariance(chosen, points(day, channels, mask)) * jnp.sqrt(precision).reshape(1, -1),
+        covariance(chosen, query),
     )
     seen, target = white[:, : mask.size], white[:, mask.size :]
     whole = jnp.linalg.cholesky(jnp.eye(prior.shape[0], dtype=dtype) + seen @ seen.T)
@@ -139,7 +132,7 @@ def condition_sparse(
     solved = _solve(whole, (seen @ z.reshape(-1))[:, None], target)
     mean, share = solved[:, 0] @ solved[:, 1:], solved[:, 1:]
     reduction = jnp.sum(jnp.square(target), axis=0) - jnp.sum(jnp.square(share), axis=0)
-    return mean.reshape(query.mask.shape), (covariance(query) - reduction).reshape(query.mask.shape)
+    return mean.reshape(shape), (covariance(query) - reduction).reshape(shape)
 
 
 def _solve(lower: Float[Array, "m m"], *columns: Float[Array, "m _"]) -> Float[Array, "m columns"]:

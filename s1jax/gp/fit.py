@@ -31,6 +31,8 @@ LOG_KAPPA = (-12.0, 3.0)
 LARGEST_NOISE = 20.0
 NOISE = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-4}
 """Smallest noise variance by precision: below it most of the likelihood is rounding."""
+_CHUNK = 1024
+"""Pixels per call; changes no digit."""
 
 
 def initial(latents: int, outputs: int) -> Hyper:
@@ -51,38 +53,25 @@ def fit(
     observations: Observations,
     start: Hyper,
     *,
-    starts: int = 1,
     hidden: Bool[Array | np.ndarray, "pixel time output"] | None = None,
-    chunk: int = 1024,
     iterations: int = 200,
 ) -> Hyper:
-    """argmax of the mean over pixels of log p(z | hyper), by L-BFGS-B from `start`.
+    """argmax of the mean over pixels of log p(z | hyper), by L-BFGS-B from `start` within bounds.
 
-    With `hidden`, of log p(z_hidden | z_visible, hyper) = log p(z) - log p(z_visible). Under
-    misspecification the full likelihood fits the dominant variance, speckle; this conditional
-    likelihood fits the predictive task.
-
-    The bounds are l in [6, 2000] d, |W| <= 6, log kappa in [-12, 3], noise above 1e-2 in float32
-    and 1e-4 in float64. Deterministic. With several latents there are many optima of like height:
-    compare likelihoods and predictions, not parameters.
+    With `hidden`, of the conditional likelihood, equation (22) of docs/concepts/gp.md.
+    Deterministic. With several latents there are many optima of like height: compare likelihoods
+    and predictions, not parameters.
 
     Args:
       observations: a sample of pixels (pixel, time, output); the dtype of its values is used.
       start: where to start; `initial` gives one.
-      starts: optima to choose the best of, 1 to 4: from `start`, with its length scales further
-        apart, with the loadings of each latent given to another, and both. With several latents a
-        second reaches the best optimum of every well-posed GPy reference case; with many pixels, or
-        one latent, the first does.
       hidden: valid values to predict from the others; None: all of them from the model alone.
-      chunk: pixels per call; they are copied to the device together.
       iterations: most steps of the optimiser.
 
     Raises:
-      ValueError: no pixel has a valid observation, the likelihood at `start` or where the search
-        ended is not finite, or `starts` is not 1 to 4.
+      ValueError: no pixel has a valid observation, or the likelihood at `start` or where the search
+        ended is not finite.
     """
-    if not 1 <= starts <= 4:
-        raise ValueError(f"starts: got {starts}, expected 1 to 4")
     counted = np.asarray(observations.valid)
     if hidden is not None:
         counted = counted & np.asarray(hidden)
@@ -100,35 +89,24 @@ def fit(
     box, tolerance = bounds(latents, outputs, dtype), max(100 * float(np.finfo(dtype).eps), 1e-9)
 
     def _objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = value_and_slope(theta, some, latents=latents, chunk=chunk)
+        value, slope = value_and_slope(theta, some, latents=latents)
         if visible is not None:
-            marginal, its_slope = value_and_slope(theta, visible, latents=latents, chunk=chunk)
+            marginal, its_slope = value_and_slope(theta, visible, latents=latents)
             value, slope = value - marginal, slope - its_slope
         progress.update()
         return -value.mean(), -slope.mean(axis=0)
 
-    start = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), start)
-    optima = []
+    row = to_unconstrained(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), start))
+    theta = np.clip(np.asarray(row, np.float64), *box.T)
     # the optimiser's own algebra is tiny: on several threads it took longer than the likelihoods
-    with one_thread(), bar(range(starts * iterations), "region fit", "evaluation") as progress:
-        rows = [to_unconstrained(_other(start, k)) for k in range(starts)]
-        thetas = [np.clip(np.asarray(row, np.float64), *box.T) for row in rows]
-        if not np.isfinite(first := _objective(thetas[0])[0]):
+    with one_thread(), bar(range(iterations), "region fit", "evaluation") as progress:
+        if not np.isfinite(first := _objective(theta)[0]):
             raise ValueError(f"log-likelihood at start: got {-first}, expected a finite number")
-        for theta in thetas:
-            optimum = minimize(
-                _objective,
-                theta,
-                method="L-BFGS-B",
-                jac=True,
-                bounds=box,
-                options={"maxiter": iterations, "ftol": tolerance},
-            )
-            optima.append(optimum)
-    best = min(optima, key=lambda optimum: np.nan_to_num(optimum.fun, nan=np.inf))
+        options = {"maxiter": iterations, "ftol": tolerance}
+        best = minimize(_objective, theta, method="L-BFGS-B", jac=True, bounds=box, options=options)
     log.info(
         "region fit: %d pixels, %d evaluations, mean log-likelihood %.3f -> %.3f (%s)",
-        keep.size, sum(each.nfev for each in optima), -first, -best.fun, best.message,
+        keep.size, best.nfev, -first, -best.fun, best.message,
     )  # fmt: skip
     if not np.isfinite(best.fun) or not np.isfinite(best.x).all():
         raise ValueError(
@@ -138,18 +116,8 @@ def fit(
     return from_unconstrained(jnp.asarray(best.x, dtype), latents, outputs)
 
 
-def _other(start: Hyper, k: int) -> Hyper:
-    """The k-th start: odd ones further apart in length scale, the last two with patterns swapped.
-
-    From the 30 to 120 days of `initial`, further apart is 10 to 120 days.
-    """
-    longest = jnp.max(start.lengthscale)
-    apart = longest * (start.lengthscale / longest) ** 1.8 if k % 2 else start.lengthscale
-    return start._replace(lengthscale=apart[::-1] if k // 2 else apart)
-
-
 def to_unconstrained(hyper: Hyper) -> Float[Array, "parameter"]:
-    """Hyperparameters as one unconstrained row: log(l - 6), W, log kappa, log(noise - smallest).
+    """Hyperparameters as one unconstrained row, equation (21) of docs/concepts/gp.md.
 
     A value at or below a lower bound moves a little above it, where the slope has not vanished.
     """
@@ -165,10 +133,7 @@ def to_unconstrained(hyper: Hyper) -> Float[Array, "parameter"]:
 
 
 def from_unconstrained(row: Float[Array, "parameter"], latents: int, outputs: int) -> Hyper:
-    """Hyperparameters of a row: l = 6 + exp, W, kappa = exp, noise = smallest + exp.
-
-    A row beyond an upper bound gives the bound: every row gives sane hyperparameters.
-    """
+    """Hyperparameters of a row; beyond an upper bound it gives the bound."""
     square = latents * outputs
     lengthscale, mixing, kappa, noise = jnp.split(
         row, [latents, latents + square, latents + 2 * square]
@@ -195,20 +160,9 @@ def bounds(latents: int, outputs: int, dtype: np.dtype) -> Float[np.ndarray, "pa
 
 
 def value_and_slope(
-    row: Float[np.ndarray, "parameter"],
-    observations: Observations,
-    *,
-    latents: int,
-    chunk: int = 1024,
+    row: Float[np.ndarray, "parameter"], observations: Observations, *, latents: int
 ) -> tuple[Float[np.ndarray, "pixel"], Float[np.ndarray, "pixel parameter"]]:
-    """log p(z | row) of each pixel and its gradient in the row, float64 for sums over pixels.
-
-    Args:
-      row: hyperparameters, `to_unconstrained`.
-      observations: (pixel, time, output); the dtype of its values is that of the computation.
-      latents: latent processes of the model.
-      chunk: pixels per call; changes no digit.
-    """
+    """log p(z | row) of each pixel and its gradient in the row, float64 for sums over pixels."""
     dtype = jax.dtypes.canonicalize_dtype(observations.value.dtype)
     n, _, outputs = observations.value.shape
     # few pixels need not fill the lanes with copies
@@ -217,7 +171,7 @@ def value_and_slope(
     leaves = map_chunks(
         partial(_each, *shared, latents=latents, width=width),
         (observations.value, observations.valid),
-        chunk=chunk_size(n, most=chunk),
+        chunk=chunk_size(n, most=_CHUNK),
         label="likelihood",
     )
     return tuple(leaf.astype(np.float64) for leaf in leaves)

@@ -4,6 +4,8 @@ The functions are of one pixel; mapped over pixels by `jax.vmap` they become one
 dates with all pixels in lanes, not a loop. The gradient is the hand-written one of `gp.adjoint`.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
@@ -16,7 +18,7 @@ from s1jax.types import Days
 
 
 def log_likelihood(hyper: Hyper, observations: Observations) -> Float[Array, ""]:
-    """log N(z; 0, K + noise) of the valid values of one pixel; see `s1jax.gp.log_likelihood`.
+    """See `s1jax.gp.log_likelihood`.
 
     Differentiable once, in reverse mode, in `hyper` and the values and days of `observations`.
     """
@@ -26,7 +28,7 @@ def log_likelihood(hyper: Hyper, observations: Observations) -> Float[Array, ""]
 def condition(
     hyper: Hyper, observations: Observations, at: Days | None, outputs: tuple[int, ...]
 ) -> tuple[Float[Array, "output query"], Float[Array, "output query"]]:
-    """Mean and variance of some latent outputs on the days `at`; see `s1jax.gp.condition`."""
+    """Mean and variance of some latent outputs; see `s1jax.gp.condition`."""
     lanes = _lanes(hyper, observations)
     if at is None:
         mean, variance = _posterior(outputs)(lanes)
@@ -79,20 +81,14 @@ def _batched(function):
 
 
 def _posterior(outputs: tuple[int, ...]):
-    def _of_lanes(lanes):
-        return adjoint.posterior(lanes, outputs)
-
-    return _batched(lambda lanes: precision.posterior_lanes(_of_lanes, lanes, outputs))
+    posterior = partial(adjoint.posterior, outputs=outputs)
+    return _batched(lambda lanes: precision.posterior_lanes(posterior, lanes, outputs))
 
 
-def _likelihood(lanes: ss.Lanes) -> Float[Array, "pixel"]:
-    return ss.forward(lanes, None)[0]
-
-
-_value = _batched(lambda lanes: precision.likelihood_lanes(_likelihood, lanes))
-_value_and_slope = _batched(
-    lambda lanes: precision.likelihood_lanes(adjoint.value_and_slope, lanes)
+_value = _batched(
+    lambda lanes: precision.likelihood_lanes(lambda some: ss.forward(some, None)[0], lanes)
 )
+_value_and_slope = _batched(partial(precision.likelihood_lanes, adjoint.value_and_slope))
 
 
 @jax.custom_vjp

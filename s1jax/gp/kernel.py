@@ -1,8 +1,7 @@
 """The covariance of the outputs of one pixel as a tinygp kernel: the model's one definition."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from tinygp.kernels.quasisep import Quasisep
@@ -43,36 +42,25 @@ class Points(NamedTuple):
     """1 where the point exists, 0 where it has no covariance with anything."""
 
 
-class Grid(NamedTuple):
-    """All of the given outputs on all of the given days; as points, the days of output 0 first."""
-
-    day: Float[Array, "time"]
-    output: Int[Array, "output"]
-    mask: Float[Array, "output time"]
-    """1 where the point exists, 0 where it has no covariance with anything."""
-
-    def points(self) -> Points:
-        """The points of the grid, output by output."""
-        outputs, days = self.mask.shape
-        output = jnp.repeat(self.output, days)
-        return Points(jnp.tile(self.day, outputs), output, self.mask.reshape(-1))
+def points(
+    day: Float[Array, "time"], output: Int[Array, "output"], mask: Float[Array, "output time"]
+) -> Any:
+    """`Points` of all given outputs on all given days, output by output."""
+    # Any, as tinygp's annotations do not say that its points may be any pytree
+    day, output = jnp.tile(day, output.size), jnp.repeat(output, day.size)
+    return Points(day, output, mask.reshape(-1))
 
 
 class Coregional(Quasisep):
-    """k((t, i, m), (t', j, m')) = m m' sum_q B_q[i, j] Matern32(|t - t'|; l_q).
+    """Equation (4) of docs/concepts/gp.md times the masks of both points.
 
-    That is K = sum_q Matern32(|t - t'|; l_q) (x) B_q: one latent process is the intrinsic model of
-    coregionalisation, several are the linear one.
+    One latent process is the intrinsic model of coregionalisation, several are the linear one.
     Source: Álvarez, Rosasco and Lawrence (2012), Kernels for vector-valued functions: a review.
 
-    As a covariance, `evaluate` gives one pair of `Points`. A call with two `Grid`s computes each
-    Matern once per pair of days and spreads it over the outputs: the same numbers with outputs^2
-    times fewer exponentials and no gather.
-
-    As a quasiseparable kernel of tinygp, on `Points` in the order of their days, the state is
-    (f, f' / lambda) with lambda = sqrt(3) / l of each latent and output, in the order [latent,
-    output, derivative]. All latents share one state, as tinygp's vmapped sum of kernels fails in
-    `condition`. `gp.statespace` is this state space for many pixels at once.
+    As a quasiseparable kernel of tinygp, on `Points` in the order of their days, it states
+    equations (8) to (11), the state in the order [latent, output, derivative]. All latents share
+    one state, as tinygp's vmapped sum of kernels fails in `condition`. `gp.statespace` is this
+    state space for many pixels at once.
     Source: Hartikainen and Särkkä (2010), Kalman filtering and smoothing solutions to temporal
     Gaussian process regression models.
     """
@@ -94,26 +82,23 @@ class Coregional(Quasisep):
         return X.day
 
     def design_matrix(self) -> Float[Array, "state state"]:
-        """F of d state/dt = F state + noise: lambda_q [[0, 1], [-1, -2]] of each, 1/day."""
+        """lambda_q F of each latent and output, 1/day, equation (8)."""
         matrix = jnp.array([[0.0, 1.0], [-1.0, -2.0]], self.lengthscale.dtype)
         return self._state(self._apart(), rate(self.lengthscale)[:, None, None] * matrix[None])
 
     def stationary_covariance(self) -> Float[Array, "state state"]:
-        """Covariance of the state on any day: B_q (x) I_2 of each latent."""
+        """Covariance of the state on any day, equation (9)."""
         latents = self.lengthscale.size
         return self._state(self.coregion, jnp.tile(_eye(2, self.coregion), (latents, 1, 1)))
 
     def observation_model(self, X: Points) -> Float[Array, "state"]:
-        """h of f(point) = h . state: the sum of an output's latents, times the mask."""
+        """h of a point, equation (11), times the mask."""
         latents, outputs, _ = self.coregion.shape
         which = jnp.zeros((latents, outputs, 2), self.coregion.dtype).at[:, X.output, 0].set(X.mask)
         return which.reshape(-1)
 
     def transition_matrix(self, X1: Points, X2: Points) -> Float[Array, "state state"]:
-        """A^T, as tinygp has it, of E[state(X2) | state(X1)] = A state(X1); X2 not before X1.
-
-        A = exp(-a) [[1 + a, a], [-a, 1 - a]] of each, a = lambda_q (t2 - t1).
-        """
+        """A^T of equation (10), as tinygp has it; X2 not before X1."""
         # tinygp also computes pairs in the wrong order, and drops them: they must not overflow
         a = rate(self.lengthscale) * jnp.maximum(X2.day - X1.day, 0.0)
         rows = jnp.stack([jnp.stack([1.0 + a, -a], -1), jnp.stack([a, 1.0 - a], -1)], -2)
@@ -132,21 +117,6 @@ class Coregional(Quasisep):
         blocks = jnp.einsum("qr,qij,qst->qisrjt", _eye(latents, outer), outer, inner)
         return blocks.reshape(latents * outputs * 2, latents * outputs * 2)
 
-    def __call__(self, X1: Points | Grid, X2: Points | Grid | None = None) -> Float[Array, "..."]:
-        """Covariance matrix of two sets of points, or the variances of one."""
-        if isinstance(X1, Grid) and X2 is None:
-            variance = jnp.diagonal(jnp.sum(self.coregion, axis=0))[X1.output]
-            return (jnp.square(X1.mask) * variance[:, None]).reshape(-1)
-        if not (isinstance(X1, Grid) and isinstance(X2, Grid)):
-            # a point of tinygp is any pytree
-            return super().__call__(X1, X2)  # pyright: ignore[reportArgumentType]
-        lag = X1.day[:, None] - X2.day[None, :]
-        shape = jax.vmap(matern32, in_axes=(None, 0))(lag, self.lengthscale)
-        pair = self.coregion[:, X1.output[:, None], X2.output[None, :]]
-        blocks = jnp.sum(pair[:, :, None, :, None] * shape[:, None, :, None, :], axis=0)
-        blocks = X1.mask[:, :, None, None] * X2.mask[None, None, :, :] * blocks
-        return blocks.reshape(X1.mask.size, X2.mask.size)
-
 
 def kernel(hyper: Hyper) -> Coregional:
     """The covariance of the latent outputs, without the noise."""
@@ -162,7 +132,7 @@ def coregion(hyper: Hyper) -> Float[Array, "latent output output *lane"]:
 
 
 def matern32(lag: Float[Array, "..."], lengthscale: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Matern-3/2 correlation (1 + a) exp(-a), a = sqrt(3) |lag| / lengthscale; both in days.
+    """Matern-3/2 correlation, equation (5) of docs/concepts/gp.md; both in days.
 
     Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 4.2.
     """

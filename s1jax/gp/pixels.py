@@ -1,18 +1,25 @@
-"""Hyperparameters of every pixel: maximum a posteriori around the region's."""
+"""Hyperparameters of every pixel: maximum a posteriori around the region's, by L-BFGS in lanes.
+
+A step of L-BFGS evaluates the function once, so that lanes at different stages share every
+evaluation: a trial that fails to decrease is repeated shorter, not in an inner loop (as the line
+search of optax is). All lanes stop after some steps; those that are done are dropped.
+Source: Nocedal and Wright (2006), Numerical Optimization, algorithms 7.4 (two-loop recursion) and
+3.1 (backtracking).
+"""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from s1jax.batching import bar, batch_size, chunk_size, jit_recursion, vmap_pixels
 from s1jax.gp.fit import from_unconstrained, to_unconstrained, value_and_slope
 from s1jax.gp.kernel import Hyper, Observations
-from s1jax.gp.lbfgs import Descent, advance, begin
 from s1jax.gp.solve import log_likelihood
 
 log = logging.getLogger("s1jax")
@@ -31,6 +38,131 @@ _ROUNDS = 3
 """Rounds of expectation maximisation for the prior."""
 
 
+MEMORY = 6
+"""Steps remembered."""
+_DECREASE = 1e-4
+"""Share of the decrease promised by the slope that a step must keep (Armijo)."""
+_LONGEST_STEP = 2.0
+"""Of any component of a direction."""
+_MOST_REJECTED = 8
+_Objective = Callable[[Float[Array, "n"]], tuple[Float[Array, ""], Float[Array, "n"]]]
+
+
+class Descent(NamedTuple):
+    """Where a lane is; everything needed to go on."""
+
+    x: Float[Array, "n"]
+    value: Float[Array, ""]
+    slope: Float[Array, "n"]
+    direction: Float[Array, "n"]
+    length: Float[Array, ""]
+    """Of the trial to come, in units of `direction`."""
+    moved: Float[Array, "memory n"]
+    """Last steps, newest first."""
+    bent: Float[Array, "memory n"]
+    """Change of the slope over each."""
+    weight: Float[Array, "memory"]
+    """1 / (moved . bent); 0 where nothing is remembered."""
+    rejected: Int[Array, ""]
+    """Trials in a row that failed."""
+    evaluations: Int[Array, ""]
+    done: Bool[Array, ""]
+
+
+def begin(x: Float[Array, "n"]) -> Descent:
+    """A lane at `x` before its first evaluation, which any finite value passes."""
+    memory, zero = jnp.zeros((MEMORY, x.size), x.dtype), jnp.zeros((), jnp.int32)
+    return Descent(
+        x=x,
+        value=jnp.full((), jnp.inf, x.dtype),
+        slope=jnp.zeros_like(x),
+        direction=jnp.zeros_like(x),
+        length=jnp.ones((), x.dtype),
+        moved=memory,
+        bent=memory,
+        weight=memory[:, 0],
+        rejected=zero,
+        evaluations=zero,
+        done=jnp.zeros((), bool),
+    )
+
+
+def advance(objective: _Objective, lane: Descent, steps: int, tolerance: float) -> Descent:
+    """`lane` after at most `steps` more evaluations, each a trial of one step.
+
+    `objective` gives value and slope, in coordinates in which the curvature is about one. The lane
+    is done when half the squared slope, which is the decrease still to be had there, is below
+    `tolerance`, or when eight trials in a row failed: in rounding, or where a value is not finite.
+    """
+
+    def _going(carry):
+        lane, taken = carry
+        return ~lane.done & (taken < steps)
+
+    def _step(carry):
+        lane, taken = carry
+        return _trial(objective, lane, tolerance), taken + 1
+
+    return jax.lax.while_loop(_going, _step, (lane, jnp.zeros((), jnp.int32)))[0]
+
+
+def _trial(objective: _Objective, lane: Descent, tolerance: float) -> Descent:
+    x = lane.x + lane.length * lane.direction
+    value, slope = objective(x)
+    finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(slope))
+    promised = jnp.sum(lane.slope * lane.direction)
+    rounding = 10.0 * jnp.finfo(x.dtype).eps * jnp.abs(lane.value)
+    enough = lane.value + _DECREASE * lane.length * promised + rounding
+    better = finite & (value <= enough)
+
+    moved, bent = x - lane.x, slope - lane.slope
+    curvature = jnp.sum(moved * bent)
+    size = jnp.sqrt(jnp.sum(jnp.square(moved)) * jnp.sum(jnp.square(bent)))
+    convex = better & (curvature > 1e-6 * size)
+    newest = moved, bent, 1.0 / jnp.where(convex, curvature, 1.0)
+    memory = tuple(
+        jnp.where(convex, jnp.concatenate([jnp.expand_dims(new, 0), old[:-1]]), old)
+        for new, old in zip(newest, (lane.moved, lane.bent, lane.weight), strict=True)
+    )
+    # the parabola through value, slope and the failed trial has its least where to try next
+    excess = jnp.where(finite, value - lane.value - lane.length * promised, 1.0)
+    shorter = -promised * jnp.square(lane.length) / (2.0 * jnp.maximum(excess, 1e-30))
+    shorter = jnp.where(finite, shorter, 0.1 * lane.length)
+    shorter = jnp.clip(shorter, 0.1 * lane.length, 0.5 * lane.length)
+
+    at, slope = jnp.where(better, x, lane.x), jnp.where(better, slope, lane.slope)
+    rejected = jnp.where(better, 0, lane.rejected + 1)
+    direction = -_two_loop(slope, *memory)
+    longest = jnp.maximum(jnp.max(jnp.abs(direction)), 1e-30)
+    direction = direction * jnp.minimum(1.0, _LONGEST_STEP / longest)
+    small = 0.5 * jnp.sum(jnp.square(slope)) < tolerance
+    return Descent(
+        x=at,
+        value=jnp.where(better, value, lane.value),
+        slope=slope,
+        direction=jnp.where(better, direction, lane.direction),
+        length=jnp.where(better, jnp.ones_like(shorter), shorter),
+        moved=memory[0],
+        bent=memory[1],
+        weight=memory[2],
+        rejected=rejected,
+        evaluations=lane.evaluations + 1,
+        done=(better & small) | (rejected >= _MOST_REJECTED),
+    )
+
+
+def _two_loop(slope, moved, bent, weight):
+    """The inverse curvature times the slope; what is not remembered has weight 0."""
+    shares = []
+    for s, y, w in zip(moved, bent, weight, strict=True):
+        share = w * jnp.sum(s * slope)
+        slope = slope - share * y
+        shares.append(share)
+    for s, y, w, share in reversed(list(zip(moved, bent, weight, shares, strict=True))):
+        slope = slope + s * (share - w * jnp.sum(y * slope))
+    return slope
+
+
 class Prior(NamedTuple):
     """Gaussian of the pixels' unconstrained hyperparameters (`fit.to_unconstrained`)."""
 
@@ -45,10 +177,8 @@ class Prior(NamedTuple):
 def prior(observations: Observations, hyper: Hyper) -> Prior:
     """The Gaussian prior of the pixels' hyperparameters around the region's, from a sample of them.
 
-    Expectation maximisation with a Gaussian approximation of each pixel's posterior: mean and
-    covariance of the sample's MAP rows, plus the inverse of the mean curvature of the objective,
-    which is alike for all pixels. Three rounds from a weak prior; deterministic. Where the fit of
-    most pixels of the sample fails they end, and the log says so.
+    Three rounds of expectation maximisation, equation (24) of docs/concepts/gp.md; deterministic.
+    Where the fit of most pixels of the sample fails they end, and the log says so.
 
     Args:
       observations: a sample of pixels (pixel, time, output); the dtype of its values is used.
@@ -79,20 +209,11 @@ def prior(observations: Observations, hyper: Hyper) -> Prior:
 def fit_pixels(
     observations: Observations, prior: Prior, region: Hyper
 ) -> tuple[Hyper, Bool[np.ndarray, "pixel"]]:
-    """argmax of log p(z | hyper) + log prior(hyper) of every pixel, and where the fit succeeded.
+    """Hyperparameters of every pixel, on the first axis, and where the fit succeeded.
 
-    By L-BFGS from the prior's mean, all pixels at once; those not done after some evaluations are
-    packed together and go on. Deterministic, and a pixel's result depends on no other pixel. Where
-    a pixel fails (values not finite, or not done after 48 evaluations) it is False and its
-    hyperparameters are the region's.
-
-    Args:
-      observations: many pixels (pixel, time, output).
-      prior: of the region, `gp.prior`.
-      region: its hyperparameters.
-
-    Returns:
-      Hyper with the pixels on the first axis of each field (NumPy), and the flags.
+    Equation (23) of docs/concepts/gp.md, from the prior's mean, all pixels at once. Deterministic,
+    and a pixel's result depends on no other pixel. Where a pixel fails (values not finite, or not
+    done after 48 evaluations) it is False and its hyperparameters are those of `region`.
     """
     latents, outputs = region.mixing.shape
     rows, ok = _rows(observations, prior, latents)

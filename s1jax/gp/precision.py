@@ -79,9 +79,8 @@ def posterior_lanes(
 def _with_double(function, lanes: Lanes, suffices) -> PyTree:
     """`function` of each lane: in double precision where that of single does not suffice.
 
-    Where it does for all lanes nothing more is computed; which of the two a lane gets depends on no
-    other lane. Single precision is computed for all, outside of any branch: the last bit of what is
-    in a branch depends on the number of devices.
+    Which of the two a lane gets depends on no other lane. Single precision is computed for all,
+    outside of any branch: the last bit of what is in a branch depends on the number of devices.
     """
     single = function(lanes)
     if lanes.value.dtype != jnp.float32:
@@ -130,11 +129,7 @@ def least_variance(
 ) -> Float[Array, "output"]:
     """Least posterior variance of some outputs of one pixel that double precision resolves to 1 %.
 
-    Args:
-      hyper: hyperparameters.
-      observations: one pixel.
-      outputs: which outputs.
-      dense: by a factorisation of the whole covariance, else by a recursion over the dates.
+    `dense`: by a factorisation of the whole covariance, else by a recursion over the dates.
     """
     valid = jnp.asarray(observations.valid)
     hyper = _cast(hyper, jnp.asarray(observations.value).dtype)

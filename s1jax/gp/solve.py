@@ -1,11 +1,8 @@
 """Likelihood, posterior and posterior draws of one pixel, by a solver of choice.
 
-"kalman": a Kalman filter over the dates and its hand-written adjoint (`gp.kalman`), linear in the
-number of dates, all pixels of a `jax.vmap` in one recursion. Fits and regions use it. It computes
-in double precision where single precision does not suffice.
-"dense": tinygp's Cholesky solver on the whole covariance (`gp.dense`), cubic in the observations:
-the definition of the model, to check others against.
-Both are exact and give the same numbers. `gp.dense.condition_sparse` approximates by inducing days.
+"kalman" (`gp.kalman`) is linear in the dates, all pixels of a `jax.vmap` in one recursion; "dense"
+(`gp.dense`) is tinygp's, cubic in the observations: the definition of the model, to check others
+against. Both are exact and give the same numbers.
 """
 
 import jax
@@ -25,16 +22,10 @@ SOLVERS = {"kalman": kalman, "dense": dense}
 def log_likelihood(
     hyper: Hyper, observations: Observations, *, solver: str = "kalman"
 ) -> Float[Array, ""]:
-    """log p(z) = log N(z; 0, K + diag(noise)) of the valid values of one pixel, nats.
+    """log p(z) of the valid values of one pixel, nats: equation (6) of docs/concepts/gp.md.
 
-    K = sum_q Matern32(|t - t'|; l_q) (x) B_q, B_q = W_q W_q^T + diag(kappa_q). Values that are not
-    valid are dropped exactly. Where the precision does not suffice to factorise K the result is
-    NaN: for the dense solver in float32 with noise far below 1e-2.
-
-    Args:
-      hyper: length scales in days; the rest in units of the z-scored outputs.
-      observations: one pixel; days need not be regular.
-      solver: a name of `SOLVERS`.
+    Values that are not valid are dropped exactly. Where the precision does not suffice to factorise
+    K the result is NaN: for the dense solver in float32 with noise far below 1e-2.
 
     Raises:
       ValueError: unknown solver, or `hyper` and `observations` disagree in their number of outputs.
@@ -53,10 +44,9 @@ def condition(
 ) -> tuple[Float[Array, "*output query"], Float[Array, "*output query"]]:
     """Mean and std of the latent f of one output, or of all, given the valid values of one pixel.
 
-    mean = k^T (K + N)^-1 z, std^2 = k(0) - k^T (K + N)^-1 k, with k the covariance of f on a query
-    day with the observations and N the diagonal of their noise. The std of an observation is
-    sqrt(std^2 + hyper.noise). The std of float32 arrays is that of float64 to 5e-3; where double
-    precision does not resolve it to 1 % either (noise some 1e-10 of the variance) it is NaN.
+    Equation (7) of docs/concepts/gp.md. The std of an observation is sqrt(std^2 + hyper.noise). The
+    std of float32 arrays is that of float64 to 5e-3; where double precision does not resolve it to
+    1 % either (noise some 1e-10 of the variance) it is NaN.
     Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, section 2.2.
 
     Args:
@@ -94,9 +84,8 @@ def sample(
 ) -> Float[Array, "draw query"]:
     """Joint draws of the latent f of one output on the days `at`, given one pixel, z-scored.
 
-    draw = f + k^T (K + N)^-1 (z - f_obs - e), with f a draw of the prior of all outputs on all days
-    and e one of the noise: a draw is a smooth curve, not a value per day. With nothing valid it is
-    a draw of the prior. A repeated query day gets the same value.
+    Equation (28) of docs/concepts/gp.md: a draw is a smooth curve, not a value per day. With
+    nothing valid it is a draw of the prior. A repeated query day gets the same value.
     Source: Wilson et al. (2020), Efficiently sampling functions from Gaussian process posteriors
     (Matheron's rule).
 
@@ -150,11 +139,10 @@ def _union(
 def _prior(
     hyper: Hyper, lag: Float[Array, "point"], unit: Float[Array, "point draw 2 latent process"]
 ) -> Float[Array, "point draw output"]:
-    """Draws of all latent outputs: f_p = sum_q W_qp g_q0 + sqrt(kappa_qp) g_qp.
+    """Draws of all latent outputs, equation (3).
 
-    The g are independent Matern-3/2 processes of unit variance, each a state (f, s = f'/lambda)
-    that moves from day to day by A = exp(-a) [[1 + a, a], [-a, 1 - a]], a = lambda lag, and a
-    Gaussian step made of two unit normals.
+    Each process is a state (f, s) that moves from day to day by A of equation (10) and a Gaussian
+    step made of two unit normals.
     """
     a = 3.0**0.5 * lag[:, None] / hyper.lengthscale[None, :]
     # the first state is drawn from the stationary law: a step of unit covariance from nothing
@@ -183,11 +171,9 @@ def _prior(
 def _step(
     a: Float[Array, "point latent"],
 ) -> tuple[Float[Array, "point latent"], ...]:
-    """Root of the covariance I - A A^T of a step: f's own, f's share of s's, s's own.
+    """Root of the covariance of a step, equation (29): f's own, f's share of s's, s's own.
 
-    With x = 2 a its entries are P(3, x), x^2 exp(-x) / 2 and P(3, x) + 2 x exp(-x), where P is the
-    regularised lower gamma function: no difference of near numbers at short lags. All are 0, with
-    finite slopes, where a = 0.
+    All are 0, with finite slopes, where a = 0.
     """
     moves = a > 0.0
     x = jnp.where(moves, 2.0 * a, 1.0)

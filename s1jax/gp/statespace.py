@@ -1,15 +1,12 @@
 """The kernel's state space for many pixels at once: transition, observation, Kalman filter.
 
-It is that of `kernel.Coregional` (a test holds both to 1e-12): the state of latent q and output p
-is (f, f' / lambda_q), the stationary covariance P_inf = blockdiag_q(B_q (x) I_2), the transition
-A_q = e^-a [[1 + a, a], [-a, 1 - a]] with a = lambda_q dt, and output p is observed as h_p = the sum
-over q of the f of (q, p), plus noise. B_q and lambda_q come from the kernel; A and h_p are written
-out, since the kernel's dense matrices are nearly all zeros and would slow the filter severalfold.
+It is that of `kernel.Coregional` (a test holds both to 1e-12), equations (8) to (15) of
+docs/concepts/gp.md. B_q and lambda_q come from the kernel; A and h_p are written out, since the
+kernel's dense matrices are nearly all zeros and would slow the filter severalfold.
 
 Arrays have the pixels last, where they are contiguous, so that each operation runs over many pixels
 without a gather: a state is (latent, output, 2, pixel), a matrix (latent, output, 2, latent,
-output, 2, pixel). The filter carries Delta = P_inf - P instead of the covariance P: it starts at 0,
-and predicting is Delta <- A Delta A^T without process noise.
+output, 2, pixel). The filter carries D = P_inf - P, here `delta`, instead of the covariance P.
 """
 
 import math
@@ -115,7 +112,7 @@ def scalars(x: Float[Array, "*time output lane"]) -> Float[Array, "*time output 
 
 
 def columns(delta: _Matrix, covariance: Float[Array, "latent output output lane"]) -> list[_Vector]:
-    """P h_p = (P_inf - Delta) h_p of every output p; `covariance` is B_q."""
+    """P h_p of every output p; `covariance` is B_q."""
     vectors = []
     for p in range(covariance.shape[1]):
         later = (delta[:, :, :, q, p, 0] for q in range(1, covariance.shape[0]))
@@ -132,14 +129,9 @@ def gain(
     seen: Float[Array, "output 1 1 1 pixel"],
     noise: Float[Array, "output 1 1 1 lane"],
 ) -> Gain:
-    """The outputs of one date, one after the other: no matrix is inverted.
+    """The outputs of one date, one after the other, equation (13); those not seen change nothing.
 
-    Args:
-      column: P h_p at the predicted state.
-      predicted: h_p m at the predicted state.
-      value: observations; 0 where not seen.
-      seen: 1 where there is an observation, else 0, which leaves the output out exactly.
-      noise: variances of the noise.
+    `column` and `predicted` are P h_p and h_p m of every output at the predicted state.
     """
     column, predicted = list(column), list(predicted)
     weight, innovation = [], []

@@ -1,10 +1,9 @@
 """MOGPR: the multi-output Gaussian process per pixel, over regions."""
 
 from s1jax.mogpr.config import MogprConfig, MogprParams
-from s1jax.mogpr.estimator import mogpr, select_variant
+from s1jax.mogpr.estimator import fit_region, mogpr, select_variant
 from s1jax.mogpr.file import load, save
 from s1jax.mogpr.posterior import posterior
-from s1jax.mogpr.region import fit_region
 
 __all__ = [
     "MogprConfig",

@@ -95,16 +95,17 @@ def check_labels(series: Series) -> None:
 
 def check_hyper(hyper: Hyper) -> None:
     """Refuse hyperparameters that no process has, infinite or negative ones (ValueError)."""
-    for name, leaf in hyper._asdict().items():
-        leaf = np.asarray(leaf)
-        bad = ~np.isfinite(leaf)
-        if name != "mixing":
-            bad |= (leaf <= 0.0) if name == "lengthscale" else (leaf < 0.0)
-        if bad.any():
-            size = {"lengthscale": " above 0", "mixing": ""}.get(name, " not below 0")
-            raise ValueError(
-                f"hyper.{name}: got {leaf[bad].flat[0]}, expected finite numbers{size}"
-            )
+    hyper = Hyper(*map(np.asarray, hyper))
+    for name, bad, size in (
+        ("lengthscale", hyper.lengthscale <= 0.0, " above 0"),
+        ("mixing", False, ""),
+        ("kappa", hyper.kappa < 0.0, " not below 0"),
+        ("noise", hyper.noise < 0.0, " not below 0"),
+    ):
+        leaf = getattr(hyper, name)
+        if (bad := bad | ~np.isfinite(leaf)).any():
+            got = leaf[bad].flat[0]
+            raise ValueError(f"hyper.{name}: got {got}, expected finite numbers{size}")
 
 
 class Standardised(NamedTuple):
@@ -132,7 +133,7 @@ def standardise(
     by_pixel: bool,
     furthest: float = FURTHEST,
 ) -> Standardised:
-    """z = (value - mean) / std of each output of one pixel.
+    """Equation (1) of docs/concepts/gp.md for each output of one pixel.
 
     Mean and population standard deviation are the region's, or with `by_pixel` of the output's own
     valid values where there are five or more of them with std > 0.01. Radar that is z-scored by the
@@ -156,13 +157,7 @@ def standardise(
 
 @partial(jax.jit, static_argnames=("by_pixel", "furthest"))
 def standardise_pixels(
-    value: Float[Array | np.ndarray, "pixel time output"],
-    valid: Bool[Array | np.ndarray, "pixel time output"],
-    region_mean: Float[Array | np.ndarray, "output"],
-    region_std: Float[Array | np.ndarray, "output"],
-    *,
-    by_pixel: bool,
-    furthest: float = FURTHEST,
+    value, valid, region_mean, region_std, *, by_pixel: bool, furthest: float = FURTHEST
 ) -> Standardised:
     """`standardise` of every pixel."""
 

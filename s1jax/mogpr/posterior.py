@@ -54,16 +54,14 @@ class OutputEstimate(NamedTuple):
 def posterior(params: MogprParams, series: Series, days: Days, *, chunk: int = 4096) -> Estimate:
     """Posterior of the NDVI of every pixel on `days`, given the valid values of `series`; flags.
 
-    Several threads may call it; one is served after the other. Radar alone suffices.
+    Equation (26) of docs/concepts/gp.md: mean within [-1, 1], std positive, or NaN and flagged
+    IMPRECISE. Several threads may call it; one is served after the other. Radar alone suffices.
 
     Args:
       params: of `fit_region` or the fit of `mogpr`.
       series: many pixels.
       days: any days, in any order; none give arrays without a column.
       chunk: pixels per call, rounded up to whole batches.
-
-    Returns:
-      Mean within [-1, 1], std positive, or NaN and flagged IMPRECISE, noise and quality flags.
 
     Raises:
       ValueError: unknown solver, a chunk below 1, a day that is not finite, hyperparameters that no
@@ -104,13 +102,8 @@ def posterior_of_outputs(
 ) -> OutputEstimate:
     """Posterior of some latent outputs of every pixel on `days`; a pixel depends on no other.
 
-    Args:
-      params: of the outputs, whatever `inputs` names.
-      observations: many pixels, in the units of `params.region_mean`; a day may repeat.
-      days: any days, in any order.
-      outputs: indices of the outputs.
-      furthest: z-score by the region beyond which radar (all outputs but the last) is left out.
-      chunk: pixels per call, rounded up to whole batches.
+    `observations` are in the units of `params.region_mean`, whatever its `inputs` name, and a day
+    may repeat. Radar (all outputs but the last) is left out beyond the z-score `furthest`.
 
     Raises:
       ValueError, RuntimeError: as `posterior`.
@@ -182,16 +175,8 @@ def _posterior(
 ) -> tuple[Array, ...]:
     """From values to the posterior in their units, one batch of pixels after the other.
 
-    Args:
-      params: without prior and curve.
-      before: prior mean on the days of the observations, (time, output).
-      after: prior mean on the query days, (query, output).
-      dates: days of observations and queries, and the indices of either among them.
-      arrays: value, valid, and the pixels' own hyperparameters or None.
-      outputs: which outputs.
-      furthest: of `standardise`.
-      double: compute in double precision at once.
-      lanes: pixels of a batch.
+    `before` and `after` are the prior mean on the days of the observations and of the query,
+    `dates` is of `_timeline`, `arrays` are value, valid, and the pixels' hyperparameters or None.
     """
     grid, index, at = dates
     factorised = params.inducing is not None or params.solver == "dense"

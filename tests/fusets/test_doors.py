@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from s1jax import gp
 from s1jax.fusets.dataset import dates
-from s1jax.fusets.fuse import evenly, fit_scales
-from s1jax.fusets.mogpr import MOGPRTransformer, mogpr, mogpr_1D
+from s1jax.fusets.mogpr import MOGPRTransformer, evenly, fit_scales, mogpr, mogpr_1D
 from s1jax.quality import IMPLAUSIBLE, NO_DATA, REGION_SCALE
 from tests.worlds.fusets import HYPER, NAMES, cube, same
 

@@ -10,8 +10,16 @@ import xarray as xr
 from s1jax import mogpr as room
 from s1jax.fusets import compat
 from s1jax.fusets.dataset import CANDIDATES, cleaned, fills, opened, sample
-from s1jax.fusets.fuse import _relative, fit_scales, moments
-from s1jax.fusets.mogpr import MOGPRTransformer, _rows, listing, mogpr, mogpr_1D
+from s1jax.fusets.mogpr import (
+    MOGPRTransformer,
+    _relative,
+    _rows,
+    fit_scales,
+    listing,
+    mogpr,
+    mogpr_1D,
+    moments,
+)
 from s1jax.mogpr.config import Curve
 from tests.worlds.fusets import HYPER, cube
 

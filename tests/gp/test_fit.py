@@ -1,5 +1,7 @@
 """The fit of a region."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +38,7 @@ def test_planted_hyperparameters_are_found(x64):
     series = _sample()
     dtype = np.float64 if x64 else np.float32
     start = gp.initial(1, 2)
-    found = gp.fit(series._replace(value=series.value.astype(dtype)), start, chunk=20)
+    found = gp.fit(series._replace(value=series.value.astype(dtype)), start)
     assert found.lengthscale.dtype == dtype
     best = _mean_log_likelihood(found, series)
     assert best >= _mean_log_likelihood(TRUTH, series)
@@ -61,23 +63,13 @@ def test_hidden_values_are_predicted_better_by_a_fit_to_them(float64):
     assert _mean_log_likelihood(only, series) < _mean_log_likelihood(all_, series)
 
 
-def test_fit_is_deterministic_and_knows_no_chunk():
+def test_fit_is_deterministic_and_knows_no_chunk(monkeypatch):
     series = _small()
-    first = gp.fit(series, gp.initial(2, 2), chunk=5, iterations=3)
+    first = gp.fit(series, gp.initial(2, 2), iterations=3)
     for chunk in (5, 8):
-        again = gp.fit(series, gp.initial(2, 2), chunk=chunk, iterations=3)
+        monkeypatch.setattr(sys.modules["s1jax.gp.fit"], "_CHUNK", chunk)
+        again = gp.fit(series, gp.initial(2, 2), iterations=3)
         jax.tree.map(np.testing.assert_array_equal, again, first)
-
-
-def test_the_best_of_several_starts_is_taken():
-    series = _small()
-    found = [gp.fit(series, gp.initial(2, 2), starts=k, iterations=4) for k in (1, 2, 3, 4)]
-    score = [_mean_log_likelihood(hyper, series) for hyper in found]
-    assert np.all(np.diff(score) >= -1e-5)
-    assert score[-1] > score[0] + 1e-3  # four iterations do not find one optimum from everywhere
-    for starts in (0, 5):
-        with pytest.raises(ValueError, match=f"starts: got {starts}, expected 1 to 4"):
-            gp.fit(series, gp.initial(2, 2), starts=starts)
 
 
 def test_pixels_without_data_are_left_out():

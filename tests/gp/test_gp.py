@@ -11,7 +11,7 @@ from tinygp.solvers import DirectSolver
 
 from s1jax import batching, gp
 from s1jax.gp import Observations
-from s1jax.gp.kernel import Grid, Points
+from s1jax.gp.kernel import Points, points
 from tests.worlds.gp_oracle import draw, posterior, problem
 
 
@@ -62,19 +62,6 @@ def test_one_output_is_that_of_all(float64):
         np.testing.assert_allclose(one_std, std[output], rtol=1e-12)
 
 
-def test_grid_covariance_is_that_of_the_points(float64):
-    hyper, series = _jax(*problem(np.random.default_rng(0)))
-    covariance = gp.kernel(hyper)
-    kernel = jax.jit(lambda *where: covariance(*where))
-    first = Grid(series.day, jnp.arange(3), series.valid.T.astype(float))
-    second = Grid(series.day[3:9] + 1.5, jnp.array([2, 0]), jnp.ones((2, 6)))
-    a, b = first.points(), second.points()
-    np.testing.assert_allclose(kernel(first, second), kernel(a, b), rtol=1e-14)
-    np.testing.assert_allclose(kernel(first, first), kernel(a, a), rtol=1e-14)
-    np.testing.assert_allclose(kernel(first), jnp.diag(kernel(a, a)), rtol=1e-14)
-    np.testing.assert_allclose(kernel(a), jnp.diag(kernel(a, a)), rtol=1e-14)
-
-
 @jax.jit
 def _plain(kernel, where, noise, z, query):
     """tinygp as its manual uses it: a covariance of single points, log_probability, condition."""
@@ -89,7 +76,7 @@ def test_equals_plain_tinygp(float64):
     at = jnp.asarray(_around(series))
     z = jnp.where(series.valid, series.value, 0.0).T.reshape(-1)
     noise = jnp.where(series.valid, hyper.noise[None, :], 1.0).T.reshape(-1)
-    where = Grid(series.day, jnp.arange(3), mask).points()
+    where = points(series.day, jnp.arange(3), mask)
     # its mean takes the points in the order of their days, as the kernel is quasiseparable
     order = np.argsort(where.day, stable=True)
     where, noise, z = jax.tree.map(lambda leaf: leaf[order], (where, noise, z))

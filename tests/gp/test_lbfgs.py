@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import rosen, rosen_der
 
-from s1jax.gp.lbfgs import advance, begin
+from s1jax.gp.pixels import advance, begin
 
 TARGET = np.linspace(-1.5, 2.0, 10).astype(np.float32)
 STRETCH = np.geomspace(0.5, 20.0, 10).astype(np.float32)

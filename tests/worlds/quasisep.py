@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from tinygp import GaussianProcess
 from tinygp.solvers import QuasisepSolver
 
-from s1jax.gp.kernel import Grid, Hyper, Observations, Points, kernel
+from s1jax.gp.kernel import Hyper, Observations, Points, kernel, points
 from s1jax.gp.precision import in_double
 from s1jax.types import Days
 
@@ -64,14 +64,10 @@ def condition(
     process, observed, _ = _problem(hyper, observations)
     at = jnp.asarray(observations.day if at is None else at, observed.dtype)
     shape = (len(outputs), at.size)
-    query = Grid(at, jnp.array(outputs), jnp.ones(shape, observed.dtype))
+    query = points(at, jnp.array(outputs), jnp.ones(shape, observed.dtype))
     # tinygp's condition(observed, query, diag=0) forms the posterior covariance of every pair of
-    # queries; its diagonal is all that is asked for. The covariance of the queries with the points
-    # is that of two grids, brought into the order of the days.
-    days, channels = observations.value.shape
-    grid = Grid(process.X.day[::channels], jnp.arange(channels), process.X.mask.reshape(days, -1).T)
-    cross = process.kernel(grid, query).reshape(channels, days, -1)
-    cross = jnp.swapaxes(cross, 0, 1).reshape(observed.size, -1)
+    # queries; its diagonal is all that is needed.
+    cross = process.kernel(process.X, query)
     solved = process.solver.solve_triangular(jnp.column_stack([cross, observed]))
     cross, white = solved[:, :-1], solved[:, -1]
     variance = process.kernel(query) - jnp.sum(jnp.square(cross), axis=0)

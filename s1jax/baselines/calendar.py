@@ -1,4 +1,4 @@
-"""The nearest training pixels on the same date: the calendar of the neighbourhood."""
+"""What other pixels show on the same date: the region's mean curve, the nearest training pixels."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,6 +11,54 @@ from s1jax.baselines.common import estimate, estimator, labels, rms, training_la
 from s1jax.batching import bar
 from s1jax.compositing import fold_to_season, interpolate_pixels
 from s1jax.types import Days, Estimate, Estimator, Key, Series
+
+
+class Climatology(NamedTuple):
+    """Parameters of `climatology`."""
+
+    day: Float[np.ndarray, "date"]
+    """Days with a label anywhere in training, ascending."""
+    mean: Float[np.ndarray, "date"]
+    """Mean NDVI of the training pixels on them."""
+    std: float
+    """RMS residual on validation pixels."""
+
+
+def climatology() -> Estimator:
+    """Estimator of the mean NDVI of the training pixels by date.
+
+    Linear in time between the dates that have a training label. A day outside their span (another
+    year) is moved by multiples of 365.25 days to where it is nearest to the span; what then is
+    still outside, because the span is shorter than a year, has the value of the nearer end. No NDVI
+    of the predicted pixel is used, so the same estimate serves every task.
+
+    `fit` raises ValueError without a training or validation label.
+    """
+
+    def _fit(key: Key, train: Series, val: Series) -> Climatology:
+        del key  # nothing is drawn
+        ndvi = training_labels(train)
+        dated = np.isfinite(ndvi).any(axis=0)
+        day, mean = np.asarray(train.day, np.float64)[dated], np.nanmean(ndvi[:, dated], axis=0)
+        params = Climatology(day, mean, std=0.0)
+        truth = labels(val)
+        curve = np.broadcast_to(_curve(params, val.day), truth.shape)
+        return params._replace(std=rms(curve, truth, np.isfinite(truth)))
+
+    def _predict(params: Climatology, series: Series, days: Days) -> Estimate:
+        curve = _curve(params, days)
+
+        def _mean(part):
+            return np.broadcast_to(curve, (len(part.ndvi), curve.size))
+
+        return estimate(_mean, series, params.std, label="climatology")
+
+    return estimator(_fit, _predict)
+
+
+def _curve(params: Climatology, days: Days) -> Float[np.ndarray, "query"]:
+    folded = fold_to_season(np.asarray(days, np.float64), params.day[0], params.day[-1])
+    return interpolate_pixels(params.day, params.mean[None], folded)[0]
 
 
 @dataclass(frozen=True)
