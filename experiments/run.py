@@ -23,8 +23,14 @@ import xarray as xr
 from experiments.protocol import scoring, splits
 from experiments.protocol.config import Config, parse
 from experiments.protocol.data import Data, load, split_of, to_data
-from experiments.protocol.head_to_head import Draw, Method, draw_tasks, head_to_head, lacking
-from experiments.protocol.methods import methods
+from experiments.protocol.head_to_head import (
+    Draw,
+    Method,
+    draw_tasks,
+    head_to_head,
+    lacking,
+    methods,
+)
 from experiments.protocol.splits import Split
 from experiments.report import pictures
 from experiments.report.files import environment, new_folder, write_metrics

@@ -4,7 +4,9 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,8 +16,11 @@ from experiments.protocol.data import Data, load, split_of, to_data
 from experiments.protocol.scoring import Seconds, TestSet
 from experiments.protocol.splits import FEWEST, Fold, Split, describe
 from experiments.protocol.tasks import TASKS, draw_mask
-from s1jax import masking
-from s1jax.estimators import fitted
+from s1jax import masking, networks
+from s1jax.estimators import TRANSFER_INFLATION, calibrated, ensemble, fitted, residual, switched
+from s1jax.methods import EnsembleConfig, inflated, method_of
+from s1jax.mogpr import MogprConfig, mogpr
+from s1jax.networks import CnpConfig, MlpConfig
 from s1jax.progress import titled
 from s1jax.types import Estimate, Estimator, Key, Params, Series
 
@@ -268,3 +273,75 @@ def _predict(
         got = f"{broken} of {len(index)} test pixels that are not finite"
         raise ValueError(f"{method.name}: got estimates of {got}, expected numbers")
     return estimate, seconds
+
+
+def methods(config: Config, *, folder: Path | None = None) -> list[Method]:
+    """The methods that a configuration names, in its order.
+
+    Args:
+      config: names and options.
+      folder: where the networks keep checkpoints of their training.
+    """
+    inflation = inflation_of(config.split)
+
+    def _options(name: str) -> Any:
+        options = getattr(config, name, method_of(name).options)
+        if name == "shipped":
+            options = CnpConfig(chunk=config.cnp.chunk)
+        elif name == "ensemble":
+            options = EnsembleConfig(_options("cnp"), _options("hybrid"))
+        elif name == "switch":
+            process = mogpr_options(options.process, config.split)
+            network = inflated(options.network, inflation)
+            options = replace(options, network=network, process=process)
+        elif isinstance(options, MogprConfig):
+            options = mogpr_options(options, config.split)
+        return inflated(options, inflation)
+
+    def _estimator(name: str) -> Estimator:
+        options = _options(name)
+        if isinstance(options, MlpConfig) and folder is not None:
+            return networks.mlp(options, folder=folder / name)
+        return method_of(name).make(options)
+
+    def _hybrid(mean: Estimator) -> Estimator:
+        return calibrated(residual(mean, mogpr(config.hybrid.process)), inflation=inflation)
+
+    def _switch(sparse: Estimator, dense: Estimator) -> Estimator:
+        return switched(dense, sparse, share=config.switch.share)
+
+    def _ensemble(*members: Estimator) -> Estimator:
+        return calibrated(ensemble(*members), inflation=inflation)
+
+    # methods made of others of the run that are set up alike
+    parts = {"ensemble": (("cnp", "hybrid"), _ensemble)}
+    if config.hybrid.network == config.tcn_s1:
+        parts["hybrid"] = ("tcn_s1",), _hybrid
+    if (config.switch.network, config.switch.process) == (config.tcn_s1, config.mogpr):
+        parts["switch"] = ("tcn_s1", "mogpr"), _switch
+    return [
+        Method(
+            name,
+            _estimator(name),
+            TASKS[1:] if method_of(name).needs_ndvi else TASKS,
+            method_of(name).spatial,
+            *parts.get(name, ()),
+        )
+        for name in config.methods
+    ]
+
+
+def inflation_of(split: str) -> float:
+    """Factor of the bands: validation pixels know nothing of another district or year."""
+    return 1.0 if split == "blocks" else TRANSFER_INFLATION
+
+
+def mogpr_options(options: MogprConfig, split: str) -> MogprConfig:
+    """MOGPR's options; no regional curve where another district or year is predicted.
+
+    Validation pixels lie in the training districts and the training year: they cannot tell that the
+    calendar of these is not that of the others.
+    """
+    if split == "blocks" or options.mean != "auto":
+        return options
+    return replace(options, mean="zero")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.protocol.methods import mogpr_options
+from experiments.protocol.head_to_head import mogpr_options
 from experiments.report.tables import Table
 from experiments.speed import bed as beds
 from experiments.speed import peers as others

@@ -38,8 +38,7 @@ from experiments.protocol import data as datasets
 from experiments.protocol import scoring
 from experiments.protocol.config import Config, complete
 from experiments.protocol.data import Data, split_of, to_data
-from experiments.protocol.head_to_head import Method, draw_tasks, head_to_head
-from experiments.protocol.methods import methods
+from experiments.protocol.head_to_head import Method, draw_tasks, head_to_head, methods
 from experiments.protocol.splits import describe
 from experiments.report.files import new_folder, write_study
 from experiments.report.report import clusters

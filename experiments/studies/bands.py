@@ -21,8 +21,13 @@ import numpy as np
 from experiments.protocol import data as datasets
 from experiments.protocol.config import Config
 from experiments.protocol.data import SIMULATED, Dataset, real
-from experiments.protocol.head_to_head import draw_tasks, head_to_head, masked_series
-from experiments.protocol.methods import inflation_of, methods
+from experiments.protocol.head_to_head import (
+    draw_tasks,
+    head_to_head,
+    inflation_of,
+    masked_series,
+    methods,
+)
 from experiments.protocol.tasks import TASKS
 from experiments.report import tables
 from experiments.report.report import update_readme

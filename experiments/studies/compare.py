@@ -26,8 +26,8 @@ from experiments.protocol import data as datasets
 from experiments.protocol import head_to_head, scoring, splits
 from experiments.protocol.config import METHODS, Config, complete
 from experiments.protocol.data import SIMULATED, Dataset, real
-from experiments.protocol.methods import methods
-from experiments.protocol.seasons import season_errors
+from experiments.protocol.head_to_head import methods
+from experiments.protocol.scoring import season_errors
 from experiments.report.files import Store, fingerprint
 from experiments.report.report import Compared, write_comparison
 from experiments.report.tables import HEAD, row_line

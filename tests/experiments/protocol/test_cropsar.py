@@ -10,7 +10,7 @@ import pytest
 from experiments.protocol import head_to_head
 from experiments.protocol.config import PRESETS, complete
 from experiments.protocol.data import Data
-from experiments.protocol.methods import methods
+from experiments.protocol.head_to_head import methods
 from experiments.protocol.splits import Fold, Split
 from tests.worlds.patch import DATES, SIDE, SMALL, world
 

@@ -11,7 +11,7 @@ from experiments.protocol import head_to_head, splits
 from experiments.protocol.config import METHODS as ALL_NAMES
 from experiments.protocol.config import PRESETS, complete
 from experiments.protocol.data import Data
-from experiments.protocol.methods import methods
+from experiments.protocol.head_to_head import methods
 from experiments.protocol.splits import Fold, Split
 from s1jax.baselines import BoostingConfig, KnnSpaceConfig, WhittakerConfig
 from s1jax.methods import HybridConfig, SwitchConfig

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from experiments.protocol import methods as module
+from experiments.protocol import head_to_head as module
 from experiments.protocol.config import METHODS, Config, complete
-from experiments.protocol.methods import methods
+from experiments.protocol.head_to_head import methods
 from experiments.studies.compare import Compare
 from s1jax.estimators import TRANSFER_INFLATION
 from s1jax.methods import method_of

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.protocol.seasons import season_errors
+from experiments.protocol.scoring import season_errors
 
 PIXELS, DATES = 24, 62
 DAY = 19668.0 + 12.0 * np.arange(DATES)
