@@ -185,14 +185,7 @@ def write(
 def best(
     function: Callable[[], object], repeats: int, *, warm: bool = True, budget_s: float = 30.0
 ):
-    """Seconds of the fastest call of a function, and what it returned.
-
-    Args:
-      function: ends when its result is there.
-      repeats: calls, at most.
-      warm: call once before, which compiles.
-      budget_s: no further call is begun after so many seconds of timed ones.
-    """
+    """Seconds of the fastest call of a function, and what it returned."""
     if warm:
         function()
     seconds: list[float] = []
@@ -220,12 +213,6 @@ def kb_per_px(solver: str, hyper: gp.Hyper, dates: int, *, fit: bool = False) ->
     on every device, compiled with the options it runs with; `temp_size_in_bytes` is of one device,
     which has `batching.batch_size` pixels in flight. Observations and results, which a caller holds
     anyway, are not in it.
-
-    Args:
-      solver: a name of `gp.SOLVERS`.
-      hyper: of the model; its dtype is that of the computation.
-      dates: length of a series.
-      fit: of likelihood and gradient, at hyperparameters of each pixel.
     """
     latents, outputs = hyper.mixing.shape
     lanes = batching.batch_size(solver, latents, outputs)

@@ -274,13 +274,7 @@ def loss_of_stored(config: MlpConfig) -> train.Loss:
 def trainer(
     fit: Callable[[Key, train.Variables], train.State], key: Key, variables: train.Variables
 ) -> Trainer:
-    """Fits of one epoch, each going on from the weights of the last, the optimiser anew.
-
-    Args:
-      fit: `train.fit` of one epoch, which is compiled once.
-      key: consumed.
-      variables: where to start.
-    """
+    """Fits of one epoch, each going on from the weights of the last, the optimiser anew."""
 
     def _epochs() -> Iterator[Epoch]:
         number, now = 0, variables
@@ -299,12 +293,6 @@ def in_torch(
     names: Sequence[str], config: MlpConfig, variables: train.Variables, data: train.Data
 ) -> Iterator[dict[str, Trainer]]:
     """Epochs of PyTorch on what `stored` returns, from the same weights, in another process.
-
-    Args:
-      names: loops of `PEERS`.
-      config: of the network and its training.
-      variables: where to start.
-      data: features and target.
 
     Raises:
       ValueError: residual connections, which the network there has not.
@@ -415,10 +403,6 @@ def flop(config: SequenceConfig, dates: int) -> float:
     2 (T C W + B (3 T W^2 + W^2 + T W^2) + T W O): T dates of C numbers into W channels; B blocks,
     each three dates wide, the mean of the series, and the product that closes it; O outputs.
 
-    Args:
-      config: of dilated convolutions.
-      dates: T.
-
     Raises:
       ValueError: another network.
     """
@@ -430,13 +414,7 @@ def flop(config: SequenceConfig, dates: int) -> float:
 
 
 def matmul_rate(size: int, dtype: str, *, repeats: int = 5) -> float:
-    """FLOP/s of a square matrix product on the first device: the best of some.
-
-    Args:
-      size: rows and columns.
-      dtype: of both sides and of the result.
-      repeats: calls, at most.
-    """
+    """FLOP/s of a square matrix product on the first device: the best of some."""
     a = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
     product = jax.jit(jnp.matmul)
     seconds, _ = beds.best(lambda: product(a, a).block_until_ready(), repeats)
@@ -444,12 +422,7 @@ def matmul_rate(size: int, dtype: str, *, repeats: int = 5) -> float:
 
 
 def kb_per_px(params: SequenceParams, series: Series) -> float:
-    """Working memory of a pixel, kB: XLA's temporary buffers of a chunk of `networks.predict`.
-
-    Args:
-      params: of the network.
-      series: any pixels; shapes alone matter.
-    """
+    """Working memory of a pixel, kB: XLA's temporary buffers of a chunk of `networks.predict`."""
     config = params.config
 
     def _chunk(leaf):

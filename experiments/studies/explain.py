@@ -73,12 +73,6 @@ def permuted(key: Key, series: Series, group: str, mask: Bool[np.ndarray, "pixel
     have are exchanged. All pixels share their days: their steps are permuted in time instead, which
     changes nothing where they are regular.
 
-    Args:
-      key: consumed.
-      series: many pixels.
-      group: one of `groups(series)`.
-      mask: queried periods: NDVI of no other pixel is put there.
-
     Raises:
       ValueError: a group that the series has not.
     """
@@ -110,15 +104,7 @@ def of_groups(
     *,
     repeats: int,
 ) -> dict[str, Float[np.ndarray, "repeat pixel time"]]:
-    """Estimates with one group of inputs permuted, for each group of `groups`.
-
-    Args:
-      key: consumed.
-      predict: the method.
-      series: test pixels without the labels that are hidden.
-      mask: queried periods.
-      repeats: permutations of each group.
-    """
+    """Estimates with one group of inputs permuted, for each group of `groups`."""
     names = list(groups(series))
     keys = jax.random.split(key, (len(names), repeats))
     return {
@@ -136,14 +122,6 @@ def of_lags(
     `every`-th date, and of each date there is one such date within `most`. Dates at k plus or minus
     `every`, twice that, ... are permuted with it; none is where `every` is the number of dates.
     `further` is radar of all dates beyond `most`, for one date t at a time.
-
-    Args:
-      key: consumed.
-      predict: the method.
-      series: test pixels without the labels that are hidden.
-      repeats: permutations; each serves all lags.
-      most: furthest lag, dates.
-      every: dates from one that is permuted to the next.
 
     Returns:
       By lag "-5", ..., "0", "+1", ..., and "further"; NaN where the series has no date t + k.
@@ -211,12 +189,6 @@ def losses(
 
     The standard error is of the scatter of the permutations, not of pixels.
 
-    Args:
-      before: estimates from each pixel's own inputs.
-      after: estimates from permuted ones; NaN: no answer, and not scored.
-      target: labels or truth.
-      where: what is scored.
-
     Raises:
       ValueError: fewer than two permutations, or no value to score.
     """
@@ -244,13 +216,7 @@ def rows(
     target: Float[np.ndarray, "pixel time"],
     where: Bool[np.ndarray, "pixel time"],
 ) -> list[dict]:
-    """`losses` of every kind and name that all folds have, over the pixels of all of them.
-
-    Args:
-      folds: `estimates` of each.
-      target: labels or truth, one fold after the other.
-      where: what is scored.
-    """
+    """`losses` of every kind and name that all folds have, over the pixels of all of them."""
     names = [name for name in folds[0] if all(name in fold for fold in folds)]
     joined = {name: np.concatenate([fold[name] for fold in folds], -2) for name in names}
     before = joined.pop(UNCHANGED)

@@ -215,12 +215,7 @@ def _experiments(cases) -> tuple[Experiment, ...]:
 
 
 def observed(scene: SceneConfig, observation: Observation) -> Data:
-    """The landscape of the scene as it is observed; pixels, days and truth are always the same.
-
-    Args:
-      scene: size and constants; its mode is the observation's.
-      observation: labels and radar.
-    """
+    """The landscape of the scene as it is observed; pixels, days and truth are always the same."""
     mode = "clean" if observation.labels == "clean" else "as_exported"
     offset = 0.0 if observation.labels == "harmonised" else scene.exported_offset
     config = replace(scene, mode=mode, exported_offset=offset)
@@ -247,12 +242,6 @@ def _near_labels(ds: xr.Dataset, config: SceneConfig) -> xr.Dataset:
 
 def split_of(data: Data, case: Experiment, limits: tuple[int, int, int], *, seed: int) -> Split:
     """Unseen blocks, 150 m away; or, as the document has it, one set of pixels for everything.
-
-    Args:
-      data: with blocks.
-      case: how it is tested.
-      limits: training, validation and test pixels, at most.
-      seed: of the deal.
 
     Raises:
       ValueError: a part without pixels or without any valid label, or too few labels for a batch.

@@ -62,10 +62,6 @@ class Found(NamedTuple):
 def available(given: Sequence[Hyper] = (), outputs: int = 3) -> Found:
     """The peers whose library is installed, and a sentence for each library that is not.
 
-    Args:
-      given: hyperparameters of z-scored outputs; each adds the peers of mode `region`.
-      outputs: channels of the series, NDVI last; the full model has as many latents.
-
     Raises:
       ValueError: hyperparameters of another number of outputs.
     """
@@ -101,10 +97,6 @@ def zscore(
     value: Float[np.ndarray, "pixel time channel"], valid: Bool[np.ndarray, "pixel time channel"]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """z = (value - mean) / std over each series' own valid values (ddof 0), 0 where not valid.
-
-    Args:
-      value: physical units; finite and not constant where valid (`solvable`).
-      valid: which were observed.
 
     Returns:
       z (pixel, time, channel); mean and std (pixel, channel) in physical units.
