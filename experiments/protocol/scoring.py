@@ -274,15 +274,9 @@ def season_errors(
       seasons.
 
     Raises:
-      ValueError: shapes that disagree, days that do not ascend, no pixel with a finite truth.
+      ValueError: no pixel with a finite truth.
     """
     day, truth, mean = (np.asarray(array, np.float32) for array in (day, truth, mean))
-    if truth.shape != mean.shape or truth.shape[1:] != day.shape:
-        raise ValueError(
-            f"truth and mean: got {truth.shape} and {mean.shape}, expected (pixel, {day.size})"
-        )
-    if not np.all(np.diff(day) > 0.0):
-        raise ValueError("day: got days that do not ascend, expected ascending days")
     finite = np.isfinite(truth).all(axis=1)
     if not finite.any():
         raise ValueError("truth: got no pixel that is finite on every day, expected one or more")

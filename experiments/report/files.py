@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import math
-import numbers
 import os
 import platform
 import shutil
@@ -30,9 +28,6 @@ Scored = dict[tuple[str, str], Outcome]
 SeasonErrors = dict[str, dict[str, float]]
 """Task -> `season_errors`, where there is a truth."""
 
-FIELDS = ("method", "task", "against", "r2", "rmse", "mae", "bias", "crps", "coverage90", "skill")
-FIELDS += ("n", "fit_s", "px_per_s", "ci95", "strata")
-_INTERVALS = ("r2", "rmse", "rmse_minus_best_yardstick")
 ROOT = Path(__file__).parents[2]
 SCORING = ("s1jax", "experiments/protocol")
 """Folders of the code that scores depend on, weights included."""
@@ -73,67 +68,13 @@ def write_study(out: Path, name: str, text: str, config: Any, **content: Any) ->
 
 
 def write_metrics(path: Path, dataset: str, split: str, seeds: Sequence[int], rows: Rows) -> None:
-    """Write metrics.json: {"dataset", "split", "seeds", "rows"}; the same bytes for the same rows.
-
-    Args:
-      path: the file.
-      dataset: name of the data set.
-      split: the split, with its warnings in words.
-      seeds: the seeds the rows are means over.
-      rows: their fields in any order; no number is rounded.
+    """Write metrics.json: {"dataset", "split", "seeds", "rows"}, rows of `scoring.row`.
 
     Raises:
-      ValueError: a field missing or unknown, or a number that is not one (NaN, infinite, None).
+      ValueError: a number that is not finite.
     """
-    content = {"dataset": dataset, "split": split, "seeds": _numbers(list(seeds), "seeds")}
-    content["rows"] = [_row(row) for row in rows]
+    content = {"dataset": dataset, "split": split, "seeds": seeds, "rows": rows}
     files.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Content of a metrics.json, held to what `write_metrics` accepts.
-
-    Raises:
-      ValueError: a key missing or unknown, or a row that could not have been written.
-    """
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
-    _same_keys(content, ("dataset", "split", "seeds", "rows"), str(path))
-    return content | {"rows": [_row(row) for row in content["rows"]]}
-
-
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with its fields in the order of `FIELDS` and its numbers as Python's own."""
-    where = "/".join(str(row.get(word)) for word in FIELDS[:3])
-    _same_keys(row, FIELDS, where)
-    if row["against"] not in ("truth", "labels"):
-        raise ValueError(f"{where}: got against={row['against']!r}, expected 'truth' or 'labels'")
-    _same_keys(row["ci95"], _INTERVALS, f"{where} ci95")
-    for stratum, bins in row["strata"].items():
-        for label, cell in bins.items():
-            _same_keys(cell, ("mae", "bias", "n"), f"{where} {stratum} {label}")
-    ci95 = {name: row["ci95"][name] for name in _INTERVALS}
-    values = _numbers({name: row[name] for name in FIELDS[3:]} | {"ci95": ci95}, where)
-    for name, (low, high) in values["ci95"].items():
-        if low > high:
-            raise ValueError(f"{where} {name}: got [{low}, {high}], expected the lower end first")
-    return {word: str(row[word]) for word in FIELDS[:3]} | values
-
-
-def _numbers(value: Any, where: str) -> Any:
-    """The value with all its numbers as Python's own."""
-    if isinstance(value, Mapping):
-        return {name: _numbers(one, f"{where} {name}") for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_numbers(one, where) for one in value]
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise ValueError(f"{where}: got {value!r}, expected a finite number")
-    return int(value) if isinstance(value, numbers.Integral) else float(value)
-
-
-def _same_keys(content: Mapping[str, Any], expected: Sequence[str], where: str) -> None:
-    lacks, extra = (sorted(set(a) - set(b)) for a, b in ((expected, content), (content, expected)))
-    if lacks or extra:
-        raise ValueError(f"{where}: got {lacks} missing, {extra} unknown, expected {[*expected]}")
 
 
 def fingerprint(*what: object) -> str:

@@ -15,13 +15,13 @@ from pathlib import Path
 import tyro
 
 from experiments.report.files import new_folder
-from experiments.speed import mogpr, networks, variants
+from experiments.speed import mogpr, networks
 from s1jax.commands import endings
 
 COMMANDS = {
     "mogpr": (mogpr.MogprBench, mogpr.bench),
-    "variants": (variants.Variants, variants.bench),
-    "choices": (variants.Choices, variants.bench_choices),
+    "variants": (mogpr.Variants, mogpr.bench_variants),
+    "choices": (mogpr.Choices, mogpr.bench_choices),
     "networks": (networks.NetworksBench, networks.bench),
 }
 """Subcommand, its options and what runs it."""

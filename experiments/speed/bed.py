@@ -1,24 +1,23 @@
-"""What a bench stands on: a data set and its folds, scores of hidden labels, its files."""
+"""What a bench stands on: data and folds, scores of hidden labels, wall clock, memory, files."""
 
-import dataclasses
-import json
-import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
 from experiments.protocol.config import DatasetConfig
 from experiments.protocol.head_to_head import masked_series, set_up, test_set
 from experiments.protocol.splits import Split
-from experiments.report.files import environment
-from experiments.speed import timing
-from s1jax import files, metrics
+from experiments.report.files import environment, write_study
+from s1jax import batching, gp, metrics
+from s1jax.commands import available_cores
 from s1jax.mogpr import MogprConfig, MogprParams
 from s1jax.mogpr.inputs import available, channels_of
 from s1jax.types import Estimate, Key, Series
@@ -71,7 +70,7 @@ class Bed(NamedTuple):
             f"{self.name}; {self.split}; {len(part.train.ndvi):,} training, "
             f"{len(part.val.ndvi):,} validation, {len(part.label):,} test pixels x "
             f"{part.label.shape[1]} dates",
-            f"{timing.device()}, {timing.cores()} core(s); load average {load}; commit "
+            f"{device()}, {cores()} core(s); load average {load}; commit "
             f"{place['commit'][:10]}; {versions}",
             "a core-second is the wall clock times the cores that may be used (1 on a GPU)",
         ]
@@ -108,15 +107,9 @@ def load(config: BedConfig, tasks: Sequence[str]) -> Bed:
 def scores(
     parts: Sequence[Part], predictors: Sequence[Predictor], tasks: Sequence[str]
 ) -> dict[str, float]:
-    """R2 of each task by the names of `SCORES`, the coverage of the 90 % band on T2a and T2b
-    together, and that of each task.
-
-    Sums go over all folds. What has no score (no hidden label, or labels all alike) is left out.
-
-    Args:
-      parts: folds.
-      predictors: one for each fold; where it has no answer it is not scored.
-      tasks: names of tasks.
+    """R2 of each task by the names of `SCORES`, and the coverage of the 90 % band on T2a and T2b
+    together. Sums go over all folds; what has no score (no hidden label, labels all alike, no
+    answer) is left out.
     """
     sums = {}
     for task in tasks:
@@ -125,14 +118,12 @@ def scores(
             where = part.hidden[task] & np.isfinite(mean)
             more = metrics.statistics(mean, std, part.label, where)
             sums[task] = metrics.merge(sums[task], more) if task in sums else more
-    each = {task: metrics.scores(of) for task, of in sums.items()}
-    named = {SCORES[task]: of["r2"] for task, of in each.items()}
+    values = {SCORES[task]: metrics.scores(of)["r2"] for task, of in sums.items()}
     both = [sums[task] for task in ("T2a", "T2b") if task in sums]
     if both:
         pooled = both[0] if len(both) == 1 else metrics.merge(*both)
-        named["coverage90"] = metrics.scores(pooled)["coverage90"]
-    named |= {f"coverage90_{task}": of["coverage90"] for task, of in each.items()}
-    return {name: float(value) for name, value in named.items() if np.isfinite(value)}
+        values["coverage90"] = metrics.scores(pooled)["coverage90"]
+    return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 
 
 def some(part: Part, index: np.ndarray) -> Part:
@@ -178,22 +169,77 @@ def variant(params: MogprParams, series: Series) -> dict[str, str]:
 def write(
     bed: Bed, config: BedConfig, text: Sequence[str], rows: Sequence[Mapping], **more
 ) -> Path:
-    """The folder, with the text below the header in table.md and the rows in metrics.json:
-    {"dataset", "split", "header", "config", "rows", ...}; the text is printed.
+    """The folder, with the text below the header in table.md and the rows in metrics.json; the text
+    is printed.
 
     Raises:
-      ValueError: a number that is not one.
+      ValueError: a number that is not finite.
     """
-    for row in rows:
-        for name, value in row.items():
-            for leaf in value.values() if isinstance(value, Mapping) else (value,):
-                if leaf is None or (isinstance(leaf, float) and not math.isfinite(leaf)):
-                    raise ValueError(f"{row.get('name')}: {name}: got {leaf}, expected a number")
     print("", *text, sep="\n")
     config.out.mkdir(parents=True, exist_ok=True)
-    files.write_text(config.out / "table.md", "\n\n".join([*bed.header, *text]) + "\n")
-    content = {"dataset": bed.name, "split": bed.split, "header": bed.header}
-    content |= {"config": dataclasses.asdict(config), "rows": list(rows), **more}
-    words = json.dumps(content, indent=1, allow_nan=False, default=str)
-    files.write_text(config.out / "metrics.json", words + "\n")
+    content = {"dataset": bed.name, "split": bed.split, "header": bed.header, "rows": list(rows)}
+    write_study(config.out, "metrics", "\n\n".join([*bed.header, *text]), config, **content, **more)
     return config.out
+
+
+def best(
+    function: Callable[[], object], repeats: int, *, warm: bool = True, budget_s: float = 30.0
+):
+    """Seconds of the fastest call of a function, and what it returned."""
+    if warm:
+        function()
+    seconds: list[float] = []
+    while len(seconds) < repeats and sum(seconds) <= budget_s:
+        start = time.perf_counter()
+        result = function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), result
+
+
+def device() -> str:
+    """The devices that JAX computes on."""
+    return f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
+
+
+def cores() -> int:
+    """Cores that a core-second counts: all that this process may use; 1 where a GPU computes."""
+    return available_cores() if jax.default_backend() == "cpu" else 1
+
+
+def kb_per_px(solver: str, hyper: gp.Hyper, dates: int, *, fit: bool = False) -> float:
+    """Working memory of a pixel, kB: XLA's temporary buffers over the pixels in flight.
+
+    The program is that of the posterior (or, for a fit, of likelihood and gradient) for one batch
+    on every device, compiled with the options it runs with; `temp_size_in_bytes` is of one device,
+    which has `batching.batch_size` pixels in flight. Observations and results, which a caller holds
+    anyway, are not in it.
+    """
+    latents, outputs = hyper.mixing.shape
+    lanes = batching.batch_size(solver, latents, outputs)
+    pixels, dtype = lanes * jax.local_device_count(), hyper.noise.dtype
+
+    def _posterior(hyper, day, value, valid):
+        def _one(value, valid):
+            observations = gp.Observations(day, value, valid)
+            return gp.condition(hyper, observations, None, output=-1, solver=solver)
+
+        return batching.vmap_pixels(_one, value, valid, lanes=lanes)
+
+    def _slope(hyper, day, value, valid):
+        def _one(hyper, value, valid):
+            z = gp.Observations(day, value, valid)
+            return jax.value_and_grad(lambda h: gp.log_likelihood(h, z, solver=solver))(hyper)
+
+        return batching.vmap_pixels(_one, hyper, value, valid, lanes=lanes)
+
+    if fit:
+        hyper = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (pixels, *leaf.shape)), hyper)
+    shapes = (
+        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), hyper),
+        jax.ShapeDtypeStruct((dates,), dtype),
+        jax.ShapeDtypeStruct((pixels, dates, outputs), dtype),
+        jax.ShapeDtypeStruct((pixels, dates, outputs), bool),
+    )
+    program = jax.jit(_slope if fit else _posterior, compiler_options=batching.compiler_options())
+    memory = program.lower(*shapes).compile().memory_analysis()
+    return memory.temp_size_in_bytes / lanes / 1e3

@@ -1,10 +1,6 @@
-"""MOGPR beside its peers: how fast, how small, how good, on the same pixels.
+"""MOGPR: beside its peers on the same pixels, its variants, and what validation pixels choose."""
 
-Each ratio of speeds names both sides: like against like, and what a user leaves.
-"""
-
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,32 +13,32 @@ from experiments.protocol.head_to_head import mogpr_options
 from experiments.report.tables import Table
 from experiments.speed import bed as beds
 from experiments.speed import peers as others
-from experiments.speed import timing
-from s1jax import gp
+from s1jax import gp, mogpr
 from s1jax.mogpr import MogprParams, fit_region, posterior, select_variant
+from s1jax.mogpr.config import SCALES
 from s1jax.mogpr.estimator import FitSample
-from s1jax.mogpr.inputs import channels_of, outputs_of
-from s1jax.types import Series
-
-log = logging.getLogger("s1jax")
+from s1jax.mogpr.inputs import NDVI, channels_of, on_days, outputs_of, standardise
+from s1jax.types import Estimator, Series
 
 TASKS = ("T2a", "T2b", "T2c")
+CHOICE_TASKS = ("T1", *TASKS)
+WAYS = ("loop", "chunk", "stride", "inducing", "fixed", "pixel")
+"""Pixel by pixel, chunks of 100, every second date, 20 inducing days, nothing or all fitted."""
 _TIMED = {"kalman": 1, "dense": 16, "fit": 4}
 """Timed pixels are `pixels` over this: each takes a second or so."""
 _TOGETHER = {"GPyTorch": 128}
 """A peer that computes pixels together, and how many: timed on so many, not on fewer."""
-_SCORES = dict.fromkeys(("r2_random", "r2_block", "r2_season", "coverage90"), ".3f")
+_LIKE = {"region": ("region", "shipped"), "pixel": ("good-start",)}
+"""Our mode, and those of peers it is compared with; `shipped` is what a user of FuseTS leaves."""
+_R2 = dict.fromkeys(("r2_random", "r2_block", "r2_season"), ".3f")
 COLUMNS = {"name": "", "mode": "", "latents": "d", "dtype": "", "device": ""}
-COLUMNS |= dict.fromkeys(("px_per_s", "px_per_core_s"), ",.1f") | {"cpu_over_wall": ".2f"}
-COLUMNS |= dict.fromkeys(("ratio_to_gpy", "kb_per_px"), ",.1f") | _SCORES
-KINDS = {
-    "a": "region mode against FuseTS as shipped (what a user switches to, and from)",
-    "b": "posterior at given hyperparameters against the same of another library",
-    "c": "fit of every pixel and posterior, same model (ours: MAP around the optimum of a sample; "
-    "theirs: maximum likelihood from a good start)",
-}
-"""Kinds of ratios."""
-_R2 = {"r2_random": "20 % hidden", "r2_block": "60 days", "r2_season": "132 days"}
+COLUMNS |= dict.fromkeys(("px_per_s", "px_per_core_s", "kb_per_px"), ",.1f")
+COLUMNS |= _R2 | {"coverage90": ".3f"}
+RATIO_COLUMNS = {"of": "", "over": "", "ratio": ",.0f"}
+VARIANT_COLUMNS = {"name": "", "px_per_s": ",.0f", "ratio_to_full": ".3f", "fit_s": ".1f"} | _R2
+CHOICE_COLUMNS = dict.fromkeys(("fold", "inputs", "mean", "hyper", "scale"), "") | {"latents": "d"}
+CHOICE_COLUMNS |= {"rmse_validation": ".4f", "r2_none": ".3f"} | _R2
+CHOICE_COLUMNS |= {"coverage90": ".3f", "verdict": ""}
 
 
 @dataclass(frozen=True)
@@ -52,11 +48,9 @@ class MogprBench(beds.BedConfig):
     peers: bool = False
     """Also time and score GPy, GPyTorch and scikit-learn where they are installed."""
     peer_pixels: int = 40
-    """Test pixels that the peers solve, and ours once more beside them."""
+    """Test pixels that the peers solve; ours are then scored on them too."""
     solvers: tuple[str, ...] = tuple(gp.SOLVERS)
     """Solvers of the posterior at given hyperparameters."""
-    modes: tuple[str, ...] = ("region", "pixel")
-    """Hyperparameters given, or fitted per pixel; and the default besides."""
     latents: tuple[int, ...] = (1, 2, 3)
     """Latent processes; 1 is the intrinsic model (ICM), 3 what FuseTS has for three outputs."""
     pixels: int = 16_384
@@ -65,112 +59,93 @@ class MogprBench(beds.BedConfig):
     """Timed repeats, of which the best counts."""
 
 
+@dataclass(frozen=True)
+class Variants(beds.BedConfig):
+    """The variants of the founding document against the full model, in speed and R2."""
+
+    ways: tuple[str, ...] = WAYS
+    """Which variants."""
+    pixels: int = 8192
+    """Pixels timed (test pixels over and over); the loop over pixels and the fit of every pixel
+    get an eighth, the inducing days a sixteenth."""
+    repeats: int = 5
+    """Timed repeats, of which the best counts."""
+
+
+@dataclass(frozen=True)
+class Choices(beds.BedConfig):
+    """Every variant that `mogpr.choose` weighs, on validation pixels and on test pixels."""
+
+    latents: tuple[int, ...] = (1, 2, 3)
+    """Latent processes; `mogpr.latents` is that of all variants, the others are tried with what
+    was chosen; so is the other way to z-score."""
+
+
 def bench(config: MogprBench) -> Path:
-    """The folder with metrics.json and table.md; both tables and the ratios are printed."""
+    """The folder with metrics.json and table.md; the table and the ratios are printed."""
     bed = beds.load(config, TASKS)
     fits = {latents: _fit(config, bed, latents) for latents in config.latents}
-    missing, few, peers = [], None, []
+    missing, scored, peers = [], bed.parts, []
     if config.peers:
         given = [fits[n][0][0].hyper for n in config.latents if n in (1, 3)]
         peers, missing = others.available([gp.Hyper(*map(np.asarray, hyper)) for hyper in given])
-        print(*missing, sep="\n", flush=True)
-    if peers:
-        few = _few(bed.parts[0], config.peer_pixels)
-        print(f"peers on {len(few.label)} pixels", flush=True)
+        scored = (_few(bed.parts[0], config.peer_pixels),)
+        print(*missing, f"scores of {len(scored[0].label)} pixels", sep="\n", flush=True)
     rows = []
-    for row in _all(config, bed, fits, few, peers):
+    for row in _all(config, bed, fits, scored, peers):
         rows.append(row)
-        r2 = "  ".join(f"{k} {row[k]:.3f}" for k in _R2 if k in row)
-        print(f"{label(row)}: {row['px_per_s']:,.1f} px/s, {row['px_per_core_s']:,.1f} px/core-s "
-              f"(cpu/wall {row['cpu_over_wall']:.2f})  {r2}", flush=True)  # fmt: skip
-    rows = to_gpy(rows)
-    ratios = between(rows)
-    text = [Table(COLUMNS, rows).markdown()]
-    if peers:
-        cells = [{**row, **row["paired"]} for row in rows if "paired" in row]
-        columns = {"name": "", "mode": "", "latents": "d"} | _SCORES
-        table = Table(columns, cells).markdown()
-        text.append(f"Scores on the same {len(few.label)} pixels:\n\n{table}")
-    text += [sentence(ratio) for ratio in ratios] + verdict(rows)
-    return beds.write(bed, config, text, rows, missing=missing, ratios=ratios)
+        print(f"{label(row)}: {row['px_per_s']:,.1f} px/s", flush=True)
+    compared = ratios(rows)
+    text = [*missing, Table(COLUMNS, rows).markdown(), Table(RATIO_COLUMNS, compared).markdown()]
+    return beds.write(bed, config, text, rows, missing=missing, ratios=compared)
 
 
 def _fit(config: MogprBench, bed: beds.Bed, latents: int) -> list[tuple[MogprParams, FitSample]]:
     """Of each fold: parameters of three outputs of one orbit, and the z-scored sample."""
-    fits = []
-    for part in bed.parts:
-        inputs = beds.one_orbit(part.train)
-        options = replace(config.mogpr, latents=latents, inputs=inputs, mean="zero")
-        fits.append(fit_region(part.train, options))
-    return fits
+    inputs = beds.one_orbit(bed.parts[0].train)
+    options = replace(config.mogpr, latents=latents, inputs=inputs, mean="zero")
+    return [fit_region(part.train, options) for part in bed.parts]
 
 
-def _all(config, bed, fits, few, peers) -> Iterator[dict]:
+def _all(config, bed, fits, scored, peers) -> Iterator[dict]:
     """Every row, as soon as it is there."""
-    for latents, folds in fits.items():
+    for folds in fits.values():
         params = [params for params, _ in folds]
-        for solver in config.solvers if "region" in config.modes else ():
+        for solver in config.solvers:
             for dtype in ("float32", "float64") if solver == "kalman" else ("float32",):
-                yield _ours(config, bed, few, params, solver, dtype)
-        if "pixel" in config.modes:
-            fitted = [replace(p, prior=gp.prior(*sample)) for p, sample in folds]
-            yield _ours(config, bed, few, fitted, "kalman", "float32")
-        log.info("%d latents done", latents)
-    yield _default(config, bed, few)
+                yield _ours(config, bed, scored, params, solver, dtype)
+        fitted = [replace(p, prior=gp.prior(*sample)) for p, sample in folds]
+        yield _ours(config, bed, scored, fitted, "kalman", "float32")
+    # what a user gets who chooses nothing: validation pixels choose, and widen the band
+    options = mogpr_options(config.mogpr, config.split)
+    params = [select_variant(part.key, part.train, part.val, options)[0] for part in bed.parts]
+    row = _ours(config, bed, scored, params, options.solver, "float32")
+    yield row | {"name": "mogpr default"} | beds.variant(params[0], bed.parts[0].train)
     for peer in peers:
-        yield _peer(config, few, peer)
+        yield _peer(config, scored[0], peer)
 
 
-def _ours(config, bed, few, params: list[MogprParams], solver: str, dtype: str) -> dict:
-    """One row of ours: of each fold its parameters."""
+def _ours(config, bed, scored, params: list[MogprParams], solver: str, dtype: str) -> dict:
+    """One row of ours: `mogpr.posterior`, all of it, from and to NumPy; of each fold its
+    parameters."""
     fitted = params[0].prior is not None
-    latents, outputs = params[0].hyper.mixing.shape
-    work = (
-        "channels picked, z-scored, posterior mean and std of NDVI on all dates at "
-        "hyperparameters learnt once from training pixels, flags, back in physical units "
-        "(mogpr.posterior, all of it, from and to NumPy)"
-    )
-    if fitted:
-        work = f"hyperparameters of every pixel fitted (MAP around the region's); {work}"
-        work = work.replace("hyperparameters learnt once from training pixels", "them")
     # double precision is asked for by the arrays, so only while they are made and used
     with jax.enable_x64(True) if dtype == "float64" else nullcontext():
         params = [_as(p, dtype) for p in params]
         predictors = [beds.predictor(posterior, replace(p, solver=solver)) for p in params]
+        hyper = params[0].hyper
+        latents = len(hyper.lengthscale)
         factor = _TIMED["fit"] * latents if fitted else _TIMED[solver]
         pixels = max(1, config.pixels // factor)
         series = beds.filled(bed.parts[0].test["T2a"], pixels)
-        timed, _ = timing.best(lambda: predictors[0](series), config.repeats)
-        scores = beds.scores(bed.parts, predictors, TASKS)
-        paired = {} if few is None else {"paired": beds.scores([few], predictors[:1], TASKS)}
-        hyper, dates = params[0].hyper, len(series.day)
-        memory = timing.kb_per_px(solver, hyper, dates)
+        seconds, _ = beds.best(lambda: predictors[0](series), config.repeats)
+        scores = beds.scores(scored, predictors[: len(scored)], TASKS)
+        memory = beds.kb_per_px(solver, hyper, len(series.day))
         if fitted:
-            memory = max(memory, timing.kb_per_px(solver, hyper, dates, fit=True))
-    row = {
-        "name": f"s1jax {solver}",
-        "mode": "pixel" if fitted else "region",
-        "latents": latents,
-        "dtype": dtype,
-        "device": timing.device(),
-        "work": f"{work}; {outputs} outputs, {dates} dates",
-    }
-    row |= _speed(pixels, timed, timing.cores()) | {"kb_per_px": memory}
-    return row | scores | paired
-
-
-def _default(config: MogprBench, bed: beds.Bed, few) -> dict:
-    """What a user gets who chooses nothing: validation pixels choose, and widen the band."""
-    options = mogpr_options(config.mogpr, config.split)
-
-    def _choose():
-        return [select_variant(part.key, part.train, part.val, options)[0] for part in bed.parts]
-
-    timed, params = timing.best(_choose, 1, warm=False)
-    names = ", ".join(f"{k} {v}" for k, v in beds.variant(params[0], bed.parts[0].train).items())
-    row = _ours(config, bed, few, params, options.solver, "float32") | {"name": "mogpr default"}
-    work = f"{row['work']}; chosen on validation pixels: {names} (the choice took "
-    return row | {"work": f"{work}{timed.seconds:.0f} s, compiling included)"}
+            memory = max(memory, beds.kb_per_px(solver, hyper, len(series.day), fit=True))
+    row = {"name": f"s1jax {solver}", "mode": "pixel" if fitted else "region", "latents": latents}
+    row |= {"dtype": dtype, "device": beds.device()} | _speed(pixels, seconds, beds.cores())
+    return row | {"kb_per_px": memory} | scores
 
 
 def _as(params: MogprParams, dtype: str) -> MogprParams:
@@ -184,15 +159,9 @@ def _as(params: MogprParams, dtype: str) -> MogprParams:
     return replace(jax.tree.map(_leaf, replace(params, curve=None)), curve=params.curve)
 
 
-def _speed(pixels: int, timed: timing.Timing, cores: int) -> dict:
-    return {
-        "px_per_s": pixels / timed.seconds,
-        "px_per_core_s": pixels / (timed.seconds * cores),
-        "cores": cores,
-        "seconds": timed.seconds,
-        "cpu_over_wall": timed.cpu_s / timed.seconds,
-        "pixels": pixels,
-    }
+def _speed(pixels: int, seconds: float, cores: int) -> dict:
+    rate = pixels / seconds
+    return {"px_per_s": rate, "px_per_core_s": rate / cores, "seconds": seconds, "pixels": pixels}
 
 
 def _few(part: beds.Part, count: int) -> beds.Part:
@@ -218,62 +187,29 @@ def _peer(config: MogprBench, few: beds.Part, peer: others.Peer) -> dict:
     series = beds.filled(first, pixels)
     _run(beds.filled(first, 1))
     repeats = config.repeats if peer.mode == "region" else 1
-    timed, (mean, std) = timing.best(lambda: _run(series), repeats, warm=False, budget_s=10.0)
-    # of what was timed, the scored pixels come first
-    curves = {id(first): (mean[: len(few.label)], std[: len(few.label)])}
-    curves |= {id(s): _run(s) for s in few.test.values() if s is not first}
-    score = beds.scores([few], [lambda series: curves[id(series)]], TASKS)
-    silent = sum(int(np.isnan(mean).any(axis=1).sum()) for mean, _ in curves.values())
-    work = f"{peer.work} (release {peer.version})"
-    if silent:
-        work += f"; {silent} of {len(curves) * len(few.label)} series without an answer, not scored"
+    seconds, _ = beds.best(lambda: _run(series), repeats, warm=False, budget_s=10.0)
     row = {"name": peer.name, "mode": peer.mode, "latents": peer.latents, "dtype": peer.dtype}
-    row |= {"device": "1 x cpu", "work": work} | _speed(pixels, timed, 1)
-    return row | score | {"paired": score}
+    row |= {"device": "1 x cpu", "work": f"{peer.work} (release {peer.version})"}
+    return row | _speed(pixels, seconds, 1) | beds.scores([few], [_run], TASKS)
 
 
-def to_gpy(rows: Sequence[Mapping]) -> list[dict]:
-    """The rows with `ratio_to_gpy`: per core, over FuseTS' model and start on GPy.
-
-    Without that peer the rows stay as they are.
+def ratios(rows: Sequence[Mapping]) -> list[dict]:
+    """Pixels per core-second of the Kalman filter over those of GPy and GPyTorch: like against
+    like, and hyperparameters of the region over FuseTS' model and start: {"of", "over", "ratio"}.
     """
-    shipped = [row["px_per_core_s"] for row in rows if _is(row, "GPy", "shipped")]
-    if not shipped:
-        return [dict(row) for row in rows]
-    return [{**row, "ratio_to_gpy": row["px_per_core_s"] / shipped[0]} for row in rows]
-
-
-def between(rows: Sequence[Mapping]) -> list[dict]:
-    """Ratios of pixels per core-second: {"kind", "of", "over", "ratio"}, kinds as in `KINDS`."""
-
-    def _ours(mode: str) -> list[Mapping]:
-        mine = [r for r in rows if _is(r, "s1jax kalman", mode) and r["dtype"] == "float32"]
-        # the default is what a user switches to, but no more than its mode says
-        return mine + [r for r in rows if mode == "region" and _is(r, "mogpr default", mode)]
-
-    def _theirs(mode: str) -> list[Mapping]:
-        return [r for r in rows if r["name"].startswith("GPy") and r["mode"] == mode]
-
-    def _pairs(kind: str, mine: Sequence, theirs: Sequence, alike: Callable) -> list[dict]:
-        return [
-            {
-                "kind": kind,
-                "of": label(own),
-                "over": label(other),
-                "ratio": own["px_per_core_s"] / other["px_per_core_s"],
-            }
-            for own in mine
-            for other in theirs
-            if alike(own, other)
-        ]
-
-    def _same(own, other):
-        return own["latents"] == other["latents"] and own["name"] != "mogpr default"
-
+    ours = [r for r in rows if r["name"] in ("s1jax kalman", "mogpr default")]
     return [
-        *_pairs("a", _ours("region"), _theirs("shipped"), lambda own, other: True),
-        *_pairs("b", _ours("region"), _theirs("region"), _same),
-        *_pairs("c", _ours("pixel"), _theirs("good-start"), _same),
+        {
+            "of": label(mine),
+            "over": label(other),
+            "ratio": mine["px_per_core_s"] / other["px_per_core_s"],
+        }
+        for mine in ours
+        if mine["dtype"] == "float32"
+        for other in rows
+        if other["name"].startswith("GPy") and other["mode"] in _LIKE[mine["mode"]]
+        if other["mode"] == "shipped"
+        or (mine["name"] == "s1jax kalman" and mine["latents"] == other["latents"])
     ]
 
 
@@ -283,26 +219,144 @@ def label(row: Mapping) -> str:
     return f"{row['name']} ({row['mode']}, {model}, {row['dtype']}, {row['device']})"
 
 
-def sentence(ratio: Mapping) -> str:
-    """A ratio with both its sides."""
-    return (
-        f"({ratio['kind']}) {KINDS[ratio['kind']]}: {ratio['of']} over {ratio['over']}: "
-        f"{ratio['ratio']:,.0f} per core"
+def bench_variants(config: Variants) -> Path:
+    """The folder with metrics.json and table.md; the table is printed."""
+    bed = beds.load(config, TASKS)
+    rows, full = [], None
+    for name, predictors, fit_s, share in _variants(config, bed):
+        pixels = max(1, config.pixels // share)
+        row = {"name": name, "fit_s": fit_s, "px_per_s": _rate(config, bed, predictors[0], pixels)}
+        full = full or predictors[0]
+        # timed anew beside each: what else the machine does changes from minute to minute
+        beside = _rate(config, bed, full, config.pixels) if rows else row["px_per_s"]
+        row |= {"full_px_per_s": beside, "ratio_to_full": row["px_per_s"] / beside}
+        rows.append(row | beds.scores(bed.parts, predictors, TASKS))
+        print(f"{name}: {row['px_per_s']:,.0f} px/s", flush=True)
+    return beds.write(bed, config, [Table(VARIANT_COLUMNS, rows).markdown()], rows)
+
+
+def _rate(config: Variants, bed: beds.Bed, predict: beds.Predictor, pixels: int) -> float:
+    series = beds.filled(bed.parts[0].test["T2a"], pixels)
+    return pixels / beds.best(lambda: predict(series), config.repeats)[0]
+
+
+def _variants(
+    config: Variants, bed: beds.Bed
+) -> Iterator[tuple[str, list[beds.Predictor], float, int]]:
+    """The full model, then what differs from it in one thing: name, what predicts in each fold,
+    seconds of the first fold's fit, and over what share of the pixels it is timed."""
+    plain = replace(mogpr_options(config.mogpr, config.split), hyper="region")
+    first = bed.parts[0]
+    fit = mogpr.mogpr(plain).fit(first.key, first.train, first.val)
+    # of what validation left open nothing may differ but the thing itself
+    pinned = replace(plain, **beds.variant(fit, first.train))
+    full, params, fit_s = _fitted(bed, mogpr.mogpr(pinned))
+    yield "full model", full, fit_s, 1
+    if "loop" in config.ways:
+        yield "per-pixel loop", [_loop(p) for p in params], fit_s, 8
+    if "chunk" in config.ways:
+        chunk = [beds.predictor(posterior, p, chunk=100) for p in params]
+        yield "chunks of 100", chunk, fit_s, 1
+    if "stride" in config.ways:
+        half, _, seconds = _fitted(bed, every_second_date(mogpr.mogpr(pinned)))
+        yield "every second date", half, seconds, 1
+    if "inducing" in config.ways:
+        sparse = [beds.predictor(posterior, replace(p, inducing=20)) for p in params]
+        yield "20 inducing days", sparse, fit_s, 16
+    if "fixed" in config.ways:
+        given = gp.initial(config.mogpr.latents, params[0].hyper.noise.size)
+        fixed, _, seconds = _fitted(bed, mogpr.mogpr(pinned, hyper=given))
+        yield "fixed hyperparameters", fixed, seconds, 1
+    if "pixel" in config.ways:
+        each, _, seconds = _fitted(bed, mogpr.mogpr(replace(pinned, hyper="pixel")))
+        yield "fit of every pixel", each, seconds, 8
+
+
+def _fitted(
+    bed: beds.Bed, method: Estimator
+) -> tuple[list[beds.Predictor], list[MogprParams], float]:
+    """Of each fold what predicts and its parameters; seconds of the fit of the first, compiled."""
+    params = [method.fit(part.key, part.train, part.val) for part in bed.parts]
+    one = bed.parts[0]
+    seconds, _ = beds.best(lambda: method.fit(one.key, one.train, one.val), 1, warm=False)
+    return [beds.predictor(method.predict, p) for p in params], params, seconds
+
+
+def every_second_date(method: Estimator) -> Estimator:
+    """The method that reads every second date of its series."""
+
+    def _half(series: Series) -> Series:
+        return series.take(slice(None), slice(None, None, 2))
+
+    return Estimator(
+        lambda key, training, validation: method.fit(key, _half(training), _half(validation)),
+        lambda params, series, days: method.predict(params, _half(series), days),
     )
 
 
-def verdict(rows: Sequence[Mapping]) -> list[str]:
-    """R2 of the default less that of every peer from a good start, on the same pixels, in words."""
-    default = [row["paired"] for row in rows if row["name"] == "mogpr default" and "paired" in row]
-    out = []
-    for row in rows if default else ():
-        if row["mode"] != "good-start" or row["name"] != "GPy":
-            continue
-        both = [key for key in _R2 if key in default[0] and key in row["paired"]]
-        gaps = ", ".join(f"{_R2[k]} {default[0][k] - row['paired'][k]:+.3f}" for k in both)
-        out.append(f"R2 of mogpr default less {label(row)}, same pixels: {gaps}")
-    return out
+def _loop(params: MogprParams) -> beds.Predictor:
+    """`mogpr.posterior` at the region's hyperparameters as one writes it first: pixel by pixel."""
+
+    @jax.jit
+    def _pixel(day, curve, value, valid):
+        scored = standardise(
+            value - curve,
+            valid,
+            params.region_mean,
+            params.region_std,
+            by_pixel=params.scale_by_pixel,
+        )
+        z = gp.Observations(day, scored.value, scored.valid)
+        z_mean, z_std = gp.condition(params.hyper, z, None, output=NDVI)
+        mean, std = scored.mean[NDVI], scored.std[NDVI]
+        ndvi = mean + std * z_mean + curve[:, NDVI]
+        total = jnp.sqrt(z_std**2 + params.hyper.noise[NDVI])
+        return jnp.clip(ndvi, -1.0, 1.0), params.std_factor * std * total
+
+    def _predict(series: Series):
+        outputs, _ = outputs_of(series, params.inputs)
+        day, curve = outputs.day - outputs.day[0], np.zeros(outputs.value.shape[1:])
+        if params.curve is not None:
+            curve = on_days(params.curve, outputs.day)
+        day, curve = (jnp.asarray(x, params.region_std.dtype) for x in (day, curve))
+        pixels = zip(outputs.value, outputs.valid, strict=True)
+        each = [jax.device_get(_pixel(day, curve, *pixel)) for pixel in pixels]
+        return tuple(np.stack(leaf) for leaf in zip(*each, strict=True))
+
+    return _predict
 
 
-def _is(row: Mapping, name: str, mode: str) -> bool:
-    return row["name"] == name and row["mode"] == mode
+def bench_choices(config: Choices) -> Path:
+    """The folder with metrics.json and table.md; the table is printed."""
+    bed = beds.load(config, CHOICE_TASKS)
+    rows = [row for part in bed.parts for row in _choices(config, part)]
+    return beds.write(bed, config, [Table(CHOICE_COLUMNS, rows).markdown()], rows)
+
+
+def _choices(config: Choices, part: beds.Part) -> list[dict]:
+    """A row for each variant, `verdict` with the one that validation chose (the default) and the
+    one of the best mean R2 over the tasks with hidden labels."""
+    default = mogpr_options(config.mogpr, config.split)
+    params, candidates = select_variant(part.key, part.train, part.val, default)
+    chosen = beds.variant(params, part.train)
+    best = replace(default, **chosen)
+    options = [replace(default, **{k: getattr(one, k) for k in chosen}) for one in candidates]
+    options += [replace(best, latents=n) for n in config.latents if n != default.latents]
+    if default.mean != config.mogpr.mean:
+        # not offered across districts or years; what it would have cost
+        options.append(replace(best, mean="regional"))
+    options += [replace(best, scale=scale) for scale in SCALES if scale != default.scale]
+    rows, hidden = [], [beds.SCORES[task] for task in TASKS]
+    for one in options:
+        params, (candidate,) = select_variant(part.key, part.train, part.val, one)
+        row = {"fold": part.name} | {k: getattr(one, k) for k in (*chosen, "scale", "latents")}
+        if np.isfinite(candidate.rmse):
+            row["rmse_validation"] = candidate.rmse
+        row |= beds.scores([part], [beds.predictor(posterior, params)], CHOICE_TASKS)
+        row["mean_r2"] = float(np.mean([row[name] for name in hidden if name in row]))
+        rows.append(row)
+    top = max(row["mean_r2"] for row in rows)
+    for row, one in zip(rows, options, strict=True):
+        words = ["chosen on validation"] * (one == best)
+        row["verdict"] = ", ".join(words + ["best on test"] * (row["mean_r2"] == top))
+    return rows

@@ -24,11 +24,10 @@ import s1jax.commands
 from experiments.report.files import ROOT
 from experiments.report.tables import Table
 from experiments.speed import bed as beds
-from experiments.speed import timing
 from s1jax import networks, train
-from s1jax.batching import titled, vmap_pixels
+from s1jax.batching import titled
 from s1jax.networks import CnpConfig, Mlp10Config, MlpConfig, SequenceConfig, SequenceParams
-from s1jax.networks.inputs import CHANNELS, NetworkInput, moments, network_input, standardise
+from s1jax.networks.inputs import CHANNELS, moments, network_input, standardise
 from s1jax.networks.mixture import OUTPUTS
 from s1jax.networks.mlp import (
     init_mlp,
@@ -41,7 +40,7 @@ from s1jax.networks.mlp import (
     squares,
     without_gaps,
 )
-from s1jax.networks.model import apply_network, init, lanes_of, mixtures
+from s1jax.networks.model import init, mixtures
 from s1jax.networks.training import train as train_sequence
 from s1jax.types import Key, Series
 
@@ -50,8 +49,6 @@ log = logging.getLogger("s1jax")
 TASKS = ("T2a",)
 SCENE = 671 * 893
 """Pixels of the whole region."""
-MOST = 16_384
-"""Pixels that the network alone is timed on, at most."""
 PEERS = {
     "document": "DataLoader(TensorDataset(X, y), shuffle=True, num_workers=8, "
     "persistent_workers=True), the loss of each batch read; the document's autocast, GradScaler, "
@@ -62,18 +59,10 @@ PEERS = {
     "resident, compiled": "the same by torch.compile",
 }
 """Loop of `peers.torch`, and what it does."""
-NEEDED = {"document": 5.0, "document, no workers": 5.0, "resident": 1.0, "resident, compiled": 1.0}
-"""How many times our epoch the one of a loop of PyTorch must take."""
-NEEDED_SHARE, NEEDED_S = 0.3, 180.0
-"""Of the rate of a large matrix product; seconds of the whole region on two cores."""
-NEEDED_FIT_S = {"cpu": 300.0, "gpu": 60.0}
-"""Seconds that the whole training may take, on two cores and on a GPU."""
 EPOCHS = dict.fromkeys(("name", "dtype", "device"), "") | {"rows": ",d", "batch_rows": ",d"}
 EPOCHS |= {"seconds": ".2f", "rows_per_s": ",.0f", "times_ours": ".2f", "loss": ".4f"}
 INFERENCE = dict.fromkeys(("name", "dtype", "device"), "") | {"pixels": ",d", "seconds": ".2f"}
-INFERENCE |= {"px_per_s": ",.0f", "cpu_over_wall": ".2f", "gflop_per_s": ",.1f"}
-INFERENCE |= {"matmul_gflop_per_s": ",.1f", "share_of_matmul": ".2f", "scene_s": ",.1f"}
-INFERENCE |= {"kb_per_px": ",.1f"}
+INFERENCE |= {"px_per_s": ",.0f", "share_of_matmul": ".2f", "scene_s": ",.1f", "kb_per_px": ",.1f"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +103,7 @@ Trainer = Callable[[], Epoch]
 
 
 def bench(config: NetworksBench) -> Path:
-    """The folder with metrics.json and table.md; both tables and the ratios are printed.
+    """The folder with metrics.json and table.md; both tables are printed.
 
     Raises:
       ValueError: fewer rows than a batch, nothing to time, or a sequence network whose products
@@ -138,11 +127,12 @@ def bench(config: NetworksBench) -> Path:
     dtypes = [config.cnp.bfloat16]
     if not config.cnp.bfloat16 and (config.bfloat16 or jax.default_backend() != "cpu"):
         dtypes.append(True)
-    inference = []
-    for bfloat16 in dtypes:
-        inference += _inference(config, replace(config.cnp, bfloat16=bfloat16), params, part)
+    inference = [
+        _inference(config, replace(config.cnp, bfloat16=bfloat16), params, part)
+        for bfloat16 in dtypes
+    ]
     text = [Table(EPOCHS, trained).markdown(), Table(INFERENCE, inference).markdown()]
-    text += missing + ratios(trained) + [whole["words"]] + limits(inference)
+    text += [*missing, whole["words"]]
     return beds.write(bed, config, text, [*trained, whole, *inference], missing=missing)
 
 
@@ -227,12 +217,11 @@ def _row(
     name: str, work: str, rows: int, batch: int, epochs: Sequence[Epoch], dtype: str = "float32"
 ) -> dict:
     """A row of the first table."""
-    each = [one.seconds for one in epochs]
-    median = float(np.median(each))
+    median = float(np.median([one.seconds for one in epochs]))
     cores = name.startswith("PyTorch") and jax.default_backend() == "cpu"
-    device = f"{timing.cores()} core(s)" if cores else timing.device()
+    device = f"{beds.cores()} core(s)" if cores else beds.device()
     row = {"name": name, "work": work, "dtype": dtype, "device": device, "rows": rows}
-    row |= {"batch_rows": batch, "seconds": median, "each": each, "rows_per_s": rows / median}
+    row |= {"batch_rows": batch, "seconds": median, "rows_per_s": rows / median}
     return row | {"loss": epochs[-1].loss}
 
 
@@ -285,13 +274,7 @@ def loss_of_stored(config: MlpConfig) -> train.Loss:
 def trainer(
     fit: Callable[[Key, train.Variables], train.State], key: Key, variables: train.Variables
 ) -> Trainer:
-    """Fits of one epoch, each going on from the weights of the last, the optimiser anew.
-
-    Args:
-      fit: `train.fit` of one epoch, which is compiled once.
-      key: consumed.
-      variables: where to start.
-    """
+    """Fits of one epoch, each going on from the weights of the last, the optimiser anew."""
 
     def _epochs() -> Iterator[Epoch]:
         number, now = 0, variables
@@ -310,12 +293,6 @@ def in_torch(
     names: Sequence[str], config: MlpConfig, variables: train.Variables, data: train.Data
 ) -> Iterator[dict[str, Trainer]]:
     """Epochs of PyTorch on what `stored` returns, from the same weights, in another process.
-
-    Args:
-      names: loops of `PEERS`.
-      config: of the network and its training.
-      variables: where to start.
-      data: features and target.
 
     Raises:
       ValueError: residual connections, which the network there has not.
@@ -375,18 +352,6 @@ def in_turn(trainers: Mapping[str, Trainer], count: int) -> dict[str, list[Epoch
     return {name: [one[name] for one in rounds[1:]] for name in trainers}
 
 
-def ratios(rows: Sequence[Mapping]) -> list[str]:
-    """Epochs of PyTorch over ours, in words."""
-    ours = rows[0]
-    return [
-        f"{row['name']}: an epoch takes {row['times_ours']:.2f} times that of {ours['name']} "
-        f"({row['seconds']:.2f} s of {ours['seconds']:.2f} s, {row['rows']:,} rows in batches of "
-        f"{row['batch_rows']:,}); needed: {NEEDED[row['name'].removeprefix('PyTorch ')]:g}"
-        for row in rows
-        if row["name"].startswith("PyTorch")
-    ]
-
-
 def start_of(cnp: CnpConfig) -> SequenceParams:
     """The shipped weights, or random ones."""
     if cnp.pretrained:
@@ -402,68 +367,34 @@ def whole_training(cnp: CnpConfig, part: beds.Part, *, seed: int) -> dict:
     seconds = time.perf_counter() - begun
     pixels = int(np.asarray(part.train.ndvi_valid).any(1).sum())
     steps = int(np.prod(train.epochs_and_batches(pixels, cnp.train)))
-    needed = NEEDED_FIT_S["cpu" if jax.default_backend() == "cpu" else "gpu"]
     words = (
         f"cnp, all of its training from {'the shipped' if cnp.pretrained else 'random'} weights: "
         f"{steps:,} steps of {train.rows_per_batch(pixels, cnp.train)} of {pixels:,} pixels in "
-        f"{seconds:,.0f} s, compiling included (needed: {needed:.0f} s)"
+        f"{seconds:,.0f} s, compiling included"
     )
-    row = {"name": "s1jax cnp, whole", "dtype": _dtype(cnp), "device": timing.device()}
+    row = {"name": "s1jax cnp, whole", "dtype": _dtype(cnp), "device": beds.device()}
     return row | {"seconds": seconds, "words": words}
 
 
 def _inference(
     config: NetworksBench, cnp: CnpConfig, params: SequenceParams, part: beds.Part
-) -> list[dict]:
-    """Rows of the second table: `networks.predict`, all of it, and the network alone."""
+) -> dict:
+    """A row of the second table: `networks.predict`, all of it, from and to NumPy."""
     cpu, test = jax.default_backend() == "cpu", part.test["T2a"]
-    pixels = config.pixels or (MOST if cpu else SCENE)
-    params, every = replace(params, config=cnp), beds.filled(test, pixels)
-    some = beds.filled(test, max(1, min(pixels, MOST) // cnp.chunk) * cnp.chunk)
-    alone = forward(params, standardise(network_input(some), params.moments))
-    jobs = {
-        "cnp predict": (
-            lambda series: networks.predict(params, series, series.day),
-            every,
-            "from and to NumPy: scaled, standardised, network, mixture, days asked for",
-        ),
-        "cnp network": (
-            lambda series: alone(),
-            some,
-            "standardised pixels on the device to mixtures on the device",
-        ),
-    }
-    dates, dtype, size = len(every.day), _dtype(cnp), 2048 if cpu else 8192
-    operations, table = flop(cnp, dates), []
-    for name, (run, series, work) in jobs.items():
-        run(beds.filled(test, cnp.chunk))
-        rate = matmul_rate(size, dtype)
-        timed, _ = timing.best(
-            lambda run=run, series=series: run(series), config.repeats, warm=False
-        )
-        # before and after: what else the machine does changes from minute to minute
-        rate = max(rate, matmul_rate(size, dtype))
-        speed = len(series.ndvi) / timed.seconds
-        row = {"name": name, "work": f"{work}; {dates} dates", "dtype": dtype}
-        row |= {"device": timing.device(), "pixels": len(series.ndvi), "seconds": timed.seconds}
-        row |= {"px_per_s": speed, "cpu_over_wall": timed.cpu_s / timed.seconds}
-        row |= {"flop_per_px": operations, "gflop_per_s": operations * speed / 1e9}
-        row |= {"matmul_gflop_per_s": rate / 1e9, "share_of_matmul": operations * speed / rate}
-        table.append(row | {"scene_s": SCENE / speed})
-    table[0]["kb_per_px"] = kb_per_px(params, every)
-    return table
-
-
-def limits(rows: Sequence[Mapping]) -> list[str]:
-    """How near inference comes to the machine, and what the whole region takes, in words."""
-    return [
-        f"{row['name']} ({row['dtype']}): {row['gflop_per_s']:,.1f} of "
-        f"{row['matmul_gflop_per_s']:,.1f} GFLOP/s of a large matrix product, "
-        f"{100 * row['share_of_matmul']:.0f} % (needed: {100 * NEEDED_SHARE:.0f} %); {SCENE:,} "
-        f"pixels in {row['scene_s']:,.0f} s at the speed of {row['pixels']:,} (needed: "
-        f"{NEEDED_S:.0f} s on 2 cores)"
-        for row in rows
-    ]
+    pixels = config.pixels or (16_384 if cpu else SCENE)
+    params, series = replace(params, config=cnp), beds.filled(test, pixels)
+    dtype, size = _dtype(cnp), 2048 if cpu else 8192
+    networks.predict(params, beds.filled(test, cnp.chunk), series.day)
+    rate = matmul_rate(size, dtype)
+    seconds, _ = beds.best(
+        lambda: networks.predict(params, series, series.day), config.repeats, warm=False
+    )
+    # before and after: what else the machine does changes from minute to minute
+    rate, speed = max(rate, matmul_rate(size, dtype)), pixels / seconds
+    row = {"name": "cnp predict", "dtype": dtype, "device": beds.device(), "pixels": pixels}
+    row |= {"seconds": seconds, "px_per_s": speed, "scene_s": SCENE / speed}
+    row["share_of_matmul"] = flop(cnp, len(series.day)) * speed / rate
+    return row | {"kb_per_px": kb_per_px(params, series)}
 
 
 def flop(config: SequenceConfig, dates: int) -> float:
@@ -471,10 +402,6 @@ def flop(config: SequenceConfig, dates: int) -> float:
 
     2 (T C W + B (3 T W^2 + W^2 + T W^2) + T W O): T dates of C numbers into W channels; B blocks,
     each three dates wide, the mean of the series, and the product that closes it; O outputs.
-
-    Args:
-      config: of dilated convolutions.
-      dates: T.
 
     Raises:
       ValueError: another network.
@@ -487,51 +414,15 @@ def flop(config: SequenceConfig, dates: int) -> float:
 
 
 def matmul_rate(size: int, dtype: str, *, repeats: int = 5) -> float:
-    """FLOP/s of a square matrix product on the first device: the best of some.
-
-    Args:
-      size: rows and columns.
-      dtype: of both sides and of the result.
-      repeats: calls, at most.
-    """
+    """FLOP/s of a square matrix product on the first device: the best of some."""
     a = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
     product = jax.jit(jnp.matmul)
-    timed, _ = timing.best(lambda: product(a, a).block_until_ready(), repeats)
-    return 2.0 * size**3 / timed.seconds
-
-
-def forward(params: SequenceParams, inputs: NetworkInput) -> Callable[[], list[jax.Array]]:
-    """What runs the network alone over resident pixels, a chunk a call, all its NDVI visible.
-
-    Args:
-      params: of the network.
-      inputs: pixels, their radar standardised; a whole number of chunks.
-    """
-    config = params.config
-
-    @jax.jit
-    def _chunk(variables, pixels):
-        def _one(pixel):
-            one = NetworkInput(inputs.day, *jax.tree.map(lambda leaf: leaf[None], pixel))
-            mixture = apply_network(config, variables, one, one.label)
-            return jax.tree.map(lambda leaf: leaf[:, 0], mixture)
-
-        return vmap_pixels(_one, pixels, lanes=lanes_of(config.chunk))
-
-    chunks = [
-        jax.tree.map(lambda leaf, k=k: leaf[k : k + config.chunk], tuple(inputs[1:]))
-        for k in range(0, len(inputs.label), config.chunk)
-    ]
-    return lambda: jax.block_until_ready([_chunk(params.variables, chunk) for chunk in chunks])
+    seconds, _ = beds.best(lambda: product(a, a).block_until_ready(), repeats)
+    return 2.0 * size**3 / seconds
 
 
 def kb_per_px(params: SequenceParams, series: Series) -> float:
-    """Working memory of a pixel, kB: XLA's temporary buffers of a chunk of `networks.predict`.
-
-    Args:
-      params: of the network.
-      series: any pixels; shapes alone matter.
-    """
+    """Working memory of a pixel, kB: XLA's temporary buffers of a chunk of `networks.predict`."""
     config = params.config
 
     def _chunk(leaf):

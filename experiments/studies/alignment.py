@@ -134,12 +134,6 @@ def windows(
 ) -> Series:
     """A Series on the days `centre`: mean radar (in linear power) and NDVI of what is `valid` so
     many days around each, as of `cube.pair_cube` and of `cube.align_cube(window=, within=)`.
-
-    Args:
-      series: acquisitions.
-      centre: days since 1970-01-01, ascending.
-      within: most days from the centre to the radar, and to the NDVI.
-      near: days that the radar is to be near, in place of the centres.
     """
     day, reach = jnp.asarray(series.day), jnp.asarray(within, series.day.dtype)
     at = jnp.stack([jnp.asarray(centre if near is None else near), jnp.asarray(centre)])

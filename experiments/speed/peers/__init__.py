@@ -1,4 +1,5 @@
-"""Peers of the bench: other libraries on the same pixels, each a function of arrays."""
+"""Peers of the bench: other libraries on the same pixels, each a function of arrays; and
+scikit-learn's Gaussian process of NDVI alone, fitted per pixel."""
 
 import importlib
 import logging
@@ -8,7 +9,11 @@ from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 import numpy as np
+import sklearn
 from jaxtyping import Bool, Float, Int
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from s1jax.batching import bar, one_thread
 from s1jax.gp import Hyper, Observations
@@ -19,8 +24,8 @@ log = logging.getLogger("s1jax")
 FEWEST = 2
 """Observations of an output below which it has no standard deviation, and a peer no answer."""
 
-MODULES = {"GPy": "gpy", "gpytorch": "gpytorch", "sklearn": "sklearn"}
-"""Library, by the name it is imported by, and the module here that calls it."""
+MODULES = {"GPy": "gpy", "gpytorch": "gpytorch"}
+"""Library of the extra `bench`, by the name it is imported by, and the module that calls it."""
 
 Curves = tuple[Float[np.ndarray, "pixel query"], Float[np.ndarray, "pixel query"]]
 """Mean and std of an observation: the noise is included."""
@@ -56,10 +61,6 @@ class Found(NamedTuple):
 def available(given: Sequence[Hyper] = (), outputs: int = 3) -> Found:
     """The peers whose library is installed, and a sentence for each library that is not.
 
-    Args:
-      given: hyperparameters of z-scored outputs; each adds the peers of mode `region`.
-      outputs: channels of the series, NDVI last; the full model has as many latents.
-
     Raises:
       ValueError: hyperparameters of another number of outputs.
     """
@@ -77,7 +78,7 @@ def available(given: Sequence[Hyper] = (), outputs: int = 3) -> Found:
             warnings.simplefilter("ignore")
             caller = importlib.import_module(f"experiments.speed.peers.{module}")
         peers.extend(caller.peers(given, outputs))
-    return Found(peers, missing)
+    return Found([*peers, _sklearn()], missing)
 
 
 def good_start(latents: int, outputs: int) -> Hyper:
@@ -95,10 +96,6 @@ def zscore(
     value: Float[np.ndarray, "pixel time channel"], valid: Bool[np.ndarray, "pixel time channel"]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """z = (value - mean) / std over each series' own valid values (ddof 0), 0 where not valid.
-
-    Args:
-      value: physical units; finite and not constant where valid (`solvable`).
-      valid: which were observed.
 
     Returns:
       z (pixel, time, channel); mean and std (pixel, channel) in physical units.
@@ -186,3 +183,28 @@ def one_by_one(solve: Callable[..., tuple], label: str) -> Callable[[Observation
         return mean, std
 
     return _solve
+
+
+def _sklearn() -> Peer:
+    label = "scikit-learn, NDVI alone"
+    solve = on_z_scores(one_by_one(_solve_sklearn, label), label)
+
+    def _run(series: Observations, days: Days) -> Curves:
+        value, valid = series.value[..., -1:], series.valid[..., -1:]
+        return solve(series._replace(value=value, valid=valid), days)
+
+    work = "NDVI alone, constant * Matern-3/2 + white noise: fit by L-BFGS-B, no restart, posterior"
+    return Peer("scikit-learn", sklearn.__version__, "pixel", 1, "float64", work, _run)
+
+
+def _solve_sklearn(index: int, series: Observations, days: Days) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and std of an observation of one z-scored pixel."""
+    del index
+    seen = series.valid[:, 0]
+    kernel = ConstantKernel(1.0) * Matern(30.0, (1.0, 2000.0), nu=1.5) + WhiteKernel(0.3)
+    process = GaussianProcessRegressor(kernel, n_restarts_optimizer=0)
+    with warnings.catch_warnings():
+        # a parameter that ends at its bound is an answer like another
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        process.fit(series.day[seen, None], series.value[seen, 0])
+    return process.predict(np.asarray(days)[:, None], return_std=True)

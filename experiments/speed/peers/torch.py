@@ -37,12 +37,7 @@ def network(
 
 
 def copied(net: nn.Sequential, arrays: Mapping[str, np.ndarray]) -> nn.Sequential:
-    """The network with the weights and running statistics of the same network in flax.
-
-    Args:
-      net: changed in place.
-      arrays: by layer and name: "Dense_0/kernel", "BatchNorm_0/scale", "BatchNorm_0/mean".
-    """
+    """The network with the weights and running statistics of the same network in flax."""
     names = {nn.Linear: "Dense", nn.BatchNorm1d: "BatchNorm"}
     count = dict.fromkeys(names, 0)
     with torch.no_grad():
@@ -76,16 +71,6 @@ def loop(
 
     On a GPU the loops over a DataLoader are the document's whole: autocast, GradScaler, pinned
     memory, batches sent over one by one.
-
-    Args:
-      name: of `WORKERS` or `RESIDENT`.
-      net: changed in place.
-      x: features (row, feature).
-      y: target (row, 1).
-      batch_rows: rows of a batch.
-      learning_rate: of AdamW.
-      weight_decay: of AdamW.
-      device: "cpu" or "cuda".
 
     Raises:
       ValueError: another name.

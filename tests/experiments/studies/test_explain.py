@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 
 from experiments.protocol import head_to_head
 from experiments.protocol.config import Config
-from experiments.studies import explain, importance
+from experiments.studies import explain
 from experiments.studies.explain import ANEW, FULL, SEES, Explain, variants
 from s1jax import networks
 from s1jax.batching import title_or
@@ -54,13 +54,13 @@ def _lagged(lag, channel=0):
 def _losses(found, tell, series):
     own = tell(series)
     everywhere = np.ones(own.shape, bool)
-    return {name: importance.losses(own, a, own, everywhere) for name, a in found.items()}
+    return {name: explain.losses(own, a, own, everywhere) for name, a in found.items()}
 
 
 @pytest.mark.parametrize("every", [11, 17, 1000])
 def test_a_planted_lag_has_all_the_importance(every):
     series, tell = _series(), _lagged(-2)
-    found = importance.of_lags(KEY, tell, series, repeats=3, every=every)
+    found = explain.of_lags(KEY, tell, series, repeats=3, every=every)
     assert list(found) == LAGS
     told = _losses(found, tell, series)
     # estimate and target are then independent draws: error sqrt(2) std, R2 from 1 to -1
@@ -72,18 +72,18 @@ def test_a_planted_lag_has_all_the_importance(every):
 
 def test_what_lies_further_is_told_as_further():
     series, tell = _series(), _lagged(-13)
-    exact = importance.of_lags(KEY, tell, series, repeats=2, every=30)
+    exact = explain.of_lags(KEY, tell, series, repeats=2, every=30)
     told = _losses(exact, tell, series)
     assert {name for name in LAGS if told[name]["rmse_rise"] > 0} == {"further"}
     # every 11th date permuted at once, -13 cannot be told from -2: the documented price
-    coarse = importance.of_lags(KEY, tell, series, repeats=2, every=11)
+    coarse = explain.of_lags(KEY, tell, series, repeats=2, every=11)
     told = _losses(coarse, tell, series)
     assert {name for name in LAGS if told[name]["rmse_rise"] > 0} == {"-2", "further"}
 
 
 def test_a_lag_past_the_ends_has_no_answer():
     series, tell = _series(pixels=5, dates=8), _lagged(1)
-    found = importance.of_lags(KEY, tell, series, repeats=2)
+    found = explain.of_lags(KEY, tell, series, repeats=2)
     for lag in range(-5, 6):
         at = np.arange(8) + lag
         outside = (at < 0) | (at >= 8)
@@ -94,13 +94,13 @@ def test_a_lag_past_the_ends_has_no_answer():
 
 def test_lags_that_would_be_told_as_one_are_refused():
     with pytest.raises(ValueError, match="every: got 10, expected at least 11 for 5 lags"):
-        importance.of_lags(KEY, _lagged(0), _series(5), repeats=2, every=10)
+        explain.of_lags(KEY, _lagged(0), _series(5), repeats=2, every=10)
 
 
 def test_importance_is_of_the_group_that_counts():
     series, tell = _series(orbits=2), _lagged(-2, channel=3)
     mask = np.zeros(series.ndvi.shape, bool)
-    found = importance.of_groups(KEY, tell, series, mask, repeats=2)
+    found = explain.of_groups(KEY, tell, series, mask, repeats=2)
     looks = ["look 1 x 1", "look 3 x 3", "look 7 x 7"]
     channels = ["VV 1", "VH 1", "VV 2", "VH 2"]
     assert list(found) == ["radar", *channels, *looks, "own NDVI", "days around"]
@@ -113,17 +113,17 @@ def test_importance_is_of_the_group_that_counts():
     def _own(part):
         return np.where(part.ndvi_valid, part.ndvi, 0.0)
 
-    told = _losses(importance.of_groups(KEY, _own, series, mask, repeats=2), _own, series)
+    told = _losses(explain.of_groups(KEY, _own, series, mask, repeats=2), _own, series)
     assert {name for name, loss in told.items() if loss["rmse_rise"] > 0} == {"own NDVI"}
 
 
 def test_groups_are_what_the_series_has():
     series = _series(5, looks=False)
-    assert list(importance.groups(series)) == ["radar", "VV", "VH", "own NDVI", "days around"]
+    assert list(explain.groups(series)) == ["radar", "VV", "VH", "own NDVI", "days around"]
     series.ndvi_valid[:] = False
-    assert list(importance.groups(series)) == ["radar", "VV", "VH", "days around"]
+    assert list(explain.groups(series)) == ["radar", "VV", "VH", "days around"]
     with pytest.raises(ValueError, match="group: got 'own NDVI', expected one of"):
-        importance.permuted(KEY, series, "own NDVI", np.zeros((5, 30), bool))
+        explain.permuted(KEY, series, "own NDVI", np.zeros((5, 30), bool))
 
 
 def test_whole_series_are_exchanged_with_what_is_valid():
@@ -132,16 +132,16 @@ def test_whole_series_are_exchanged_with_what_is_valid():
     before = jax.tree.map(np.copy, series)
     mask = np.zeros((40, 30), bool)
     other = np.asarray(jax.random.permutation(KEY, 40))
-    radar = importance.permuted(KEY, series, "radar", mask)
+    radar = explain.permuted(KEY, series, "radar", mask)
     for field in ("radar", "radar_valid"):
         np.testing.assert_array_equal(getattr(radar, field), getattr(series, field)[other])
     for field in ("ndvi", "ndvi_valid"):
         np.testing.assert_array_equal(getattr(radar, field), getattr(series, field))
-    vh = importance.permuted(KEY, series, "VH", mask)
+    vh = explain.permuted(KEY, series, "VH", mask)
     np.testing.assert_array_equal(vh.radar[..., 1], series.radar[other][..., 1])
     np.testing.assert_array_equal(vh.radar[..., 0], series.radar[..., 0])
     np.testing.assert_array_equal(vh.radar_valid[..., 1], series.radar_valid[other][..., 1])
-    look = importance.permuted(KEY, series, "look 3 x 3", mask)
+    look = explain.permuted(KEY, series, "look 3 x 3", mask)
     both = series.radar_valid & series.radar_valid[other]
     wanted = series.radar.copy()
     wanted[..., 1, :] = np.where(both, series.radar[other][..., 1, :], series.radar[..., 1, :])
@@ -155,7 +155,7 @@ def test_a_gap_stays_a_gap():
     series = _series(40)
     mask = np.random.default_rng(1).random((40, 30)) < 0.3
     series.ndvi_valid[:] &= ~mask
-    found = importance.permuted(KEY, series, "own NDVI", mask)
+    found = explain.permuted(KEY, series, "own NDVI", mask)
     other = np.asarray(jax.random.permutation(KEY, 40))
     valid = found.ndvi_valid
     assert not valid[mask].any()
@@ -167,10 +167,10 @@ def test_a_gap_stays_a_gap():
 def test_steps_are_permuted_in_time():
     series = _series(3, 8)
     mask = np.zeros((3, 8), bool)
-    same = importance.permuted(KEY, series, "days around", mask)
+    same = explain.permuted(KEY, series, "days around", mask)
     np.testing.assert_array_equal(same.day, series.day)
     day = np.array([0.0, 1, 3, 6, 10, 15, 21, 28])
-    moved = importance.permuted(KEY, series._replace(day=day), "days around", mask).day
+    moved = explain.permuted(KEY, series._replace(day=day), "days around", mask).day
     assert sorted(np.diff(moved)) == sorted(np.diff(day))
     assert (moved != day).any()
     assert moved[0] == day[0]
@@ -185,7 +185,7 @@ def test_losses_are_those_of_scikit_learn():
     after[1, :3] = np.nan
     scored = where.copy()
     scored[:3] = False
-    found = importance.losses(own, after, np.where(where, target, np.nan), where)
+    found = explain.losses(own, after, np.where(where, target, np.nan), where)
     truth = target[scored]
     rmse = [root_mean_squared_error(truth, a[scored]) for a in (own, *after)]
     r2 = [r2_score(truth, a[scored]) for a in (own, *after)]
@@ -196,29 +196,29 @@ def test_losses_are_those_of_scikit_learn():
     assert found["rmse_se"] == pytest.approx(np.std(rmse[1:], ddof=1) / 2)
     assert found["r2_se"] == pytest.approx(np.std(r2[1:], ddof=1) / 2)
     with pytest.raises(ValueError, match="repeats, scored values: got 1, "):
-        importance.losses(own, after[:1], target, where)
+        explain.losses(own, after[:1], target, where)
     with pytest.raises(ValueError, match="got 4, 0, expected"):
-        importance.losses(own, after, target, np.zeros_like(where))
+        explain.losses(own, after, target, np.zeros_like(where))
 
 
 def _told(pixels, dates=30):
     mask = np.zeros((pixels, dates), bool)
     options = {"repeats": 2, "most": 1, "every": 3}
-    return importance.estimates(KEY, _lagged(1), _series(pixels, dates), mask, **options)
+    return explain.estimates(KEY, _lagged(1), _series(pixels, dates), mask, **options)
 
 
 def test_folds_are_scored_together():
     folds = [_told(20), _told(30)]
-    target = np.concatenate([fold[importance.UNCHANGED] for fold in folds])
+    target = np.concatenate([fold[explain.UNCHANGED] for fold in folds])
     assert target.shape == (50, 30)
-    rows = importance.rows(folds, target, np.ones(target.shape, bool))
+    rows = explain.rows(folds, target, np.ones(target.shape, bool))
     assert [row["name"] for row in rows if row["kind"] == "lag"] == ["-1", "0", "+1", "further"]
     told = {row["name"]: row for row in rows}
     assert told["+1"]["n"] == 50 * 29
     assert told["-1"]["rmse_rise"] == told["VH"]["rmse_rise"] == 0.0 < told["+1"]["rmse_rise"]
     # what one fold has not is not told
     del folds[1]["group", "own NDVI"]
-    names = [row["name"] for row in importance.rows(folds, target, np.ones(target.shape, bool))]
+    names = [row["name"] for row in explain.rows(folds, target, np.ones(target.shape, bool))]
     assert "own NDVI" not in names
 
 

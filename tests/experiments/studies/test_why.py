@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
-from experiments.studies import why, why_cases
-from experiments.studies.why import Why
-from experiments.studies.why_cases import CLEAN, EXPORTED, Experiment, Observation, Options
+from experiments.studies import why
+from experiments.studies.why import CLEAN, EXPORTED, Experiment, Observation, Options, Why
 from s1jax import metrics, plots
 from s1jax.features import WITH_PREVIOUS
 from s1jax.simulate import SceneConfig
@@ -34,7 +33,7 @@ def options():
 @pytest.fixture(scope="module")
 def worlds():
     names = (EXPORTED, Observation("harmonised"), CLEAN, CLEAN._replace(aligned=True))
-    return {world: why_cases.observed(SCENE, world) for world in names}
+    return {world: why.observed(SCENE, world) for world in names}
 
 
 def _labels(data):
@@ -44,12 +43,12 @@ def _labels(data):
 def test_worlds_are_one_landscape(worlds):
     first, *others = worlds.values()
     for other in others:
-        assert why_cases.same_pixels(first.series, other.series)
+        assert why.same_pixels(first.series, other.series)
         np.testing.assert_array_equal(first.truth, other.truth)
         np.testing.assert_array_equal(first.block, other.block)
     assert len(np.unique(first.block)) == 16
     moved = first.series._replace(day=first.series.day + 1)
-    assert not why_cases.same_pixels(first.series, moved)
+    assert not why.same_pixels(first.series, moved)
 
 
 def test_labels_are_worse_the_more_is_left_in(worlds):
@@ -68,13 +67,13 @@ def test_labels_are_worse_the_more_is_left_in(worlds):
 
 def test_averaged_radar_is_the_filtered_one(worlds):
     plain = worlds[CLEAN].series
-    mean = why_cases.observed(SCENE, CLEAN._replace(averaged=True)).series
+    mean = why.observed(SCENE, CLEAN._replace(averaged=True)).series
     np.testing.assert_array_equal(mean.radar, plain.radar[..., 1:2, :])
     np.testing.assert_array_equal(mean.ndvi, plain.ndvi)
 
 
 def test_each_step_changes_one_thing(options):
-    ladder = why_cases.ladder(options)
+    ladder = why.ladder(options)
     assert len({case.name for case in ladder}) == len(ladder) == 13
 
     def _network(case):
@@ -89,7 +88,7 @@ def test_each_step_changes_one_thing(options):
         ]
         assert sum(changes) == 1, case.name
     base = ladder[1]
-    for case in why_cases.alone(options)[:8]:
+    for case in why.alone(options)[:8]:
         one, other = _network(base), _network(case)
         changes = [base.observation != case.observation]
         changes += [
@@ -105,32 +104,32 @@ def test_each_step_changes_one_thing(options):
 def test_the_document_tests_what_it_trained_on(worlds):
     data = worlds[CLEAN]
     case = Experiment("x", CLEAN, None)
-    (fold,) = why_cases.split_of(data, case, (60, 20, 40), seed=0).folds
+    (fold,) = why.split_of(data, case, (60, 20, 40), seed=0).folds
     assert not set(fold.training) & set(fold.test)
     assert (fold.training.size, fold.test.size) == (60, 40)
-    same = why_cases.split_of(data, case._replace(tested="training rows"), (60, 20, 40), seed=0)
+    same = why.split_of(data, case._replace(tested="training rows"), (60, 20, 40), seed=0)
     np.testing.assert_array_equal(same.folds[0].training, same.folds[0].test)
-    whole = why_cases.split_of(data, case._replace(rows=64), (60, 20, 40), seed=0)
+    whole = why.split_of(data, case._replace(rows=64), (60, 20, 40), seed=0)
     assert whole.folds[0].training.size > 60
     with pytest.raises(ValueError, match="labels of training pixels, expected the 256,000 of"):
-        why_cases.split_of(data, case._replace(rows=256_000), (60, 20, 40), seed=0)
+        why.split_of(data, case._replace(rows=256_000), (60, 20, 40), seed=0)
 
 
 def test_a_name_stands_for_what_is_computed(options):
     config = Why(options=options, scene=SCENE)
-    ladder = why_cases.ladder(options)
+    ladder = why.ladder(options)
     names = [config.store(case).options for case in ladder]
     assert len(set(names)) == len(names)
     assert config.store(ladder[1]._replace(name="other")).options == names[1]
     assert replace(config, pixels=(9, 9, 9)).store(ladder[1]).options != names[1]
     # the ladder's third case and the first change alone are one computation
-    assert names[2] == config.store(why_cases.alone(options)[1]).options
+    assert names[2] == config.store(why.alone(options)[1]).options
 
 
 @pytest.mark.timeout(600)
 def test_runs_at_its_smallest_and_goes_on(tmp_path, options, capsys, monkeypatch):
-    monkeypatch.setitem(why.TABLES, "ladder", lambda o: why_cases.ladder(o)[:4])
-    monkeypatch.setitem(why.TABLES, "alone", lambda o: why_cases.alone(o)[1:3])
+    monkeypatch.setitem(why.TABLES, "ladder", lambda o: why.ladder(o)[:4])
+    monkeypatch.setitem(why.TABLES, "alone", lambda o: why.alone(o)[1:3])
     config = Why(
         out=tmp_path, only=("ladder", "alone"), seeds=(0, 1), scene=SCENE, pixels=(40, 20, 30),
         options=options,
@@ -140,7 +139,7 @@ def test_runs_at_its_smallest_and_goes_on(tmp_path, options, capsys, monkeypatch
     assert first.count(", seed 0: ") == 5
     content = json.loads((tmp_path / "why.json").read_text())
     rows = content["tables"]["ladder"]
-    assert [row["name"] for row in rows] == [case.name for case in why_cases.ladder(options)[:4]]
+    assert [row["name"] for row in rows] == [case.name for case in why.ladder(options)[:4]]
     assert "T1 truth difference" not in rows[0]
     assert "T1 truth difference" not in rows[1]  # other pixels were tested before
     less, low, high = rows[2]["T1 truth difference"]
