@@ -21,7 +21,7 @@ from s1jax.features import check_days, without_implausible
 from s1jax.networks.inputs import Domain, check_domain
 from s1jax.networks.mlp import MlpParams, mlp_template, predict_mlp
 from s1jax.networks.model import SequenceParams, template
-from s1jax.networks.patch.estimator import CropsarParams, cropsar_template, predict_patches
+from s1jax.networks.patch import CropsarParams, cropsar_template, predict_patches
 from s1jax.networks.sequence import predict
 from s1jax.types import Days, Estimate, Params, Series
 

@@ -17,9 +17,9 @@ import pytest
 from s1jax import arrays, networks, saving
 from s1jax.estimators import Calibration
 from s1jax.extrapolation import PRIOR
+from s1jax.networks import patch as patches
 from s1jax.networks.mlp import mlp_template
 from s1jax.networks.model import init
-from s1jax.networks.patch import model as patches
 from s1jax.networks.pretrained import FOLDER, pretrained, write
 from s1jax.types import Series
 from tests.worlds.patch import SMALL

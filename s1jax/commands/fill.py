@@ -15,7 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,7 +26,6 @@ import xarray as xr
 
 from s1jax import cube, mogpr, regions
 from s1jax.commands import endings
-from s1jax.commands.opening import Align, open_aligned
 from s1jax.cube.findings import is_repair
 from s1jax.cube.formats.netcdf import unread_dataset
 from s1jax.cube.write import target
@@ -37,6 +36,20 @@ from s1jax.types import Days, Estimate, Series
 SIZES = (3,)
 """Sides of the squares of the speckle filter, pixels."""
 _FITTED = ("auto", "region", "pixel")
+
+
+@dataclass(frozen=True)
+class Align:
+    """How acquisitions become periods; see `cube.align_cube` and the study of alignment."""
+
+    window: float | None = None
+    """Days around the centre of a period that its composite is made of; none: the period itself."""
+    within: float | None = None
+    """Most days between the radar of a period and the mean day of its NDVI; none: any."""
+    radar: Literal["mean_db", "median"] = "mean_db"
+    """Statistic of VV and VH: the mean in linear power, or the median."""
+    ndvi: Literal["median", "mean", "max"] = "median"
+    """Statistic of NDVI."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +184,29 @@ def _open(job: Job) -> xr.Dataset:
     # repairs are on stderr already
     print(*(line for line in lines if not is_repair(line)), ds.attrs["s1jax_funnel"], sep="\n")
     return ds
+
+
+def open_aligned(
+    path: str | Path, *, start: str | None, step: float | None, mask: str | None, align: Align
+) -> xr.Dataset:
+    """The cube of a path, on one regular grid of days.
+
+    Args:
+      path: what `cube.open_cube` takes.
+      start: first day of the first period; numbered planes need it.
+      step: length of a period, days.
+      mask: vector or raster file of the pixels to keep.
+      align: how acquisitions become periods; numbered planes, which are composites, take none.
+
+    Raises:
+      ValueError: what `cube.open_cube` and `cube.align_cube` raise.
+    """
+    if align != Align():
+        ds = cube.open_cube(path, mask=mask)
+        return cube.align_cube(ds, start=start, step=step, **asdict(align))
+    # a step alone is for the alignment of dated acquisitions
+    ds = cube.open_cube(path, start=start, step=None if start is None else step, mask=mask)
+    return cube.align_cube(ds, step=step)
 
 
 def _parameters(job: Job, ds: xr.Dataset) -> mogpr.MogprParams:

@@ -20,6 +20,10 @@ CHANNELS = LOOKS * 2 * ORBITS + ORBITS + 2 + 2
 """Numbers of a date: radar, is each orbit seen, NDVI and is it visible, days around."""
 CENTRE, SPAN = 0.5, 0.25
 """Of NDVI."""
+WITHOUT = (
+    "without labels, networks.adapt and networks.predict serve the weights of s1jax.pretrained()"
+)
+"""Advice for a region that has none."""
 _STEP, _FAR = 12.0, 5.0
 """Unit of the distance between dates, days, and its largest value."""
 

@@ -21,8 +21,7 @@ from s1jax.extrapolation import days_beyond, remaining, spread
 from s1jax.features import check_days, without_implausible
 from s1jax.networks.architectures import MLP
 from s1jax.networks.config import MlpConfig
-from s1jax.networks.inputs import Domain, domain_of
-from s1jax.networks.training import WITHOUT
+from s1jax.networks.inputs import WITHOUT, Domain, domain_of
 from s1jax.quality import flags
 from s1jax.train import Data, Loss, Variables, count_rows
 from s1jax.train import fit as fit_network
