@@ -23,12 +23,10 @@ from s1jax.networks.inputs import (
     LOOKS,
     ORBITS,
     SPAN,
-    Domain,
     Moments,
     NetworkInput,
     check_series,
     columns,
-    domain_of,
     network_input,
     orbits,
     region_moments,
@@ -162,8 +160,6 @@ class SequenceParams:
     NDVI of its own, and of one with some."""
     level: Level = PRIOR
     """Of the region's NDVI, to which estimates relax far from all dates."""
-    domain: Domain | None = None
-    """Of the region; None: not yet known."""
 
 
 def template(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
@@ -177,7 +173,6 @@ def template(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
         zeros((config.train.epochs, 2)),
         zeros(2),
         Level(zeros(()), zeros(())),
-        Domain(zeros(()), zeros((2, 3))),
     )
 
 
@@ -243,7 +238,6 @@ def adapt(params: SequenceParams, series: Series) -> SequenceParams:
         params,
         moments=region_moments(series),
         level=level_of(series, params.level),
-        domain=domain_of(series),
     )
 
 

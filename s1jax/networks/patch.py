@@ -22,12 +22,10 @@ from s1jax.networks.config import CropsarConfig
 from s1jax.networks.inputs import (
     ORBITS,
     WITHOUT,
-    Domain,
     Moments,
     NetworkInput,
     check_series,
     columns,
-    domain_of,
     moments,
     network_input,
     scaled,
@@ -73,8 +71,6 @@ class CropsarParams:
     """Training and validation loss of each epoch; NaN where not reached."""
     level: Level = PRIOR
     """Of the training labels, to which estimates relax far from all dates."""
-    domain: Domain | None = None
-    """Of the training pixels."""
 
 
 def cropsar_template(config: CropsarConfig, dtype=jnp.float32) -> CropsarParams:
@@ -88,7 +84,6 @@ def cropsar_template(config: CropsarConfig, dtype=jnp.float32) -> CropsarParams:
         Calibration(*3 * [zeros(2)]),
         zeros((config.train.epochs, 2)),
         Level(zeros(()), zeros(())),
-        Domain(zeros(()), zeros((2, 3))),
     )
 
 
@@ -131,7 +126,6 @@ def cropsar(config: CropsarConfig = CropsarConfig()) -> Estimator:
             jnp.asarray(grids[0].step, by.mean.dtype),
             history=state.history,
             level=level_of(training),
-            domain=domain_of(training),
         )
         calibration = calibrate(
             partial(predict_patches, params), validation, inflation=config.inflation

@@ -25,7 +25,6 @@ from s1jax.networks.inputs import (
     WITHOUT,
     NetworkInput,
     check_series,
-    domain_of,
     match_looks,
     moments,
     network_input,
@@ -150,7 +149,6 @@ def fine_tune(
         calibration=jax.tree.map(cast, calibration),
         mixture=cast(factor),
         level=level_of(training, params.level),
-        domain=domain_of(training),
     )
 
 
