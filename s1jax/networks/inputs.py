@@ -148,11 +148,7 @@ def match_looks(by: Moments | None, series: Series) -> tuple[Moments, Series]:
 
 
 def warn_unused_orbits(by: Moments, series: Series) -> None:
-    """Log which orbits of a series `standardise` ignores, for want of moments.
-
-    Raises:
-      ValueError: channels are not VV and VH of one or two orbits.
-    """
+    """Log which orbits of a series `standardise` ignores, for want of moments."""
     count, _ = _checked(series)
     valid = np.asarray(series.radar_valid).any((0, 1)).reshape(count, 2).all(-1)
     for orbit in np.flatnonzero(valid & ~np.asarray(orbits(by.std[0]))[:count]):
@@ -160,12 +156,8 @@ def warn_unused_orbits(by: Moments, series: Series) -> None:
 
 
 def check_series(series: Series, days: Days | None = None) -> None:
-    """Refuse a series that no network of two orbits can read, and days that are no numbers.
-
-    Raises:
-      ValueError: channels are not VV and VH of one or two orbits, more than three looks, or what
-        `features.check_days` raises.
-    """
+    """ValueError where channels are not VV and VH of one or two orbits, for more than three looks,
+    and for what `features.check_days` refuses."""
     _checked(series)
     check_days(series, days)
 

@@ -92,12 +92,8 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
     std is the RMS residual on validation pixels. NDVI of the predicted pixel is never used. Before
     the first and after the last date, and more than 30 days from any radar of the pixel, the
     estimate relaxes to mean and std of the training labels (`extrapolation.relax`). Implausible
-    values are left out.
-
-    Args:
-      config: features, architecture, training.
-      folder: for checkpoints, one folder in it for each key, configuration and data, from which a
-        later fit resumes.
+    values are left out. `folder` keeps checkpoints, in one folder for each key, configuration and
+    data, from which a later fit resumes.
     """
 
     def fit(key: Key, training: Series, validation: Series) -> MlpParams:

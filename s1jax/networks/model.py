@@ -45,6 +45,7 @@ MOST = 0.45
 _LEAST = 1e-2
 """Standard deviations are not below this, of scaled NDVI."""
 _LOG_2PI = 1.8378770664093453
+_HALVINGS = 40
 
 
 class LabelMixture(NamedTuple):
@@ -63,7 +64,7 @@ class LabelMixture(NamedTuple):
 
 
 def mixture_of(outputs: Float[Array, "time pixel 4"], *, mixture: bool) -> LabelMixture:
-    """The mixture of the four numbers of each date; without `mixture` no label is contaminated."""
+    """The mixture of the numbers of each date; without `mixture` no label is contaminated."""
     mean, log_std, share, depth = (outputs[..., k] for k in range(OUTPUTS))
     # below a half: were it free to go to 1, log(1 - share) would be infinite
     share = MOST * jax.nn.sigmoid(share - 1.0) if mixture else jnp.zeros_like(share)
@@ -107,8 +108,6 @@ def quantile(
     mixture: LabelMixture,
     noise: Float[Array, "#time #pixel"] | Float[Array, ""],
     level: float,
-    *,
-    steps: int = 40,
 ) -> Float[Array, "time pixel"]:
     """NDVI (not scaled) below which a label lies with probability `level`, by bisection."""
     wide, deep = _spreads(mixture, noise)
@@ -121,7 +120,7 @@ def quantile(
 
     reach = 8.0 * deep + mixture.depth
     ends = mixture.mean - reach, mixture.mean + reach
-    low, high = jax.lax.fori_loop(0, steps, _step, ends)
+    low, high = jax.lax.fori_loop(0, _HALVINGS, _step, ends)
     return 0.5 * (low + high) * SPAN + CENTRE
 
 
@@ -222,11 +221,7 @@ def adapt(params: SequenceParams, series: Series) -> SequenceParams:
 
     Nothing is trained, and no NDVI is needed: a series of radar alone will do. Where the series has
     20 values of NDVI or more, estimates far from all dates relax to their mean and std. Implausible
-    values are left out. Store the result: every tile of the region needs the same moments.
-
-    Weights stay what they are: those of `pretrained` have seen simulated rice alone, and standard
-    levels of the radar make no other crop of it. Elsewhere (temperate Europe, say: R2 below 0) they
-    are no better than a straight line between the clear dates, or worse.
+    values are left out. Every tile of the region needs the same moments.
 
     Raises:
       ValueError: days that are not finite or do not ascend, or channels other than VV and VH of one
@@ -274,12 +269,6 @@ def mixtures(variables, moments, day, arrays, *, config: SequenceConfig) -> Labe
 def lanes_of(chunk: int) -> int:
     """Pixels of a batch of `vmap_pixels`; a GPU takes the whole chunk at once."""
     return min(LANES, chunk) if jax.default_backend() == "cpu" else chunk
-
-
-def has_data(series: Series, by: Moments, config: SequenceConfig) -> Bool[np.ndarray, "pixel"]:
-    """Pixels of which the network sees any radar, of an orbit with moments, or NDVI."""
-    data = has_ndvi(series, config)
-    return data | has_radar(series, by) if config.radar else data
 
 
 def has_radar(series: Series, by: Moments) -> Bool[np.ndarray, "pixel"]:

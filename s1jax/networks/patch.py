@@ -392,12 +392,8 @@ class Lattice(NamedTuple):
 def lattice(
     position: Float[np.ndarray, "pixel 2"] | None, step: Float[np.ndarray, "2"] | None = None
 ) -> Lattice:
-    """The pixels on one lattice, whose step is the smallest spacing of neighbours, east and north
-    apart, fitted to all positions by least squares.
-
-    Args:
-      position: metres east and north.
-      step: of the lattice, where it is given.
+    """The pixels on one lattice, whose step (where none is given) is the smallest spacing of
+    neighbours, east and north apart, fitted to all positions by least squares.
 
     Raises:
       ValueError: no position; most pixels have no neighbour, or none of 16 or more has one a given
@@ -434,11 +430,7 @@ def squares(
 ) -> Int[np.ndarray, "square side side"]:
     """Pixels of the squares of `side` cells that hold any; the number of pixels where none is.
 
-    Args:
-      grid: where the pixels are.
-      side: of a square, cells.
-      stride: from corner to corner, cells.
-      first: row and column of the first corner, cells; 0 or before.
+    `stride` is from corner to corner; `first` are row and column of the first corner, 0 or before.
     """
     corners, margin = [], []
     for size, start in zip(grid.at.shape, first, strict=True):

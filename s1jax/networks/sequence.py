@@ -38,8 +38,8 @@ from s1jax.networks.model import (
     adapt,
     apply_network,
     cumulative,
-    has_data,
     has_ndvi,
+    has_radar,
     init,
     log_density,
     log_truth,
@@ -94,8 +94,7 @@ def pretrained_estimator(config: SequenceConfig = CnpConfig()) -> Estimator:
     """Estimator of the shipped weights as they are: `fit` adapts them to the levels of the training
     pixels' radar (`adapt`) and learns from no label.
 
-    They have seen simulated rice alone: on other crops and in other climates they are no better
-    than a straight line between the clear dates, or worse (temperate Europe: R2 below 0).
+    They have seen simulated rice alone (`pretrained`).
     """
 
     def fit(key: Key, training: Series, validation: Series) -> SequenceParams:
@@ -110,14 +109,8 @@ def fine_tune(
     """`params` trained further on a region's labels, from `pretrained`, say.
 
     The weights of `pretrained` have seen simulated rice alone; this is how they learn of another
-    region. Without labels there is nothing to train on: `adapt` needs none.
-
-    Args:
-      key: consumed.
-      params: start, with the configuration of network and training; moments and calibration become
-        those of the region.
-      training: pixels to learn from.
-      validation: pixels that decide when to stop, and how wide the band must be.
+    region. Moments and calibration become those of the region. The validation pixels decide when to
+    stop, and how wide the band must be. `adapt` needs no label.
 
     Raises:
       ValueError: no label among the training or the validation pixels, days that are not finite or
@@ -160,15 +153,6 @@ def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
     `extrapolation.relax`. Implausible values are left out; `quality` of the estimate marks their
     pixels, and they change no other pixel.
 
-    Of `pretrained` weights an estimate is worth what simulated rice has in common with the region:
-    elsewhere, as in temperate Europe (R2 below 0), a straight line between the clear dates may be
-    the better estimate.
-
-    Args:
-      params: of `fine_tune`, or `adapt(pretrained(), series)`, which sees no label.
-      series: many pixels.
-      days: any days.
-
     Raises:
       ValueError: moments are missing: `adapt` has not been called; days that are not finite, or of
         the series do not ascend; channels other than VV and VH of one or two orbits.
@@ -179,9 +163,10 @@ def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
     day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
     mean, std = map_mixtures(lambda mixture: _at_days(day, days, mixture), params, series)
     estimate = Estimate(mean, std, np.zeros(len(mean), mean.dtype))
-    estimate = estimators.apply(params.calibration, estimate, has_ndvi(series, params.config))
+    seen = has_ndvi(series, params.config)
+    estimate = estimators.apply(params.calibration, estimate, seen)
     estimate = relax(estimate, days_beyond(np.asarray(day), days), params.level)
-    data = has_data(series, by, params.config)
+    data = seen | has_radar(series, by) if params.config.radar else seen
     return estimate._replace(quality=flags(data, implausible, estimate.mean))
 
 
@@ -194,8 +179,13 @@ def _matched(params, series, days):
 
 @jax.jit
 def _at_days(day, days, mixture):
-    between = jax.vmap(lambda curve: interpolate(day, curve, days))
+    between = _between_dates(day, days)
     return tuple(between(curve) for curve in physical(mixture))
+
+
+def _between_dates(day, days):
+    """The curves of pixels on `days`, linear between the dates."""
+    return jax.vmap(lambda curve: interpolate(day, curve, days))
 
 
 def quantiles(
@@ -240,7 +230,7 @@ def quantiles(
 @partial(jax.jit, static_argnames="levels")
 def _quantiles_near(day, days, mixture, clean, factor, *, levels):
     mixture, clean = _wider(mixture, factor[:, None]), (clean * factor)[:, None]
-    between = jax.vmap(lambda curve: interpolate(day, curve, days))
+    between = _between_dates(day, days)
     return jnp.stack([between(quantile(mixture, clean, level)) for level in levels], axis=-1)
 
 
@@ -248,7 +238,7 @@ def _quantiles_near(day, days, mixture, clean, factor, *, levels):
 def _quantiles_far(day, days, away, level, mixture, clean, factor, *, levels):
     """Of the mixture on the days themselves, its latent Gaussian relaxed."""
     mixture = _wider(mixture, factor[:, None])
-    between = jax.vmap(lambda curve: interpolate(day, curve, days))
+    between = _between_dates(day, days)
     mixture = LabelMixture(*(between(curve) for curve in mixture))
     middle, rest = scaled(level.mean), remaining(away)[None]
     mixture = mixture._replace(
@@ -265,8 +255,7 @@ def mixture_factor(
     """Least factors of std and noise with which nine in ten labels withheld from validation pixels
     lie between the quantiles .05 and .95: without any NDVI of the pixel, and with some.
 
-    `mixtures`, (pixel, time), are those of `estimators.validation_masks`; `clean` is the noise of a
-    clean label, scaled.
+    `mixtures` are those of `estimators.validation_masks`; `clean` is the noise of a clean label.
     """
     field = estimators.fields(validation)
     label = scaled(jnp.asarray(validation.ndvi))
@@ -297,9 +286,7 @@ def train(
     validation: NetworkInput,
     start: Variables,
 ) -> State:
-    """`train.fit` of a network, from `start`, to pixels whose NDVI every step withholds anew.
-
-    Radar is standardised. Each validation pixel counts with four masks.
+    """`train.fit` of a network, from `start`; radar is standardised.
 
     Raises:
       ValueError: no label among the training or the validation pixels.
