@@ -223,6 +223,10 @@ def adapt(params: SequenceParams, series: Series) -> SequenceParams:
     20 values of NDVI or more, estimates far from all dates relax to their mean and std. Implausible
     values are left out. Every tile of the region needs the same moments.
 
+    Weights stay what they are: those of `pretrained` have seen simulated rice alone, and standard
+    levels of the radar make no other crop of it. Elsewhere (temperate Europe, say: R2 below 0) they
+    are no better than a straight line between the clear dates, or worse.
+
     Raises:
       ValueError: days that are not finite or do not ascend, or channels other than VV and VH of one
         or two orbits.

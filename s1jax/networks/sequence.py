@@ -94,7 +94,8 @@ def pretrained_estimator(config: SequenceConfig = CnpConfig()) -> Estimator:
     """Estimator of the shipped weights as they are: `fit` adapts them to the levels of the training
     pixels' radar (`adapt`) and learns from no label.
 
-    They have seen simulated rice alone (`pretrained`).
+    They have seen simulated rice alone: on other crops and in other climates they are no better
+    than a straight line between the clear dates, or worse (temperate Europe: R2 below 0).
     """
 
     def fit(key: Key, training: Series, validation: Series) -> SequenceParams:
@@ -152,6 +153,10 @@ def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
     estimate relaxes to the mean and std of the region's NDVI (`params.level`), by the equation of
     `extrapolation.relax`. Implausible values are left out; `quality` of the estimate marks their
     pixels, and they change no other pixel.
+
+    Of `pretrained` weights an estimate is worth what simulated rice has in common with the region:
+    elsewhere, as in temperate Europe (R2 below 0), a straight line between the clear dates may be
+    the better estimate.
 
     Raises:
       ValueError: moments are missing: `adapt` has not been called; days that are not finite, or of
