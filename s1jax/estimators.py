@@ -43,21 +43,6 @@ def fitted(method: Estimator, params: Params) -> Estimator:
     return Estimator(lambda key, training, validation: params, method.predict)
 
 
-def once(method: Estimator) -> Estimator:
-    """The method that remembers its last fit and returns it again for the same two Series.
-
-    Methods that share a part share its fit this way; the key of the first fit decides.
-    """
-    last: list[tuple[Series, Series, Params]] = []
-
-    def fit(key: Key, training: Series, validation: Series) -> Params:
-        if not (last and last[0][0] is training and last[0][1] is validation):
-            last[:] = [(training, validation, method.fit(key, training, validation))]
-        return last[0][2]
-
-    return Estimator(fit, method.predict)
-
-
 class CalibratedParams(NamedTuple):
     """Parameters of a method, and of its band."""
 
@@ -73,9 +58,8 @@ def calibrated(method: Estimator, *, inflation: float = 1.0) -> Estimator:
     Implausible values are left out; before the first and after the last date the std grows to that
     of the training labels (`extrapolation.widen`).
 
-    Args:
-      method: its own noise is not used.
-      inflation: factor of the band where another district or year is predicted.
+    The method's noise is not used; `inflation` is the factor of the band where another district or
+    year is predicted.
     """
 
     def fit(key: Key, training: Series, validation: Series) -> CalibratedParams:
@@ -108,11 +92,7 @@ def residual(mean: Estimator, process: Estimator) -> Estimator:
     With a Gaussian process the second part conditions exactly on the pixel's own NDVI: near a label
     it corrects m, far from all it fades, and its std grows accordingly. `mean` is fitted first;
     `process` is fitted to the residuals of validation pixels, since those of training pixels are
-    too small.
-
-    Args:
-      mean: method of m.
-      process: method of the residual; its prior mean should be zero.
+    too small. The prior mean of `process` should be zero.
     """
 
     def _blind(params: Params, series: Series, days: Days) -> np.ndarray:
@@ -153,16 +133,14 @@ def ensemble(*members: Estimator) -> Estimator:
         raise ValueError("members: got none, expected one estimator or more")
 
     def fit(key: Key, training: Series, validation: Series) -> tuple[Params, ...]:
-        keys = jax.random.split(key, len(members))
-        pairs = zip(keys, members, strict=True)
+        pairs = zip(jax.random.split(key, len(members)), members, strict=True)
         return tuple(member.fit(key, training, validation) for key, member in pairs)
 
     def predict(params: tuple[Params, ...], series: Series, days: Days) -> Estimate:
         pairs = zip(members, params, strict=True)
         estimates = [member.predict(of, series, days) for member, of in pairs]
-        mean, std = (
-            np.stack([np.asarray(getattr(e, name)) for e in estimates]) for name in ("mean", "std")
-        )
+        mean = np.stack([np.asarray(estimate.mean) for estimate in estimates])
+        std = np.stack([np.asarray(estimate.std) for estimate in estimates])
         weight = std**-2.0
         weight = weight / weight.sum(axis=0)
         middle = (weight * mean).sum(axis=0)
@@ -183,11 +161,6 @@ def switched(dense: Estimator, sparse: Estimator, *, share: float) -> Estimator:
     """`dense` for pixels with NDVI on at least this share of the dates, `sparse` for the others.
 
     Neighbours that fall on either side show a seam.
-
-    Args:
-      dense: method of pixels with many labels.
-      sparse: method of pixels with few.
-      share: of the dates, from which on a pixel has many labels.
     """
 
     def fit(key: Key, training: Series, validation: Series) -> SwitchedParams:
@@ -217,12 +190,8 @@ def composited(
 ) -> Estimator:
     """The method on composites of the acquisitions (`compositing.composite_series`).
 
-    Only valid NDVI enters a composite, so a withheld label is in none.
-
-    Args:
-      method: sees the composites, on the centres of the periods.
-      step: length of a period, days.
-      statistic: of VV and VH.
+    Only valid NDVI enters a composite, so a withheld label is in none. `step` is the length of a
+    period, days; `statistic` that of VV and VH.
     """
 
     def _of(series: Series) -> Series:
@@ -333,10 +302,7 @@ def least_factor(
 ) -> float:
     """Least factor with which nine in ten labels are inside, in nine of ten draws of the fields.
 
-    Args:
-      inside: which labels lie in a band of this factor.
-      hidden: labels that count; below 20 the factor is 1.
-      field: of each pixel.
+    `hidden` are the labels that count; below 20 of them the factor is 1.
     """
     if hidden.sum() < FEWEST:
         return 1.0

@@ -1,6 +1,5 @@
 """Days far from all dates of a series: the estimate relaxes to the region's mean and std."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -19,15 +18,6 @@ REACH = 30.0
 networks distinguish."""
 FEWEST = 20
 """Labels below which mean and std of a region stay at `PRIOR`."""
-
-
-_HOST = (
-    np,
-    np.maximum.accumulate,
-    lambda days: np.minimum.accumulate(days[::-1])[::-1],
-)
-_DEVICE = (jnp, jax.lax.cummax, partial(jax.lax.cummin, reverse=True))
-"""A module, and the largest before and the least after each index; NumPy compiles nothing."""
 
 
 class Level(NamedTuple):
@@ -67,17 +57,19 @@ def days_beyond(
     Before the first and after the last date this is the distance from it. Between two dates it is
     the distance of the nearer one beyond 30 days, so 0 wherever dates are 60 days apart or less.
 
-    Args:
-      day: dates of the series, ascending.
-      days: any days.
-      data: dates with data; all where None. The distance is infinite where there are none.
+    `data` marks the dates with data, all where None; the distance is infinite where there are none.
     """
-    module, ahead, back = _HOST if isinstance(day, np.ndarray) else _DEVICE
+    module = _module(day)
     days = module.asarray(days, day.dtype)
-    data = module.ones(day.shape, bool) if data is None else data
+    seen = module.ones(day.shape, bool) if data is None else data
     never = module.full(1, np.inf, day.dtype)
-    before = ahead(module.where(data, day, -never))
-    after = back(module.where(data, day, never))
+    before, after = module.where(seen, day, -never), module.where(seen, day, never)
+    # the last before and the first after each date; NumPy compiles nothing
+    if module is np:
+        before, after = np.maximum.accumulate(before), np.minimum.accumulate(after[::-1])[::-1]
+    else:
+        before = jax.lax.cummax(jnp.asarray(before))
+        after = jax.lax.cummin(jnp.asarray(after), reverse=True)
     before = module.concatenate([-never, before])[module.searchsorted(day, days, side="right")]
     after = module.concatenate([after, never])[module.searchsorted(day, days)]
     nearest = module.minimum(days - before, after - days)
@@ -117,11 +109,7 @@ def relax(
     an Ornstein-Uhlenbeck process whose std never falls below that of the date. A year away this is
     m and S. Where `away` is 0 nothing changes.
 
-    Args:
-      estimate: constant before the first and after the last date, linear between.
-      away: `days_beyond`.
-      level: m and S.
-      mean: relax the mean too; else the std alone.
+    `away` are `days_beyond`; without `mean` the std alone relaxes.
     """
     some = np.asarray(away) > 0.0
     if not some.any():

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -77,24 +77,26 @@ def fit(
       ValueError: no such method, options of another one, or too few pixels or labels to fit it.
     """
     ds = _aligned(ds)
-    side = regions.SQUARE
+    name, entry = "custom", None
     if isinstance(method, str):
-        entry = method_of(method)
+        name, entry = method, method_of(method)
         options = entry.options if options is None else options
         if not isinstance(options, type(entry.options)):
             got, expected = type(options).__name__, type(entry.options).__name__
             raise ValueError(f"options: got {got}, expected {expected} for {method}")
-        name, estimator = method, entry.make(options)
-        side = 2 * options.patch if entry.spatial else side
-    else:
-        name, estimator = "custom", method
-    training, validation = regions.sample(ds, sizes=_sizes(ds), side=side)
-    if not training.ndvi_valid.any() and name != "shipped":
-        raise ValueError(regions.UNLABELLED)
-    params = estimator.fit(jax.random.key(seed), training, validation)
+        method = entry.make(options)
+    key, sizes = jax.random.key(seed), _sizes(ds)
+    if name == "shipped":
+        # no label is used: all pixels set the levels of the radar
+        series = regions.sample_all(ds, sizes=sizes)
+        trained_on = networks.about_pretrained()["trained_on"]
+        return Model(name, method, method.fit(key, series, series), options, trained_on)
+    side = 2 * options.patch if entry is not None and entry.spatial else regions.SQUARE
+    training, validation = regions.sample(ds, sizes=sizes, side=side)
     pixels = len(training.ndvi) + len(validation.ndvi)
     title = ds.attrs.get("title") or ds.attrs.get("s1jax_source") or "a cube"
-    return Model(name, estimator, params, options, f"{pixels:,} pixels of {title}")
+    params = method.fit(key, training, validation)
+    return Model(name, method, params, options, f"{pixels:,} pixels of {title}")
 
 
 def fill(
@@ -132,18 +134,24 @@ def fill(
         if model != "auto":
             got = f"{model!r} ({'a method: call fit' if model in METHODS else 'no method'})"
             raise ValueError(f"model: got {got}, expected 'auto' or a Model of fit or load")
-        model = _shipped(ds)
-    query = None if days is None else _days(ds, days)
-    about = {"method": f"s1jax.fill, {model.name}", "trained_on": model.trained_on}
-    options: dict[str, Any] = {"tile": tile, "days": query, "smooth": _sizes(ds), "names": NAMES}
-    options |= about
+        model = fit(ds, "shipped")
+    summary = regions.map_region(
+        model.predict,
+        ds,
+        to,
+        tile=tile,
+        days=None if days is None else _days(ds, days),
+        smooth=_sizes(ds),
+        names=NAMES,
+        method=f"s1jax.fill, {model.name}",
+        weights=networks.about_pretrained()["weights"] if model.name == "shipped" else None,
+        trained_on=model.trained_on,
+    )
     if to is None:
-        filled, summary = regions.map_in_memory(model.predict, ds, **options)
         if summary.failed:
             raise ValueError(f"{len(summary.failed)} tile(s) failed: {summary.failed[0]}")
-        return filled
+        return cast(xr.Dataset, summary.product)
     path = Path(to)
-    summary = regions.map_region(model.predict, ds, path, **options)
     if summary.failed:
         log.error("%s: %d tile(s) failed, attrs['failed_tiles']", path, len(summary.failed))
     engine = {"engine": "zarr", "chunks": {}} if path.suffix == ".zarr" else {}
@@ -288,14 +296,6 @@ def _sizes(ds: xr.Dataset) -> tuple[int, ...]:
     """Sizes of the speckle filter; none where the cube is filtered or has no neighbours."""
     filtered = any(str(name).endswith("_smooth") for name in ds.data_vars)
     return () if filtered or min(ds.sizes["y"], ds.sizes["x"]) == 1 else SIZES
-
-
-def _shipped(ds: xr.Dataset) -> Model:
-    """The shipped weights with the levels of the cube's radar; no label is used."""
-    method, series = METHODS["shipped"], regions.sample_all(ds, sizes=_sizes(ds))
-    params = networks.adapt(networks.pretrained(method.options), series)
-    about = networks.about_pretrained()["trained_on"]
-    return Model("shipped", method.make(method.options), params, method.options, about)
 
 
 def regular_days(t: np.ndarray, period: str, *, option: str = "days") -> Days:

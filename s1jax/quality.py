@@ -26,13 +26,7 @@ def flags(
     implausible: Bool[np.ndarray, "pixel"],
     mean: Float[Array | np.ndarray, "pixel query"],
 ) -> UInt8[np.ndarray, "pixel"]:
-    """Sum of NO_DATA, IMPLAUSIBLE and CLIPPED of each pixel.
-
-    Args:
-      data: pixels of which the method saw any radar or NDVI.
-      implausible: pixels with values that were left out.
-      mean: mean NDVI, clipped to [-1, 1].
-    """
+    """Sum of NO_DATA (where there is no `data`), IMPLAUSIBLE and CLIPPED of each pixel."""
     clipped = (np.abs(np.asarray(mean)) >= 1.0).any(axis=1)
     each = ((NO_DATA, ~data), (IMPLAUSIBLE, implausible), (CLIPPED, clipped))
     return np.sum([np.where(where, flag, 0) for flag, where in each], axis=0).astype(np.uint8)

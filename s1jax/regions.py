@@ -60,12 +60,14 @@ class Summary(NamedTuple):
     reading_s: float
     predicting_s: float
     writing_s: float
+    product: xr.Dataset | None = None
+    """The map, where it is in memory."""
 
 
 def map_region(
     predict: Callable[[Series, Days], Estimate],
     ds: xr.Dataset,
-    path: str | Path,
+    path: str | Path | None = None,
     *,
     tile: int = 256,
     days: Days | None = None,
@@ -75,7 +77,7 @@ def map_region(
     weights: str | None = None,
     trained_on: str | None = None,
 ) -> Summary:
-    """Write `cube.to_product` of every pixel of an aligned cube to a file.
+    """Write `cube.to_product` of every pixel of an aligned cube to a file, or keep it in memory.
 
     Of a lazy cube one tile at a time is loaded. A Zarr store is made empty, its chunks the tiles,
     which are then written one by one; a NetCDF file is written in one piece at the end. Either
@@ -88,7 +90,7 @@ def map_region(
       predict: series and days of a tile's pixels to their estimate. S2ndvi_NOISE is written where
         some noise is not 0, S2ndvi_QUALITY where the estimate has one.
       ds: aligned cube (`cube.align_cube`).
-      path: .zarr or .nc; replaced where it is a map.
+      path: .zarr or .nc, replaced where it is a map; None: the map is in `Summary.product`.
       tile: rows and columns of a tile.
       days: query days since 1970-01-01, ascending; the cube's own where None.
       smooth: sizes of `cube.despeckle`, which each tile then passes with its neighbours.
@@ -103,45 +105,27 @@ def map_region(
       OSError: the file cannot be written; the message names the path, a remedy and, of a Zarr
         store, where the tiles are that were written.
     """
-    path = target(ds, path, product=True)
+    path = None if path is None else target(ds, path, product=True)
     if tile < 1:
         raise ValueError(f"tile: got {tile}, expected 1 row and column or more")
     _check_days(ds, days)
     method = str(method or ds.attrs.get("s1jax_method") or _name(predict))
     about = provenance.provenance(ds.attrs, method=method, weights=weights, trained_on=trained_on)
+    empty = _empty(ds, days, names).assign_attrs(about)
+    options = {"tile": tile, "days": days, "smooth": smooth, "names": names}
+    if path is None:
+        part = Path("memory")
+        whole = _with(empty[[]], empty[_always(empty)], part, tile)
+        summary, whole = _fill(predict, ds, part, empty, whole, **options)
+        return summary._replace(product=_complete(whole))
     begun: list[Path] = []
     with replacing_cube(path, keep_unfinished=lambda: bool(begun)) as part:
-        empty = storable(_empty(ds, days, names).assign_attrs(about), path.suffix)
+        empty = storable(empty, path.suffix)
         whole = _begin(empty, path, part, tile)
         begun.append(part)
-        options = {"tile": tile, "days": days, "smooth": smooth, "names": names}
         summary, whole = _fill(predict, ds, part, empty, whole, **options)
         _end(whole, part)
     return summary
-
-
-def map_in_memory(
-    predict: Callable[[Series, Days], Estimate],
-    ds: xr.Dataset,
-    *,
-    tile: int = 256,
-    days: Days | None = None,
-    smooth: tuple[int, ...] = (),
-    names: Mapping[str, str] | None = None,
-    method: str | None = None,
-    weights: str | None = None,
-    trained_on: str | None = None,
-) -> tuple[xr.Dataset, Summary]:
-    """The product that `map_region` writes, in memory, and the summary. Args as there."""
-    _check_days(ds, days)
-    method = str(method or ds.attrs.get("s1jax_method") or _name(predict))
-    about = provenance.provenance(ds.attrs, method=method, weights=weights, trained_on=trained_on)
-    empty = _empty(ds, days, names).assign_attrs(about)
-    part = Path("memory")
-    whole = _with(empty[[]], empty[_always(empty)], part, tile)
-    options = {"tile": tile, "days": days, "smooth": smooth, "names": names}
-    summary, whole = _fill(predict, ds, part, empty, whole, **options)
-    return _complete(whole), summary
 
 
 def _fill(
@@ -175,7 +159,8 @@ def _fill(
         more["s1jax_input_sha256"] = provenance.digest(ds, total)
     if failed:
         more["failed_tiles"] = [str(error) for error in failed]
-    summary = Summary(pixels, not_finite, tuple(failed), *seconds.tolist())
+    reading, predicting, writing = seconds.tolist()
+    summary = Summary(pixels, not_finite, tuple(failed), reading, predicting, writing)
     return summary, whole.assign_attrs(more)
 
 
@@ -199,12 +184,7 @@ def read(
 ) -> tuple[xr.Dataset, Series | None, Int[np.ndarray, "pixel"]]:
     """Part of a cube in memory, its series (None: no pixel) and their indices in its flat grid.
 
-    Args:
-      ds: aligned cube.
-      rows: with start and stop.
-      columns: as rows.
-      where: `cube.position` of the whole cube, so that all parts have one origin.
-      smooth: as in `map_region`.
+    `where` is the `cube.position` of the whole cube, so that all parts have one origin.
 
     Raises:
       ValueError: values cannot be read; the message names file, variable and chunk.
@@ -281,9 +261,8 @@ def _renamed(product: xr.Dataset, names: Mapping[str, str] | None) -> xr.Dataset
     """The product with the variables of `names` alone, under their new names."""
     if names is None:
         return product
-    product = product[[name for name in product.data_vars if name in names]].rename(
-        {name: new for name, new in names.items() if name in product}
-    )
+    here = {name: new for name, new in names.items() if name in product}
+    product = product[[*here]].rename(here)
     for variable in product.data_vars.values():
         for key, text in variable.attrs.items():
             if isinstance(text, str):
@@ -380,7 +359,7 @@ def _end(whole: xr.Dataset, part: Path) -> None:
 
 
 def sample(
-    ds: xr.Dataset, *, sizes: tuple[int, ...] = (), side: int = SQUARE, pixels: int = SAMPLE
+    ds: xr.Dataset, *, sizes: tuple[int, ...] = (), side: int = SQUARE
 ) -> tuple[Series, Series]:
     """Training and validation pixels: small squares, spread over the cube, of different cells.
 
@@ -391,34 +370,44 @@ def sample(
       ds: aligned cube.
       sizes: of `cube.despeckle`.
       side: of a square, pixels; less where the cube is small.
-      pixels: in all, about.
 
     Raises:
-      ValueError: no pixel to train or none to validate.
+      ValueError: no pixel, or no label, to train or to validate.
     """
-    parts = _sampled(ds, sizes, side, pixels)
+    parts = _sampled(ds, sizes, side)
     if not (parts[False] and parts[True]):
         count = sum(len(part.ndvi) for part in (*parts[False], *parts[True]))
         raise ValueError(
             f"sample: got {count} pixels with data, expected some to train and some to validate; "
             "fit a larger region"
         )
-    return concatenate(parts[False]), concatenate(parts[True])
+    training, validation = concatenate(parts[False]), concatenate(parts[True])
+    labels = {"train": training, "validate": validation}
+    bare = [name for name, part in labels.items() if not part.ndvi_valid.any()]
+    if len(bare) == 2:
+        raise ValueError(UNLABELLED)
+    if bare:
+        count = len(labels[bare[0]].ndvi)
+        raise ValueError(
+            f"sample: got no NDVI in {count:,} pixels to {bare[0]}, expected some; "
+            "fit a larger region and keep the model for this one"
+        )
+    return training, validation
 
 
 def sample_all(ds: xr.Dataset, *, sizes: tuple[int, ...] = ()) -> Series:
-    """The pixels of `sample` as one series, also where they are too few to be split.
+    """The pixels of `sample` as one series, also where they are few or have no label.
 
     Raises:
       ValueError: no pixel with data.
     """
-    parts = _sampled(ds, sizes, SQUARE, SAMPLE)
+    parts = _sampled(ds, sizes, SQUARE)
     if not (parts[False] or parts[True]):
         raise ValueError("cube: got no pixel with an observation, expected some")
     return concatenate(parts[False] + parts[True])
 
 
-def _sampled(ds, sizes, side: int, pixels: int) -> dict[bool, list[Series]]:
+def _sampled(ds, sizes, side: int) -> dict[bool, list[Series]]:
     """Squares of `sample` by whether they validate."""
     longest, where = max(ds.sizes["y"], ds.sizes["x"]), cube.position(ds)
     side = min(side, max(1, longest // 8))
@@ -431,7 +420,7 @@ def _sampled(ds, sizes, side: int, pixels: int) -> dict[bool, list[Series]]:
             row, column = (int((s.start + s.stop) / 2 // cell) for s in (rows, columns))
             parts[(row + 2 * column) % 4 == 3].append(series)
             count += index.size
-        if count >= pixels:
+        if count >= SAMPLE:
             break
     return parts
 

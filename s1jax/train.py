@@ -133,13 +133,15 @@ def fit(
 ) -> State:
     """State whose `best` minimises the mean loss on the validation rows.
 
+    Validation rows decide learning rate, stopping and the best epoch.
+
     Args:
-      key: consumed; epoch k uses `fold_in(key, k)`, so a resumed run equals an unbroken one.
-      loss: see `Loss`; pass the same object for the same loss, or it is compiled anew.
+      key: epoch k uses `fold_in(key, k)`, so a resumed run equals an unbroken one.
+      loss: pass the same object for the same loss, or it is compiled anew.
       variables: start.
       training: rows of training pixels.
-      validation: rows of validation pixels; they decide learning rate, stopping and the best epoch.
-      config: see `TrainConfig`.
+      validation: rows of validation pixels.
+      config: optimiser, batches and stopping.
       folder: for checkpoints, from which a later call resumes.
 
     Raises:

@@ -21,7 +21,6 @@ from s1jax.estimators import (
     composited,
     ensemble,
     fitted,
-    once,
     residual,
     switched,
 )
@@ -128,7 +127,18 @@ def recording(method, calls):
     return Estimator(_fit, method.predict)
 
 
-# fitted, once
+# fitted
+
+
+def once(method):
+    """The method, fitted once for all that share it."""
+    params = []
+
+    def _fit(*given):
+        params.extend(() if params else [method.fit(*given)])
+        return params[0]
+
+    return Estimator(_fit, method.predict)
 
 
 def test_fitted_needs_no_fit():
@@ -141,23 +151,6 @@ def test_fitted_needs_no_fit():
         method.predict((0.1, 2.5, 0.07), series, series.day),
         line().predict((0.1, 2.5, 0.07), series, series.day),
     )
-
-
-def test_once_fits_the_same_two_series_once():
-    calls = []
-    shared = once(recording(line(), calls))
-    training, validation = world(0)[0], world(1)[0]
-    first = shared.fit(KEY, training, validation)
-    assert shared.fit(jax.random.key(9), training, validation) is first
-    assert len(calls) == 1
-    # two methods that share the part fit it once
-    for method in (calibrated(shared, inflation=1.25), residual(shared, process())):
-        method.fit(KEY, training, validation)
-    assert len(calls) == 1
-    # equal is not the same, and only the last two are remembered
-    shared.fit(KEY, training.take(slice(None)), validation)
-    shared.fit(KEY, training, validation)
-    assert len(calls) == 3
 
 
 # calibrated
@@ -389,7 +382,6 @@ MADE = {
     "ensemble": ensemble(line(), process(), constant(0.5, 0.2)),
     "switched": switched(process(), line(), share=0.5),
     "composited": composited(line(), step=24.0),
-    "once": once(line()),
 }
 
 

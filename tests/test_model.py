@@ -102,6 +102,9 @@ def test_the_shipped_weights_need_no_fit_and_no_label(ds):
     bare = ds.assign(S2ndvi=ds["S2ndvi"] * np.float32(np.nan))
     filled = bare.s1jax.fill()
     assert "simulated rice alone" in filled.attrs["s1jax_trained_on"]
+    weights = s1jax.networks.about_pretrained()["weights"]
+    assert filled.attrs["s1jax_weights"] == weights
+    assert "shipped with s1jax, SHA-256 " in weights
     assert np.isfinite(filled["ndvi"].transpose("y", "x", "t").values[ds["mask"].values]).all()
     assert (filled["source"].values[:, ds["mask"].values] == 4).all()
     with pytest.raises(ValueError, match="expected labels to fit"):

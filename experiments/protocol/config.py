@@ -11,7 +11,7 @@ import tyro
 from experiments.protocol.tasks import TASKS
 from s1jax import methods as method_table
 from s1jax.baselines import BoostingConfig, KnnSpaceConfig, WhittakerConfig
-from s1jax.commands.opening import Align
+from s1jax.commands.fill import Align
 from s1jax.methods import HybridConfig, SwitchConfig
 from s1jax.mogpr import MogprConfig
 from s1jax.networks import (

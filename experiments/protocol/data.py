@@ -15,7 +15,8 @@ from experiments.protocol.config import Config
 from experiments.protocol.splits import Fold, Split
 from experiments.protocol.tasks import TASKS
 from s1jax import cube, simulate
-from s1jax.commands.opening import Align, open_aligned
+from s1jax.commands.fill import Align
+from s1jax.commands.region import open_aligned
 from s1jax.regions import UNLABELLED
 from s1jax.simulate import SceneConfig
 from s1jax.types import Series, concatenate

@@ -28,7 +28,6 @@ from s1jax import networks, train
 from s1jax.batching import titled
 from s1jax.networks import CnpConfig, Mlp10Config, MlpConfig, SequenceConfig, SequenceParams
 from s1jax.networks.inputs import CHANNELS, moments, network_input, standardise
-from s1jax.networks.mixture import OUTPUTS
 from s1jax.networks.mlp import (
     init_mlp,
     labelled,
@@ -40,8 +39,8 @@ from s1jax.networks.mlp import (
     squares,
     without_gaps,
 )
-from s1jax.networks.model import init, mixtures
-from s1jax.networks.training import train as train_sequence
+from s1jax.networks.model import OUTPUTS, init, mixtures
+from s1jax.networks.sequence import train as train_sequence
 from s1jax.types import Key, Series
 
 log = logging.getLogger("s1jax")

@@ -29,10 +29,9 @@ from s1jax.estimators import TRANSFER_INFLATION, Calibration, label_noise
 from s1jax.masking import sample_training_mask
 from s1jax.networks import CnpConfig, SequenceParams
 from s1jax.networks.inputs import NetworkInput, moments, network_input, standardise, take_pixels
-from s1jax.networks.mixture import physical
-from s1jax.networks.model import apply_network, init
+from s1jax.networks.model import apply_network, init, physical
 from s1jax.networks.pretrained import FOLDER, write
-from s1jax.networks.training import train
+from s1jax.networks.sequence import train
 from s1jax.simulate import SceneConfig
 from s1jax.train import TrainConfig, Variables
 

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from s1jax import files
-from s1jax.cube.provenance import is_store
 
 _TRIAL = 65_536
 """Bytes that a place must take before any work is done."""
@@ -122,6 +121,9 @@ def stem(path: str | Path) -> str:
 
 def _refuse_stores(path: Path, folder: Path) -> None:
     """Nothing, where a folder that is to be written into is neither a Zarr store nor in one."""
+    # the room of cubes takes a second to open, which no --help should wait for
+    from s1jax.cube.provenance import is_store
+
     files.refuse_remote(path)
     real = Path(os.path.realpath(folder))
     for above in (real, *real.parents):

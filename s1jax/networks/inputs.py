@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from s1jax.features import check_days
-from s1jax.types import VH, VV, Days, Series
+from s1jax.types import Days, Series
 
 log = logging.getLogger("s1jax")
 ORBITS = 2
@@ -20,6 +20,10 @@ CHANNELS = LOOKS * 2 * ORBITS + ORBITS + 2 + 2
 """Numbers of a date: radar, is each orbit seen, NDVI and is it visible, days around."""
 CENTRE, SPAN = 0.5, 0.25
 """Of NDVI."""
+WITHOUT = (
+    "without labels, networks.adapt and networks.predict serve the weights of s1jax.pretrained()"
+)
+"""Advice for a region that has none."""
 _STEP, _FAR = 12.0, 5.0
 """Unit of the distance between dates, days, and its largest value."""
 
@@ -47,15 +51,6 @@ class Moments(NamedTuple):
     mean: Float[Array, "look 4"]
     std: Float[Array, "look 4"]
     """0 of orbits that the region lacks; a network ignores them elsewhere."""
-
-
-class Domain(NamedTuple):
-    """What a network was fitted to, and what another series must resemble (`check_domain`)."""
-
-    cadence: Float[Array | np.ndarray, ""]
-    """Median step of the dates, days; NaN of a single date."""
-    quantiles: Float[Array | np.ndarray, "2 3"]
-    """.01, .50, .99 of VV and VH of the first orbit, dB; NaN without radar."""
 
 
 def network_input(series: Series) -> NetworkInput:
@@ -153,11 +148,7 @@ def match_looks(by: Moments | None, series: Series) -> tuple[Moments, Series]:
 
 
 def warn_unused_orbits(by: Moments, series: Series) -> None:
-    """Log which orbits of a series `standardise` ignores, for want of moments.
-
-    Raises:
-      ValueError: channels are not VV and VH of one or two orbits.
-    """
+    """Log which orbits of a series `standardise` ignores, for want of moments."""
     count, _ = _checked(series)
     valid = np.asarray(series.radar_valid).any((0, 1)).reshape(count, 2).all(-1)
     for orbit in np.flatnonzero(valid & ~np.asarray(orbits(by.std[0]))[:count]):
@@ -165,12 +156,8 @@ def warn_unused_orbits(by: Moments, series: Series) -> None:
 
 
 def check_series(series: Series, days: Days | None = None) -> None:
-    """Refuse a series that no network of two orbits can read, and days that are no numbers.
-
-    Raises:
-      ValueError: channels are not VV and VH of one or two orbits, more than three looks, or what
-        `features.check_days` raises.
-    """
+    """ValueError where channels are not VV and VH of one or two orbits, for more than three looks,
+    and for what `features.check_days` refuses."""
     _checked(series)
     check_days(series, days)
 
@@ -226,54 +213,3 @@ def take_pixels(inputs: NetworkInput, index) -> NetworkInput:
     """Some of the pixels."""
     day = inputs.day if len(inputs.day) == 1 else inputs.day[index]
     return NetworkInput(day, *(None if leaf is None else leaf[index] for leaf in inputs[1:]))
-
-
-def domain_of(series: Series, *, most: int = 10_000) -> Domain:
-    """Cadence and quantiles of the radar of a series, of `most` of its pixels, evenly spread."""
-    dtype = np.asarray(series.ndvi).dtype
-    part = series.take(slice(None, None, -(-len(series.ndvi) // most)))
-    quantiles = np.full((2, 3), np.nan)
-    for channel in (VV, VH):
-        seen = _valid_db(part, channel)
-        if seen.size:
-            quantiles[channel] = np.quantile(seen, [0.01, 0.5, 0.99])
-    return Domain(np.asarray(_cadence(series), dtype), quantiles.astype(dtype))
-
-
-def check_domain(domain: Domain, series: Series) -> None:
-    """Refuse a series that a network of this domain was not trained for.
-
-    Raises:
-      ValueError: another cadence (by more than a quarter), or a median backscatter outside the
-        range seen in training by more than 10 dB (linear power where dB is expected, say).
-    """
-    if len(series.day) < 2:
-        raise ValueError(f"day: got {len(series.day)} dates, expected at least 2: a cadence")
-    cadence, expected = _cadence(series), float(domain.cadence)
-    if not 0.75 < cadence / expected < 1.25:
-        raise ValueError(
-            f"day: got one date in {cadence:g} days, expected {expected:g} as in training"
-        )
-    for name, channel in (("vv", VV), ("vh", VH)):
-        seen = _valid_db(series, channel)
-        low, middle, high = np.asarray(domain.quantiles)[channel].astype(float)
-        if np.isnan(middle) or not seen.size:
-            continue
-        if not low - 10.0 < np.median(seen) < high + 10.0:
-            raise ValueError(
-                f"{name}: got a median of {np.median(seen):.3g}, expected dB between "
-                f"{low - 10:.1f} and {high + 10:.1f} (the network was trained on "
-                f"{low:.1f} to {high:.1f} dB)"
-            )
-
-
-def _cadence(series) -> float:
-    """Median step of the dates, days; NaN of a single one."""
-    step = np.diff(np.asarray(series.day, np.float64))
-    return float(np.median(step)) if step.size else float("nan")
-
-
-def _valid_db(series, channel):
-    """Valid values of a channel as observed, dB."""
-    valid = np.asarray(series.radar_valid)[..., channel]
-    return np.asarray(series.radar)[..., 0, channel][valid]

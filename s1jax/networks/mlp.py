@@ -21,8 +21,7 @@ from s1jax.extrapolation import days_beyond, remaining, spread
 from s1jax.features import check_days, without_implausible
 from s1jax.networks.architectures import MLP
 from s1jax.networks.config import MlpConfig
-from s1jax.networks.inputs import Domain, domain_of
-from s1jax.networks.training import WITHOUT
+from s1jax.networks.inputs import WITHOUT
 from s1jax.quality import flags
 from s1jax.train import Data, Loss, Variables, count_rows
 from s1jax.train import fit as fit_network
@@ -70,8 +69,6 @@ class MlpParams:
     history: Float[Array, "epochs 2"] | None = None
     """Training and validation loss of each epoch; NaN where not reached."""
     best_epoch: Float[Array, ""] | None = None
-    domain: Domain | None = None
-    """Of the training pixels."""
 
 
 def mlp_template(config: MlpConfig, dtype=jnp.float32) -> MlpParams:
@@ -84,7 +81,6 @@ def mlp_template(config: MlpConfig, dtype=jnp.float32) -> MlpParams:
         zeros(()),
         zeros((config.train.epochs, 2)),
         zeros(()),
-        Domain(zeros(()), zeros((2, 3))),
     )
 
 
@@ -96,20 +92,15 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
     std is the RMS residual on validation pixels. NDVI of the predicted pixel is never used. Before
     the first and after the last date, and more than 30 days from any radar of the pixel, the
     estimate relaxes to mean and std of the training labels (`extrapolation.relax`). Implausible
-    values are left out.
-
-    Args:
-      config: features, architecture, training.
-      folder: for checkpoints, one folder in it for each key, configuration and data, from which a
-        later fit resumes.
+    values are left out. `folder` keeps checkpoints, in one folder for each key, configuration and
+    data, from which a later fit resumes.
     """
 
     def fit(key: Key, training: Series, validation: Series) -> MlpParams:
-        parts, domains = [], []
+        parts = []
         for series in (training, validation):
             check_days(series)
             series, _ = without_implausible(_observed(series))
-            domains.append(domain_of(series))
             arrays = jax.tree.map(jnp.asarray, series)
             store, seen = _jitted_without_gaps(arrays, pad_mode=config.pad_mode)
             parts.append(Data(store, labelled(series, seen)))
@@ -137,7 +128,6 @@ def mlp(config: MlpConfig, *, folder: Path | None = None) -> Estimator:
             std=jnp.sqrt(state.best_loss) * normaliser.ndvi_std,
             history=state.history,
             best_epoch=state.best_epoch.astype(normaliser.ndvi_std.dtype),
-            domain=domains[0],
         )
 
     return Estimator(fit, predict_mlp)

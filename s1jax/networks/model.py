@@ -1,9 +1,10 @@
-"""The network of a sequence configuration: its parameters, and its output for many pixels."""
+"""The network of a sequence configuration: its parameters, its distribution of each label, and its
+output for many pixels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -17,26 +18,126 @@ from s1jax.features import without_implausible
 from s1jax.networks.architectures import GRU, TCN, Window
 from s1jax.networks.config import SequenceConfig
 from s1jax.networks.inputs import (
+    CENTRE,
     CHANNELS,
     LOOKS,
     ORBITS,
-    Domain,
+    SPAN,
     Moments,
     NetworkInput,
     check_series,
     columns,
-    domain_of,
     network_input,
     orbits,
     region_moments,
     standardise,
 )
-from s1jax.networks.mixture import OUTPUTS, LabelMixture, mixture_of
 from s1jax.train import Variables
 from s1jax.types import Key, Series
 
 LANES = 32
 """Pixels computed together on a CPU: what a layer makes of all their dates stays in the cache."""
+_Array = Array | np.ndarray
+OUTPUTS = 4
+"""Numbers per date that `mixture_of` reads."""
+MOST = 0.45
+"""Largest share of contaminated labels."""
+_LEAST = 1e-2
+"""Standard deviations are not below this, of scaled NDVI."""
+_LOG_2PI = 1.8378770664093453
+_HALVINGS = 40
+
+
+class LabelMixture(NamedTuple):
+    """Distribution of the scaled NDVI of every date.
+
+    A label is N(mean, std^2 + noise^2) with probability 1 - share, and
+    N(mean - depth, std^2 + noise^2 + depth^2) with probability share: residual cloud and shadow
+    only ever lower it.
+    """
+
+    mean: Float[_Array, "time pixel"]
+    std: Float[_Array, "time pixel"]
+    """Of the latent NDVI."""
+    share: Float[_Array, "time pixel"]
+    depth: Float[_Array, "time pixel"]
+
+
+def mixture_of(outputs: Float[Array, "time pixel 4"], *, mixture: bool) -> LabelMixture:
+    """The mixture of the numbers of each date; without `mixture` no label is contaminated."""
+    mean, log_std, share, depth = (outputs[..., k] for k in range(OUTPUTS))
+    # below a half: were it free to go to 1, log(1 - share) would be infinite
+    share = MOST * jax.nn.sigmoid(share - 1.0) if mixture else jnp.zeros_like(share)
+    std, depth = (jax.nn.softplus(x) + _LEAST for x in (log_std, depth))
+    return LabelMixture(mean, std, share, depth)
+
+
+def physical(mixture: LabelMixture) -> tuple[Float[_Array, "*n"], Float[_Array, "*n"]]:
+    """Mean, clipped to [-1, 1], and standard deviation of the latent NDVI."""
+    return jnp.clip(mixture.mean * SPAN + CENTRE, -1.0, 1.0), mixture.std * SPAN
+
+
+def log_density(
+    mixture: LabelMixture, noise: Float[Array, ""], label: Float[Array, "time pixel"]
+) -> Float[Array, "time pixel"]:
+    """log p(label) of scaled labels under the mixture."""
+    variance = mixture.std**2 + noise**2
+    clean = _gaussian(label - mixture.mean, variance)
+    low = _gaussian(label - mixture.mean + mixture.depth, variance + mixture.depth**2)
+    share = mixture.share
+    return jnp.logaddexp(jnp.log1p(-share) + clean, jnp.log(jnp.maximum(share, 1e-30)) + low)
+
+
+def log_truth(
+    mixture: LabelMixture, truth: Float[Array, "time pixel"]
+) -> Float[Array, "time pixel"]:
+    """log N(truth; mean, std^2) of the scaled true NDVI."""
+    return _gaussian(truth - mixture.mean, mixture.std**2)
+
+
+def cumulative(
+    mixture: LabelMixture,
+    noise: Float[Array, "#time #pixel"] | Float[Array, ""],
+    label: Float[Array, "time pixel"],
+) -> Float[Array, "time pixel"]:
+    """Probability that a label lies below this one, scaled."""
+    return _below(mixture, *_spreads(mixture, noise), label)
+
+
+def quantile(
+    mixture: LabelMixture,
+    noise: Float[Array, "#time #pixel"] | Float[Array, ""],
+    level: float,
+) -> Float[Array, "time pixel"]:
+    """NDVI (not scaled) below which a label lies with probability `level`, by bisection."""
+    wide, deep = _spreads(mixture, noise)
+
+    def _step(_, ends):
+        low, high = ends
+        middle = 0.5 * (low + high)
+        under = _below(mixture, wide, deep, middle) < level
+        return jnp.where(under, middle, low), jnp.where(under, high, middle)
+
+    reach = 8.0 * deep + mixture.depth
+    ends = mixture.mean - reach, mixture.mean + reach
+    low, high = jax.lax.fori_loop(0, _HALVINGS, _step, ends)
+    return 0.5 * (low + high) * SPAN + CENTRE
+
+
+def _spreads(mixture, noise):
+    """Standard deviations of a clean label and of a contaminated one."""
+    wide = jnp.sqrt(mixture.std**2 + noise**2)
+    return wide, jnp.sqrt(wide**2 + mixture.depth**2)
+
+
+def _below(mixture, wide, deep, x):
+    clean = jax.scipy.stats.norm.cdf((x - mixture.mean) / wide)
+    low = jax.scipy.stats.norm.cdf((x - mixture.mean + mixture.depth) / deep)
+    return (1.0 - mixture.share) * clean + mixture.share * low
+
+
+def _gaussian(x, variance):
+    return -0.5 * (x**2 / variance + jnp.log(variance) + _LOG_2PI)
 
 
 @no_type_check  # under jax.eval_shape the leaves are no arrays
@@ -58,8 +159,6 @@ class SequenceParams:
     NDVI of its own, and of one with some."""
     level: Level = PRIOR
     """Of the region's NDVI, to which estimates relax far from all dates."""
-    domain: Domain | None = None
-    """Of the region; None: not yet known."""
 
 
 def template(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
@@ -73,7 +172,6 @@ def template(config: SequenceConfig, dtype=jnp.float32) -> SequenceParams:
         zeros((config.train.epochs, 2)),
         zeros(2),
         Level(zeros(()), zeros(())),
-        Domain(zeros(()), zeros((2, 3))),
     )
 
 
@@ -123,7 +221,7 @@ def adapt(params: SequenceParams, series: Series) -> SequenceParams:
 
     Nothing is trained, and no NDVI is needed: a series of radar alone will do. Where the series has
     20 values of NDVI or more, estimates far from all dates relax to their mean and std. Implausible
-    values are left out. Store the result: every tile of the region needs the same moments.
+    values are left out. Every tile of the region needs the same moments.
 
     Weights stay what they are: those of `pretrained` have seen simulated rice alone, and standard
     levels of the radar make no other crop of it. Elsewhere (temperate Europe, say: R2 below 0) they
@@ -139,7 +237,6 @@ def adapt(params: SequenceParams, series: Series) -> SequenceParams:
         params,
         moments=region_moments(series),
         level=level_of(series, params.level),
-        domain=domain_of(series),
     )
 
 
@@ -176,12 +273,6 @@ def mixtures(variables, moments, day, arrays, *, config: SequenceConfig) -> Labe
 def lanes_of(chunk: int) -> int:
     """Pixels of a batch of `vmap_pixels`; a GPU takes the whole chunk at once."""
     return min(LANES, chunk) if jax.default_backend() == "cpu" else chunk
-
-
-def has_data(series: Series, by: Moments, config: SequenceConfig) -> Bool[np.ndarray, "pixel"]:
-    """Pixels of which the network sees any radar, of an orbit with moments, or NDVI."""
-    data = has_ndvi(series, config)
-    return data | has_radar(series, by) if config.radar else data
 
 
 def has_radar(series: Series, by: Moments) -> Bool[np.ndarray, "pixel"]:

@@ -34,11 +34,7 @@ def write(folder: Path, params: SequenceParams, scores: dict) -> None:
 
 
 def about_pretrained(*, folder: Path = FOLDER) -> dict[str, str]:
-    """`method`, `weights` and `trained_on` of a map by the shipped weights, for its attributes:
-    the map then says that they have seen simulated rice alone.
-
-    Args:
-      folder: of cnp.npz and cnp.json.
+    """`method`, `weights` and `trained_on` of a map by the shipped weights, for its attributes.
 
     Raises:
       ValueError: the card is missing or damaged.
@@ -66,13 +62,9 @@ def pretrained(config: SequenceConfig = CnpConfig(), *, folder: Path = FOLDER) -
     Far from all dates estimates relax to mean 0.5 and std 0.25, those of the NDVI of simulated
     regions, until `adapt` or `fine_tune` sees NDVI of the region.
 
-    Args:
-      config: of the network, whose architecture must be that of the weights.
-      folder: of cnp.npz and cnp.json.
-
     Raises:
-      ValueError: another architecture, or files that are missing, damaged or of other weights; the
-        message names the file and the field.
+      ValueError: an architecture other than that of the weights, or files that are missing, damaged
+        or of other weights; the message names the file and the field.
     """
     path, file = folder / "cnp.json", folder / "cnp.npz"
     if not path.is_file():

@@ -1,47 +1,69 @@
-"""Networks over a whole series as Estimators: `tcn_s1`, `birnn`, `cnp` are its configurations."""
+"""Networks over a whole series as Estimators: `tcn_s1`, `birnn`, `cnp` are its configurations.
+
+Each step of a training withholds NDVI anew; the loss is its likelihood.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from s1jax import estimators
+from s1jax.batching import chunk_size
 from s1jax.compositing import interpolate
 from s1jax.extrapolation import Level, days_beyond, level_of, relax, remaining, spread
 from s1jax.features import without_implausible
 from s1jax.forked import refuse_forked
-from s1jax.masking import with_ndvi_masked
+from s1jax.masking import sample_training_mask, with_ndvi_masked
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.inputs import (
     SPAN,
+    WITHOUT,
+    NetworkInput,
     check_series,
-    domain_of,
     match_looks,
     moments,
     network_input,
     scaled,
     standardise,
+    take_pixels,
 )
-from s1jax.networks.mixture import LabelMixture, cumulative, physical, quantile
 from s1jax.networks.model import (
+    LabelMixture,
     SequenceParams,
     adapt,
-    has_data,
+    apply_network,
+    cumulative,
     has_ndvi,
+    has_radar,
     init,
+    log_density,
+    log_truth,
     map_mixtures,
     noise,
+    physical,
+    quantile,
 )
 from s1jax.networks.pretrained import pretrained
-from s1jax.networks.training import train
 from s1jax.quality import flags
+from s1jax.train import Data, Loss, State, Variables, fit
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
 _ENDS = (0.05, 0.95)
+SHARED_LOOK = 0.3
+"""How often all looks of a pixel are made the same one, as in data of one pixel per field."""
+DROP_ORBIT = (0.70, 0.14, 0.14, 0.02)
+"""How often both orbits stay, the first or the second is lost, or both."""
+SWAP = 0.5
+"""How often the orbits change places."""
+_CONTEXT = 0.1
+"""Weight of a label that the network may see, beside 1 of a withheld one."""
+_DRAWS = 4
+"""Masks of a validation pixel."""
 
 
 def sequence(config: SequenceConfig) -> Estimator:
@@ -88,14 +110,8 @@ def fine_tune(
     """`params` trained further on a region's labels, from `pretrained`, say.
 
     The weights of `pretrained` have seen simulated rice alone; this is how they learn of another
-    region. Without labels there is nothing to train on: `adapt` needs none.
-
-    Args:
-      key: consumed.
-      params: start, with the configuration of network and training; moments and calibration become
-        those of the region.
-      training: pixels to learn from.
-      validation: pixels that decide when to stop, and how wide the band must be.
+    region. Moments and calibration become those of the region. The validation pixels decide when to
+    stop, and how wide the band must be. `adapt` needs no label.
 
     Raises:
       ValueError: no label among the training or the validation pixels, days that are not finite or
@@ -127,7 +143,6 @@ def fine_tune(
         calibration=jax.tree.map(cast, calibration),
         mixture=cast(factor),
         level=level_of(training, params.level),
-        domain=domain_of(training),
     )
 
 
@@ -143,11 +158,6 @@ def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
     elsewhere, as in temperate Europe (R2 below 0), a straight line between the clear dates may be
     the better estimate.
 
-    Args:
-      params: of `fine_tune`, or `adapt(pretrained(), series)`, which sees no label.
-      series: many pixels.
-      days: any days.
-
     Raises:
       ValueError: moments are missing: `adapt` has not been called; days that are not finite, or of
         the series do not ascend; channels other than VV and VH of one or two orbits.
@@ -158,9 +168,10 @@ def predict(params: SequenceParams, series: Series, days: Days) -> Estimate:
     day, days = jnp.asarray(series.day), jnp.asarray(days, series.day.dtype)
     mean, std = map_mixtures(lambda mixture: _at_days(day, days, mixture), params, series)
     estimate = Estimate(mean, std, np.zeros(len(mean), mean.dtype))
-    estimate = estimators.apply(params.calibration, estimate, has_ndvi(series, params.config))
+    seen = has_ndvi(series, params.config)
+    estimate = estimators.apply(params.calibration, estimate, seen)
     estimate = relax(estimate, days_beyond(np.asarray(day), days), params.level)
-    data = has_data(series, by, params.config)
+    data = seen | has_radar(series, by) if params.config.radar else seen
     return estimate._replace(quality=flags(data, implausible, estimate.mean))
 
 
@@ -173,8 +184,13 @@ def _matched(params, series, days):
 
 @jax.jit
 def _at_days(day, days, mixture):
-    between = jax.vmap(lambda curve: interpolate(day, curve, days))
+    between = _between_dates(day, days)
     return tuple(between(curve) for curve in physical(mixture))
+
+
+def _between_dates(day, days):
+    """The curves of pixels on `days`, linear between the dates."""
+    return jax.vmap(lambda curve: interpolate(day, curve, days))
 
 
 def quantiles(
@@ -219,7 +235,7 @@ def quantiles(
 @partial(jax.jit, static_argnames="levels")
 def _quantiles_near(day, days, mixture, clean, factor, *, levels):
     mixture, clean = _wider(mixture, factor[:, None]), (clean * factor)[:, None]
-    between = jax.vmap(lambda curve: interpolate(day, curve, days))
+    between = _between_dates(day, days)
     return jnp.stack([between(quantile(mixture, clean, level)) for level in levels], axis=-1)
 
 
@@ -227,7 +243,7 @@ def _quantiles_near(day, days, mixture, clean, factor, *, levels):
 def _quantiles_far(day, days, away, level, mixture, clean, factor, *, levels):
     """Of the mixture on the days themselves, its latent Gaussian relaxed."""
     mixture = _wider(mixture, factor[:, None])
-    between = jax.vmap(lambda curve: interpolate(day, curve, days))
+    between = _between_dates(day, days)
     mixture = LabelMixture(*(between(curve) for curve in mixture))
     middle, rest = scaled(level.mean), remaining(away)[None]
     mixture = mixture._replace(
@@ -244,8 +260,7 @@ def mixture_factor(
     """Least factors of std and noise with which nine in ten labels withheld from validation pixels
     lie between the quantiles .05 and .95: without any NDVI of the pixel, and with some.
 
-    `mixtures`, (pixel, time), are those of `estimators.validation_masks`; `clean` is the noise of a
-    clean label, scaled.
+    `mixtures` are those of `estimators.validation_masks`; `clean` is the noise of a clean label.
     """
     field = estimators.fields(validation)
     label = scaled(jnp.asarray(validation.ndvi))
@@ -267,3 +282,102 @@ def _between(mixture, clean, label, factor):
 
 def _wider(mixture: LabelMixture, factor) -> LabelMixture:
     return mixture._replace(std=mixture.std * factor)
+
+
+def train(
+    key: Key,
+    config: SequenceConfig,
+    training: NetworkInput,
+    validation: NetworkInput,
+    start: Variables,
+) -> State:
+    """`train.fit` of a network, from `start`; radar is standardised.
+
+    Raises:
+      ValueError: no label among the training or the validation pixels.
+    """
+    data = []
+    for name, inputs, draws in (("training", training, 1), ("validation", validation, _DRAWS)):
+        label = np.asarray(inputs.label)
+        if not label.any():
+            raise ValueError(
+                f"{name} NDVI: got no valid label in {len(label)} pixels, expected some; {WITHOUT}"
+            )
+        pixel = np.flatnonzero(label.any(1)).astype(np.int32)
+        data.append(Data(_padded(inputs), jnp.asarray(np.repeat(pixel, draws))))
+    return fit(key, sequence_loss(config), start, *data, config=config.train)
+
+
+def _padded(inputs):
+    """Pixels up to a rounded number, the last repeated: a program is compiled for few sizes."""
+    n = len(inputs.ndvi)
+    return take_pixels(inputs, np.minimum(np.arange(chunk_size(n, most=1 << 40)), n - 1))
+
+
+@cache
+def sequence_loss(config: SequenceConfig) -> Loss:
+    """-log p of the withheld labels and 0.1 of the visible ones, over the weights of a pixel; of
+    the truth too where known."""
+
+    def loss(key, variables, data):
+        inputs = take_pixels(data.store, data.rows)
+        # without a key it is validation: the mask is always the same
+        key_mask, key_augment = jax.random.split(jax.random.key(0) if key is None else key)
+        visible = inputs.label & ~sample_training_mask(key_mask, *inputs.label.shape)
+        if key is not None:
+            inputs = augment(
+                key_augment, inputs, gain=config.gain_jitter, offset=config.offset_jitter
+            )
+        mixture = apply_network(config, variables, inputs, visible)
+        each, weight, _ = label_loss(mixture, noise(variables), inputs, visible & config.ndvi)
+        total = each.sum(0) / jnp.maximum(weight.sum(0), 1.0)
+        if inputs.truth is not None:
+            true = jnp.isfinite(inputs.truth.T)
+            log_p = log_truth(mixture, scaled(jnp.where(true, inputs.truth.T, 0.0)))
+            total = total - jnp.where(true, log_p, 0.0).mean(0)
+        return total, variables.batch_stats
+
+    return loss
+
+
+def label_loss(
+    mixture: LabelMixture,
+    clean: Float[Array, ""],
+    inputs: NetworkInput,
+    visible: Bool[Array, "pixel time"],
+) -> tuple[Float[Array, "time pixel"], Float[Array, "time pixel"], Bool[Array, "time pixel"]]:
+    """-log p of each label times its weight, the weights (1 withheld, 0.1 visible, 0 where there is
+    no label), and which labels were withheld; `clean` is the noise of a clean label, scaled."""
+    label = inputs.label.T
+    shown = label & visible.T
+    weight = jnp.where(label & ~shown, 1.0, 0.0) + jnp.where(shown, _CONTEXT, 0.0)
+    weight = weight.astype(inputs.ndvi.dtype)
+    density = log_density(mixture, clean, scaled(inputs.ndvi.T))
+    return -jnp.where(label, density, 0.0) * weight, weight, label & ~shown
+
+
+def augment(key: Key, inputs: NetworkInput, *, gain: float, offset: float) -> NetworkInput:
+    """Pixels with standardised radar times 1 + gain n1 plus offset n2, n1 and n2 normal for each
+    pixel and channel (all looks alike); sometimes one look for all, an orbit lost, orbits swapped:
+    so a network does not rely on one sensor's levels."""
+    z, (n, dtype) = inputs.radar, (len(inputs.radar), inputs.radar.dtype)
+    key_level, key_event = jax.random.split(key)
+    # two draws for all: each is a program part of its own, and takes long to compile
+    level = jax.random.normal(key_level, (2, n, 1, 1, 4), dtype)
+    share, which, drop, change = jax.random.uniform(key_event, (4, n), dtype)
+    z = z * (1.0 + gain * level[0]) + offset * level[1]
+    looks = z.shape[2]
+    chosen = jnp.minimum(jnp.floor(which * looks), looks - 1).astype(jnp.int32)
+    alike = jnp.take_along_axis(z, chosen[:, None, None, None], axis=2)
+    one_look = (share < SHARED_LOOK)[:, None, None, None]
+    z = jnp.where(one_look, jnp.broadcast_to(alike, z.shape), z)
+    lost = jnp.searchsorted(jnp.asarray(np.cumsum(DROP_ORBIT[:-1]), dtype), drop)
+    both = inputs.seen.any(1).all(-1)
+    # of a single orbit nothing is lost but all, seldom
+    kept = jnp.stack([lost != 1, lost != 2], -1) | ~both[:, None]
+    seen = inputs.seen & (kept & (lost != 3)[:, None])[:, None]
+    swap = (change < SWAP) & both
+    seen = jnp.where(swap[:, None, None], seen[..., ::-1], seen)
+    z = jnp.where(swap[:, None, None, None], jnp.roll(z, 2, axis=-1), z)
+    here = jnp.repeat(seen, 2, axis=-1)[:, :, None]
+    return inputs._replace(radar=jnp.where(here, z, 0.0), seen=seen)

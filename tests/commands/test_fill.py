@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 from s1jax import commands, cube, gp, mogpr, regions
-from s1jax.commands import fill
-from s1jax.commands.fill import SIZES
+from s1jax.commands import fill, region
+from s1jax.commands.region import SIZES
 from s1jax.types import concatenate
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
     config = mogpr.MogprConfig(latents=1, inputs="raw", mean="zero")
     params, _ = mogpr.fit_region(series, config, hyper=HYPER)
     mogpr.save(params, folder / "fitted.npz")
-    done = fill.main(_given(folder, "first"))
+    done = region.main(_given(folder, "first"))
     assert done.failed == ()
     assert done.pixels == int(raw.mask.sum())
     return folder
@@ -109,7 +109,7 @@ def test_every_pixel_is_the_posterior_of_the_fit(folder, capsys):
 
 
 def test_other_days_from_a_file_of_hyperparameters(folder, capsys):
-    fill.main(_given(folder, "ten", at="P10D"))
+    region.main(_given(folder, "ten", at="P10D"))
     stored = _opened(folder, "ten")
     _, series, pixel = _whole(folder)
     day = cube.to_days(stored.t)
@@ -128,7 +128,7 @@ def test_other_days_from_a_file_of_hyperparameters(folder, capsys):
 
 def test_months_are_calendar_months():
     t = np.array(["2023-01-31T12", "2023-05-02"], "datetime64[ns]")
-    days = cube.from_days(fill.regular_days(t, "P1M")).astype("datetime64[h]").astype(str)
+    days = cube.from_days(region.regular_days(t, "P1M")).astype("datetime64[h]").astype(str)
     assert days.tolist() == ["2023-01-31T12", "2023-02-28T12", "2023-03-31T12", "2023-04-30T12"]
 
 
@@ -136,9 +136,9 @@ def test_aligned_store_is_read_tile_by_tile(folder, capsys):
     ds, _, _ = _whole(folder)
     cube.write(ds, folder / "aligned.zarr", tile=20)
     job = _given(folder, "lazy", "aligned.zarr", tile=20)
-    lazy = fill._open(job)
+    lazy = region._open(job)
     assert not lazy.VV.variable._in_memory
-    fill.main(job)
+    region.main(job)
     assert "read tile by tile" in capsys.readouterr().out
     first, stored = _opened(folder, "first"), _opened(folder, "lazy")
     xr.testing.assert_equal(first, stored)
@@ -154,14 +154,14 @@ def test_learns_from_filtered_radar_of_a_sample(folder, capsys):
         "latents": 1,
         "sample": 16,
     }
-    fill.main(_job(folder, "raw.nc", "own", save_hyper=kept, **options))
+    region.main(_job(folder, "raw.nc", "own", save_hyper=kept, **options))
     output = capsys.readouterr().out
     assert ": smooth, regional mean, region\n" in output
     assert "speckle-filtered radar, regional mean, hyperparameters of the region" in output
     # what was saved says it all, but that it is of this region
     with pytest.raises(ValueError, match="with the mean curve of the region and year"):
-        fill.main(_given(folder, "again", hyper=str(kept)))
-    fill.main(_given(folder, "again", hyper=str(kept), mean="regional"))
+        region.main(_given(folder, "again", hyper=str(kept)))
+    region.main(_given(folder, "again", hyper=str(kept), mean="regional"))
     own = _opened(folder, "own")
     xr.testing.assert_equal(own, _opened(folder, "again"))
     ds, _, _ = _whole(folder)
@@ -219,23 +219,23 @@ def test_failed_tile_is_told_and_the_others_are_as_before(folder, monkeypatch, c
     ],
 )
 def test_errors_before_anything_is_read(folder, monkeypatch, name, options, words):
-    monkeypatch.setattr(fill, "_open", lambda _: pytest.fail("read"))
+    monkeypatch.setattr(region, "_open", lambda _: pytest.fail("read"))
     job = dataclasses.replace(_given(folder, "any", **options), output=folder / name)
     with pytest.raises(ValueError, match=words):
-        fill.main(job)
+        region.main(job)
 
 
 def test_input_is_never_overwritten(folder):
     job = _given(folder, "any", "aligned.zarr", overwrite=True)
     with pytest.raises(ValueError, match=r"output: got the input"):
-        fill.main(dataclasses.replace(job, output=folder / "aligned.zarr"))
+        region.main(dataclasses.replace(job, output=folder / "aligned.zarr"))
 
 
 def test_a_cube_is_no_map_to_replace_and_nothing_is_fitted_before_that_error(folder, monkeypatch):
     shutil.copytree(folder / "aligned.zarr", folder / "copy.zarr")
-    monkeypatch.setattr(fill, "_parameters", lambda *_: pytest.fail("fitted"))
+    monkeypatch.setattr(region, "_parameters", lambda *_: pytest.fail("fitted"))
     with pytest.raises(ValueError, match=r"copy.zarr: got a cube of VH, VV, which is no map"):
-        fill.main(_given(folder, "copy", "aligned.zarr", overwrite=True))
+        region.main(_given(folder, "copy", "aligned.zarr", overwrite=True))
     assert not [*folder.glob(".*lock")]
 
 
@@ -244,7 +244,7 @@ def test_hyperparameters_of_more_orbits_are_refused(folder):
     two = dataclasses.replace(params, inputs=((0, 2), (0, 3)))
     mogpr.save(two, folder / "two.npz")
     with pytest.raises(ValueError, match=r"two.npz of 4 radar channels, expected .*VV, VH"):
-        fill.main(_given(folder, "any", hyper=str(folder / "two.npz")))
+        region.main(_given(folder, "any", hyper=str(folder / "two.npz")))
 
 
 def test_sample_is_spread_and_its_two_parts_lie_apart(folder):

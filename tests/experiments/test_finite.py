@@ -10,7 +10,7 @@ from experiments.protocol import scoring
 from experiments.protocol.config import parse
 from experiments.protocol.scoring import Seconds
 from s1jax import regions
-from s1jax.commands import fill
+from s1jax.commands import fill, region
 from s1jax.types import Estimate
 
 
@@ -95,5 +95,5 @@ def test_a_run_keeps_what_is_finite_and_names_the_rest(tmp_path, monkeypatch):
 )
 def test_status_of_a_region(not_finite, failed, status, monkeypatch):
     done = regions.Summary(10, not_finite, failed, 0.0, 0.0, 0.0)
-    monkeypatch.setattr(fill, "main", lambda job: done)
+    monkeypatch.setattr(region, "main", lambda job: done)
     assert fill.run(["cube.nc", "out.zarr"]) == status

@@ -8,7 +8,8 @@ import xarray as xr
 
 from experiments.protocol.config import parse
 from s1jax import cube
-from s1jax.commands.opening import Align, open_aligned
+from s1jax.commands.fill import Align
+from s1jax.commands.region import open_aligned
 from s1jax.cube.align import NDVI, RADAR
 
 

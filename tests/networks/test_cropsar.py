@@ -13,10 +13,9 @@ from s1jax import networks, train
 from s1jax.estimators import IDENTITY
 from s1jax.masking import sample_training_mask, with_ndvi_masked
 from s1jax.networks import CropsarConfig
+from s1jax.networks import patch as patches
 from s1jax.networks.architectures import Discriminator
 from s1jax.networks.inputs import moments, network_input, standardise, take_pixels
-from s1jax.networks.patch import estimator as patch_estimator
-from s1jax.networks.patch import model as patches
 from tests.worlds.patch import DATES, SIDE, SMALL, world
 
 KEY = jax.random.key(0)
@@ -158,7 +157,7 @@ def test_squares_add_up_to_one_estimate_without_seams(plain, monkeypatch):
         shape = (n, side**2, len(days))
         return np.broadcast_to(down, shape), np.ones(shape)
 
-    monkeypatch.setattr(patch_estimator, "_estimate_patches", _ramp)
+    monkeypatch.setattr(patches, "_estimate_patches", _ramp)
     series, _ = world()
     told = estimator.predict(dataclasses.replace(params, calibration=IDENTITY), series, series.day)
     np.testing.assert_allclose(told.std, 1.0, atol=1e-6)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s1jax.networks.patch.lattice import holding, lattice, squares
+from s1jax.networks.patch import holding, lattice, squares
 
 
 def _grid(rows=12, columns=9, step=(50.0, 50.0), corner=(460_000.0, 9_230_000.0)):

@@ -239,23 +239,18 @@ def test_no_label_on_a_date_with_radar_is_told():
         networks.mlp(CONFIG).fit(jax.random.key(0), empty, series)
 
 
-def test_folder_loads_with_nothing_else_and_refuses(learnt, tmp_path):
+def test_folder_loads_with_nothing_else(learnt, tmp_path):
     estimator, params = learnt
     series, _ = _series(2)
     saving.save(params, tmp_path / "model")
     again = saving.load(tmp_path / "model")
     chex.assert_trees_all_equal(
-        saving.predict_checked(again, series, series.day),
+        estimator.predict(again, series, series.day),
         estimator.predict(params, series, series.day),
     )
     card = json.loads((tmp_path / "model" / "card.json").read_text())
     assert card["static"]["config"]["features"] == ["vv", "vh", "rvi"]
     assert card["units"]["vv"] == "dB"
-    with pytest.raises(ValueError, match=r"day: got one date in 24 days, expected 12"):
-        saving.predict_checked(again, series._replace(day=series.day * 2), series.day)
-    power = series._replace(radar=10 ** (series.radar / 10))
-    with pytest.raises(ValueError, match=r"v[vh]: got a median of 0.0.*expected dB"):
-        saving.predict_checked(again, power, series.day)
     with pytest.raises(ValueError, match=r"expected the folder that `save` wrote"):
         saving.load(tmp_path / "elsewhere")
 

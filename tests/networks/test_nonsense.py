@@ -14,10 +14,10 @@ from scipy.stats import norm
 from s1jax import cube, estimators, networks, quality, regions
 from s1jax import extrapolation as far
 from s1jax.extrapolation import PRIOR, Level, level_of
+from s1jax.networks import patch as patches
 from s1jax.networks.inputs import moments, network_input
 from s1jax.networks.mlp import MlpParams, Normaliser, init_mlp
 from s1jax.networks.model import init, map_mixtures
-from s1jax.networks.patch import model as patches
 from s1jax.types import Estimate, Estimator
 from tests.worlds.patch import SMALL as PATCHES
 from tests.worlds.patch import world as patch_world

@@ -7,7 +7,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from s1jax import estimators
-from s1jax.networks import mixture as mixtures
+from s1jax.networks import model as mixtures
 from s1jax.networks.sequence import mixture_factor
 from s1jax.types import Estimate, Series
 from tests.worlds.sequence import DATES, world

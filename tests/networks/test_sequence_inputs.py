@@ -16,7 +16,7 @@ from s1jax.networks.inputs import (
     region_moments,
     standardise,
 )
-from s1jax.networks.training import SHARED_LOOK, augment, sequence_loss
+from s1jax.networks.sequence import SHARED_LOOK, augment, sequence_loss
 from tests.worlds.sequence import CNP, DATES, with_looks, world
 
 KEY = jax.random.key(0)
