@@ -57,6 +57,7 @@ def test_any_number_of_pixels(count):
     np.testing.assert_array_equal(got[1], np.arange(count) + 1)
 
 
+@pytest.mark.slow
 def test_bits_know_no_neighbours_place_or_number():
     hyper, day, value, valid = _pixels(9)
     whole = _many(hyper, day, value, valid)
@@ -75,6 +76,7 @@ def test_identical_pixels_get_identical_answers():
     _equal(same, _rows(_many(hyper, day, value, valid), np.zeros(9, int)))
 
 
+@pytest.mark.slow
 def test_bits_know_no_number_of_devices(monkeypatch):
     assert jax.local_device_count() == 2
     hyper, day, value, valid = _pixels(9)
@@ -91,6 +93,7 @@ def _plain(*arrays):
     return _many.__wrapped__(*arrays)
 
 
+@pytest.mark.slow
 def test_compiled_is_jit_within_rounding():
     arrays = _pixels(9)
     by_jit = jax.jit(lambda *arrays: _plain(*arrays))(*arrays)
@@ -99,6 +102,7 @@ def test_compiled_is_jit_within_rounding():
     )
 
 
+@pytest.mark.slow
 def test_dense_solver_over_pixels():
     hyper, day, value, valid = _pixels(9)
     dense, kalman = (_many(hyper, day, value, valid, solver=name) for name in ("dense", "kalman"))

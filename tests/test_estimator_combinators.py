@@ -443,6 +443,7 @@ def test_a_hybrid_is_the_network_corrected_by_its_own_ndvi(trained):
     assert inside.mean() > 0.8
 
 
+@pytest.mark.slow
 def test_a_hybrid_is_wider_in_another_district(trained):
     near, far = (method.fit(KEY, *trained[3]) for method in trained[:2])
     assert near.params is far.params

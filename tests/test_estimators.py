@@ -131,6 +131,7 @@ def test_fit_is_deterministic(fitted):
         np.testing.assert_array_equal(a, b, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_two_orbits_are_two_more_channels(name):
     estimator = ESTIMATORS[name]

@@ -90,6 +90,7 @@ def _run(tmp_path, code, *, seconds=120):
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_fork_of_a_process_that_used_jax_is_refused_at_once(tmp_path):
     lines = _run(
@@ -117,6 +118,7 @@ def test_a_fork_of_a_process_that_used_jax_is_refused_at_once(tmp_path):
     assert 0.2 < float(lines[4]) < 0.6
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_fork_before_jax_is_used_computes(tmp_path):
     lines = _run(
@@ -133,6 +135,7 @@ def test_a_fork_before_jax_is_used_computes(tmp_path):
     assert float(lines[0]) == float(lines[1])
 
 
+@pytest.mark.slow
 def test_a_spawned_process_computes(tmp_path):
     lines = _run(
         tmp_path,
@@ -146,6 +149,7 @@ def test_a_spawned_process_computes(tmp_path):
     assert float(lines[0]) == float(lines[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["dense"])
 def test_threads_end_and_get_what_one_gets(tmp_path, solver):
     lines = _run(

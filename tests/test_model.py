@@ -40,7 +40,16 @@ def ds():
     return cube.align_cube(s1jax.open_cube(simulate.cube(config)))
 
 
-@pytest.fixture(scope="module", params=OPTIONS)
+QUICK = ("climatology", "mlp3", "mogpr")
+"""The methods whose fit takes a moment; the others are slow tests."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in OPTIONS
+    ],
+)
 def model(request, ds):
     return s1jax.fit(ds, request.param, options=OPTIONS[request.param])
 

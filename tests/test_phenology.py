@@ -239,6 +239,7 @@ def test_vmap_is_a_loop():
             np.testing.assert_allclose(got[k], want, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["vmap", "jit", "jit of vmap", "scan"])
 def test_numpy_days_are_jax_days_under_every_transformation(how, x64):
     day = _days(11)
@@ -262,6 +263,7 @@ def test_numpy_days_are_jax_days_under_every_transformation(how, x64):
         np.testing.assert_allclose(days, want[:, :3], atol=1e-7 if x64 else 0.02)
 
 
+@pytest.mark.slow
 def test_whole_numbers_of_days_and_half_precision_curves():
     day = np.arange(19_700, 19_700 + 12 * DATES, 12)
     curve = _curve(4)

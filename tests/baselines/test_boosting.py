@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from s1jax.baselines import BoostingConfig, boosting, climatology
 from s1jax.baselines.boosting import conditional_rows, window_rows
@@ -54,6 +55,7 @@ def test_two_orbits_have_two_cross_ratios():
     np.testing.assert_allclose(rows[4:], [ratio, ratio], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_learns_a_planted_relation_and_labels_help():
     # each pixel is a little greener or barer than its radar tells, which its labels give away
     train, val, test = (_offset(scene(n, seed), seed) for n, seed in ((80, 2), (40, 3), (40, 4)))

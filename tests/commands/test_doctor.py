@@ -138,6 +138,7 @@ def command(monkeypatch, tmp_path):
     return _run
 
 
+@pytest.mark.slow
 def test_exit_codes(command, faulty, tmp_path, capsys):
     assert command(faulty) == 0
     span, first = capsys.readouterr().out.split("\n\n")[:2]

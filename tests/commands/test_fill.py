@@ -108,6 +108,7 @@ def test_every_pixel_is_the_posterior_of_the_fit(folder, capsys):
     assert np.corrcoef(stored.S2ndvi.values[seen], stored.S2ndvi_FUSED.values[seen])[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_other_days_from_a_file_of_hyperparameters(folder, capsys):
     region.main(_given(folder, "ten", at="P10D"))
     stored = _opened(folder, "ten")
@@ -247,6 +248,7 @@ def test_hyperparameters_of_more_orbits_are_refused(folder):
         region.main(_given(folder, "any", hyper=str(folder / "two.npz")))
 
 
+@pytest.mark.slow
 def test_sample_is_spread_and_its_two_parts_lie_apart(folder):
     ds, series, _ = _whole(folder)
     train, val = regions.sample(ds, sizes=SIZES)

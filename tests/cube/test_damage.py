@@ -73,6 +73,7 @@ def _longer(rng, content):
 HOW = [_cut, _flip, _noise, _longer, _blank]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # libraries warn of what they find on the way
 @pytest.mark.parametrize("form", FORMS)
 def test_changed_bytes_are_a_cube_or_a_line(form, tmp_path):

@@ -164,6 +164,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_real_cubes_open_align_and_convert(shared, name):
     raw, periods, channels, pixels = REAL[name]
@@ -183,6 +184,7 @@ def test_real_cubes_open_align_and_convert(shared, name):
     assert aligned.attrs["source"] == ds.attrs["source"]
 
 
+@pytest.mark.slow
 def test_mekong_districts_and_distances(shared):
     ds = cube.open_cube(shared / "data" / "mekong_rice_points_2022.nc")
     series, pixel = cube.to_series(cube.align_cube(ds))

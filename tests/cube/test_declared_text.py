@@ -30,6 +30,7 @@ def _source(ds, kind, tmp_path):
     return path, {"chunks": {"t": 3}} if kind == "chunks" else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "file", "chunks"])
 @pytest.mark.parametrize("units", ["", "days", "days since sowing", "hours since sowing"])
 @pytest.mark.parametrize("dtype", [np.int32, np.float64])

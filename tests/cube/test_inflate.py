@@ -59,6 +59,7 @@ def _refused(path, match, chunks):
     assert _grown() - before < PACKED / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [None, {"t": 2}])
 @pytest.mark.parametrize("name", sorted(PACK))
 def test_a_chunk_that_unpacks_without_end_is_refused(name, chunks, tmp_path):

@@ -16,6 +16,7 @@ def _files(folder, cubes):
     return folder / "s1.nc", folder / "s2.nc"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [None, {"y": 4}], ids=["memory", "chunks"])
 def test_dates_are_the_union(chunks, tmp_path):
     ds = own_days()

@@ -82,6 +82,7 @@ def _same(found, expected):
     assert found.attrs == expected.attrs
 
 
+@pytest.mark.slow
 def test_dataset_in_chunks_stays_so(large, tmp_path):
     expected = cube.open_cube(large)
     found = _opened(large.chunk(PART))
@@ -97,6 +98,7 @@ def test_dataset_in_chunks_stays_so(large, tmp_path):
         assert cube.open_cube(large, chunks=chunks).VV.chunks is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
 def test_files_are_not_read_whole(large, tmp_path, suffix):
     path = tmp_path / f"cube.{suffix}"
@@ -131,6 +133,7 @@ def _tifs(folder, ds):
                 file.set_band_description(3 * k + i + 1, f"{name}_P{k + 1}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["folder", "stack"])
 def test_geotiffs_are_not_read_whole(large, tmp_path, form):
     ds = (
@@ -149,6 +152,7 @@ def test_geotiffs_are_not_read_whole(large, tmp_path, form):
     assert rows == (((1,) * DATES, (64,), (40,)) if form == "folder" else ((DATES,), (64,), (40,)))
 
 
+@pytest.mark.slow
 def test_sensors_in_chunks_are_joined_and_matched_in_chunks(large):
     clean = cube.open_cube(large)
     s1 = clean[["VV", "VH"]].isel(t=[0, 2, 4, 6])
@@ -165,6 +169,7 @@ def test_sensors_in_chunks_are_joined_and_matched_in_chunks(large):
     _same(found, expected)
 
 
+@pytest.mark.slow
 def test_dates_are_tidied_in_chunks(large):
     order = [0, 1, 1, 3, 2, 5, 6, 8, 10, 11]
     ds = large.isel(t=order).chunk(PART)
@@ -174,6 +179,7 @@ def test_dates_are_tidied_in_chunks(large):
     _same(found, cube.open_cube(large.isel(t=order)))
 
 
+@pytest.mark.slow
 def test_refused_repairs_and_masks_of_chunks(large):
     with pytest.raises(ValueError, match="repairs: got"):
         cube.open_cube(large.chunk(PART), repair=False)
@@ -187,6 +193,7 @@ def test_refused_repairs_and_masks_of_chunks(large):
     assert series.ndvi.shape == (pixel.size, DATES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "tile"), [("a.nc", None), ("a.zarr", None), ("a.zarr", 24)])
 def test_chunks_are_written_chunk_by_chunk(large, tmp_path, name, tile):
     # a date left out makes chunks of several sizes

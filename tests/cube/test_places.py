@@ -106,6 +106,7 @@ def test_pixels_declared_as_points_are_where_gdal_has_them(tmp_path):
 # masks of fields
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_irregular_rows_and_columns_are_masked_by_their_centres(tmp_path_factory, data):
@@ -384,6 +385,7 @@ def test_axes_that_float32_rounded_are_one_grid(first):
             cube.open_cube([pair[0] if first == "s1" else pair[1], away])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The specified chunks separate the stored chunks")
 def test_variables_in_unequal_chunks_are_read_in_common_ones(tmp_path):
     ds = worlds.scene()

@@ -155,6 +155,7 @@ def test_days_of_sentinel_2_are_paired_with_joined_orbits():
     assert cube.channels(made) == ["VV", "VH", "VV_2", "VH_2", "S2ndvi"]
 
 
+@pytest.mark.slow
 def test_real_parcels_of_four_orbits(shared):
     path = shared / "data" / "nop_parcels_2023.nc"
     if not path.exists():

@@ -183,6 +183,7 @@ def _opened(ds, **options):
     return open_cube(ds, repair=True, **options)
 
 
+@pytest.mark.slow
 def test_first_days_are_mended_where_start_and_step_are_told():
     faulty = PLANTED["period-starts/named"](plain())
     told = {"start": "2023-11-01", "step": 12}

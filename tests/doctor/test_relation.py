@@ -145,6 +145,7 @@ def _world(pixels=400, dates=40, noise=0.05):
     return day, np.stack([vv, vh], axis=-1), ndvi, place
 
 
+@pytest.mark.slow
 def test_r2_is_high_where_radar_tells_and_zero_where_it_does_not():
     day, radar, ndvi, place = _world()
     found = relation.expected(day, radar, ndvi, place, step=12.0, most=4000)

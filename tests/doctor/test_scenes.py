@@ -31,6 +31,7 @@ def _examined(ds, **options):
     return doctor.examine(ds, **{"today": TODAY, "rows": 0} | options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_as_exported_has_its_four_faults_and_no_other(seed):
     found = _examined(_scene(seed, mode="as_exported"))
@@ -42,6 +43,7 @@ def test_as_exported_has_its_four_faults_and_no_other(seed):
     assert dead.where == "2025-03-25"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_cloud_without_the_offset_is_cloud_in_uncorrected_labels(seed):
     found = _examined(_scene(seed, mode="as_exported", exported_offset=0.0))
@@ -54,6 +56,7 @@ def test_what_open_cube_mends_is_gone_and_the_labels_faults_stay():
     assert names(_examined(opened)) == {"cloud-unmasked", "offset-kept"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_clean_scenes_are_quiet_and_the_offset_alone_is_found(seed):
     ds = _scene(seed)
@@ -65,12 +68,14 @@ def test_clean_scenes_are_quiet_and_the_offset_alone_is_found(seed):
         assert names(_examined(kept)) == {"offset-kept"}
 
 
+@pytest.mark.slow
 def test_another_step_is_quiet_and_its_faults_are_found():
     assert names(_examined(_scene(6, step=20, periods=38))) == set()
     exported = _scene(6, step=20, periods=38, mode="as_exported")
     assert {"cloud-unmasked", "offset-kept"} <= names(_examined(exported))
 
 
+@pytest.mark.slow
 def test_orbits_apart_and_a_dry_country_are_quiet():
     ds = _scene(0, orbits="apart")
     found = _examined(ds)
@@ -96,6 +101,7 @@ def _real(shared):
     return sorted((shared / "data").glob("*.nc"))
 
 
+@pytest.mark.slow
 def test_real_cubes_are_quiet(shared):
     paths = _real(shared)
     assert paths
@@ -109,6 +115,7 @@ def test_real_cubes_are_quiet(shared):
         assert verdict.what.endswith(": longest gap.") == gap, path.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "name"), [(12, "cube_b"), (20, "points_2022")])
 def test_composites_of_real_rice_are_quiet(shared, step, name):
     path = shared / "data" / f"mekong_rice_{name}.nc"

@@ -55,6 +55,7 @@ def test_a_relative_axis_has_no_months():
     assert set(_row(label, relative=True)["strata"]) == {"gap_days", "ndvi"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_a_run_keeps_what_is_finite_and_names_the_rest(tmp_path, monkeypatch):
     score = scoring.score

@@ -128,6 +128,7 @@ def test_identical_pixels_whatever_their_neighbours():
     same(fitted.transform(ds.isel(x=[3], y=[2])), whole.isel(x=[3], y=[2]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"prediction_period": "P5D", "hyper": "region"}])
 def test_chunks_stay_lazy_and_change_no_bit(options):
     ds, _ = cube(6, 6)
@@ -208,6 +209,7 @@ _NUMBERS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.lists(_NUMBERS, min_size=8, max_size=8), min_size=25, max_size=25), st.data())
 def test_absurd_pixels_are_finite_or_flagged(rows, data):
@@ -258,6 +260,7 @@ assert pickle.loads(cloudpickle.dumps(lazy)).compute().equals(lazy.compute())
 """
 
 
+@pytest.mark.slow
 def test_a_lazy_result_can_be_sent_to_another_process():
     # in a process of its own: what the checks of shapes wrap cannot be pickled
     folder = Path(__file__).parents[2]

@@ -42,6 +42,7 @@ def _metadata(names=("S2ndvi", "VH")):
     return CollectionMetadata({}, dimensions=[*space, time, bands])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("context", "suffixes", "dates"),
     [

@@ -23,6 +23,7 @@ from tests.worlds.fusets import HYPER, NAMES, cube, same
 DAY = np.timedelta64(1, "D")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"include_uncertainties": True}])
 def test_quality_is_there_only_if_asked_for(options):
     ds, _ = cube()
@@ -46,6 +47,7 @@ def _irregular(hours=0):
     return ds.assign_coords(t=t)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [0, 10])
 @pytest.mark.parametrize("chunks", [None, {"t": 4, "x": 1}])
 def test_every_raw_value_comes_back_beside_the_prediction(hours, chunks):
@@ -74,6 +76,7 @@ def test_every_raw_value_comes_back_beside_the_prediction(hours, chunks):
             np.testing.assert_array_equal(at_grid, alone[f"{name}_{suffix}"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [[1, 2, 3], [1.5, "VV", ("a", 0)], [np.int64(4), True, None]])
 def test_names_need_not_be_text(labels):
     ds, _ = cube()
@@ -100,6 +103,7 @@ def test_results_of_one_name_are_refused():
         mogpr(beside, hyper=HYPER)
 
 
+@pytest.mark.slow
 def test_variables_have_the_order_of_the_dataset():
     ds, _ = cube()
     chosen = mogpr(ds, variables=["S2ndvi", "VV"], latents=1)
@@ -111,6 +115,7 @@ def test_variables_have_the_order_of_the_dataset():
     assert list(mogpr(ds, "VH", optimize=False).data_vars) == ["VH_FUSED"]
 
 
+@pytest.mark.slow
 def test_what_has_no_time_passes_by():
     ds, _ = cube()
     more = ds.assign(
@@ -252,6 +257,7 @@ def test_a_prediction_has_a_bounded_number_of_dates():
     assert dates(end, end, "P1D").size == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.0, 0.5, -13.0, 1e6])
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_constant_band_stays_at_its_value(level, count):
@@ -307,6 +313,7 @@ def test_the_contract_of_scikit_learn(estimator, changed):
         assert copy.seed != 99
 
 
+@pytest.mark.slow
 def test_a_clone_fits_as_its_original_and_is_not_fitted():
     ds, _ = cube(2, 2)
     fitted = MOGPRTransformer(latents=1, optimize=False).fit(ds)
@@ -317,6 +324,7 @@ def test_a_clone_fits_as_its_original_and_is_not_fitted():
     assert longer.sizes["t"] == 7
 
 
+@pytest.mark.slow
 def test_fit_and_transform_are_named_and_dated_as_in_fusets():
     ds, _ = cube(1, 2, dtype=float)
     ds = ds[["S2ndvi", "VH"]].assign_coords(t=ds["t"] + np.timedelta64(10, "h"))
@@ -345,6 +353,7 @@ def test_fit_and_transform_are_named_and_dated_as_in_fusets():
             MOGPRTransformer(compat="fusets", **option).fit(ds).transform(ds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "limits"),
     [
@@ -365,6 +374,7 @@ def test_compat_ends_as_near_to_stored_runs_as_its_docstring_says(shared, name, 
     assert (np.sort(off) < limits).all(), off
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["t", "time", "date"])
 @pytest.mark.parametrize("dims", [("t", "y", "x"), ("x", "t", "y"), ("y", "x", "t")])
 @pytest.mark.parametrize("chunks", [None, {"t": 5}])
@@ -400,6 +410,7 @@ def test_numbers_keep_their_digits(dtype, expected):
     assert np.abs(out["VV_FUSED"] - value).max() < 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "sizes"),
     [
@@ -437,6 +448,7 @@ def test_cubes_of_any_shape(changed, sizes):
     assert int(longer["VV_RAW"].count()) == int(ds["VV"].count())
 
 
+@pytest.mark.slow
 def test_lazy_cubes_from_several_threads_end_and_are_right():
     ds, _ = cube(6, 6)
     expected = mogpr(ds, hyper=HYPER, solver="dense")
@@ -457,6 +469,7 @@ def test_lazy_cubes_from_several_threads_end_and_are_right():
         same(result, expected)
 
 
+@pytest.mark.slow
 def test_one_pixel_takes_lists_and_names_bad_days():
     days = list(12.0 * np.arange(8))
     data = [list(row) for row in np.random.default_rng(2).normal(size=(3, 8))]

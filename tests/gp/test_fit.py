@@ -63,6 +63,7 @@ def test_hidden_values_are_predicted_better_by_a_fit_to_them(float64):
     assert _mean_log_likelihood(only, series) < _mean_log_likelihood(all_, series)
 
 
+@pytest.mark.slow
 def test_fit_is_deterministic_and_knows_no_chunk(monkeypatch):
     series = _small()
     first = gp.fit(series, gp.initial(2, 2), iterations=3)

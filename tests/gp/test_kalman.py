@@ -163,6 +163,7 @@ def test_gradient_by_differences(float64):
         np.testing.assert_allclose(_moved(1) - _moved(-1), 2 * np.sum(slope * direction), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_jit_is_plain(float64):
     hyper, *series = _pick(_small(), (0, 0, 0, 0), 0)
     (likelihood, _), posterior = _alone(hyper, *series)
@@ -249,6 +250,7 @@ def _estimate(hyper, day, value, valid):
     return jax.vmap(_one)(hyper, value, valid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latents", [1, 3])
 def test_single_precision_is_close_to_double(latents):
     *real, valid = _random_pixels(latents)

@@ -109,6 +109,7 @@ def test_well_posed_cases_are_those_within_bounds(shared):
     assert found == WELL_POSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", WELL_POSED)
 def test_fit_is_as_good_as_the_best_of_gpy(float64, shared, stem):
     _, series, case = _padded(shared / "reference" / f"{stem}.npz", "best", 145 * ("2out" in stem))

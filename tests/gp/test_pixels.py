@@ -71,6 +71,7 @@ def _rows_of(hyper):
     return np.asarray(jax.vmap(to_unconstrained)(jax.tree.map(jnp.asarray, hyper)))
 
 
+@pytest.mark.slow
 def test_prior_far_from_the_sample_stays_wide_and_says_so(world, caplog, monkeypatch):
     series = jax.tree.map(lambda leaf: leaf[:60], world[0]._replace(day=None))
     series = series._replace(day=world[0].day, value=series.value * np.float32(np.nan))
@@ -81,6 +82,7 @@ def test_prior_far_from_the_sample_stays_wide_and_says_so(world, caplog, monkeyp
     np.testing.assert_allclose(found.mean, to_unconstrained(jax.tree.map(jnp.float32, REGION)))
 
 
+@pytest.mark.slow
 def test_prior_finds_the_planted_spread(prior):
     covariance = np.linalg.inv(np.asarray(prior.precision, float))
     std = np.sqrt(np.diag(covariance))
@@ -112,6 +114,7 @@ def test_optimum_is_that_of_scipy(world, prior, found):
     assert np.mean(np.array(gap) < 0.01) >= 0.99
 
 
+@pytest.mark.slow
 def test_pixels_own_hyperparameters_predict_better(world, found):
     """Mean log-likelihood of the data, of which MAP sees all, against the region's."""
     series, truth = world
@@ -159,6 +162,7 @@ def test_pixel_without_data_and_broken_pixel_fall_back(world, prior, found):
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[others], b[others]), hyper, found[0])
 
 
+@pytest.mark.slow
 def test_repacking_changes_nothing(monkeypatch, world, prior, found):
     further = pixels._further.__wrapped__
 

@@ -94,6 +94,7 @@ PROBLEMS = st.tuples(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(drawn=PROBLEMS)
@@ -109,6 +110,7 @@ def test_std_is_that_of_float64_over_the_box(shape, drawn):
         np.testing.assert_allclose(std, expected, rtol=2e-3, err_msg=solver)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(drawn=PROBLEMS)
@@ -123,6 +125,7 @@ def test_likelihood_and_slope_are_finite_and_near_float64_over_the_box(shape, dr
     np.testing.assert_allclose(value, expected, rtol=5e-3, atol=5e-2)
 
 
+@pytest.mark.slow
 def test_a_long_sharp_series_has_a_likelihood():
     # many repeated and near dates, five outputs, every bound at its worst
     rng = np.random.default_rng(12)
@@ -168,6 +171,7 @@ def test_noise_below_the_floor_is_right_or_nan(solver, noise):
         assert np.isnan(std).any()
 
 
+@pytest.mark.slow
 def test_days_since_1970_lose_nothing():
     # half an hour apart: single precision holds such days to 3 minutes
     hyper = gp.Hyper(*(np.float32(x) for x in ([6.0], [[6.0]], [[0.1]], [0.01])))
@@ -198,6 +202,7 @@ def _at(k, leaf):
     return (np.arange(PIXELS) == k).reshape(-1, *[1] * (leaf.ndim - 1))
 
 
+@pytest.mark.slow
 def test_double_precision_is_computed_for_lanes_that_need_it_alone():
     latents, outputs = 1, 2
     hyper = gp.Hyper(

@@ -55,6 +55,7 @@ def _masks(rng, days, outputs):
     return np.concatenate([some, single[None]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("outputs", "latents"), [(1, 1), (5, 3)])
 def test_equals_the_oracle_and_the_dense_solver(float64, outputs, latents):
     rng = np.random.default_rng(10 * outputs + latents)
@@ -88,6 +89,7 @@ def _single(hyper, series):
     return quasisep.log_likelihood(hyper, series), *quasisep.condition(hyper, series, None, (2,))
 
 
+@pytest.mark.slow
 def test_single_precision_is_close_to_double():
     hyper, series = problem(np.random.default_rng(3), days=62, irregular=False)
     hyper = hyper._replace(noise=np.array([0.4, 0.3, 0.01]))
@@ -127,6 +129,7 @@ def _plain(kernel, where, noise, z, query):
     return jax.vmap(_one)(z, jnp.stack([where.mask, where.mask]))
 
 
+@pytest.mark.slow
 def test_is_a_kernel_that_tinygp_can_use(float64):
     """What it tells on its own: `condition` on other points and on its own, in a vmap."""
     hyper, series = problem(np.random.default_rng(1), days=8, seen=1.0)

@@ -56,6 +56,7 @@ def _within(got, expected, variance):
     assert error.max() < 5, error
 
 
+@pytest.mark.slow
 def test_joint_moments_are_those_of_the_posterior(x64):
     dtype = np.float64 if x64 else np.float32
     hyper, typed, day, value, valid, at = _problem(dtype)
@@ -102,6 +103,7 @@ def test_a_day_of_the_series_is_the_same_point_when_asked_for(float64):
     assert np.abs(gap).max() < 6e-4
 
 
+@pytest.mark.slow
 def test_same_key_same_draws_whatever_the_batch_and_the_solver(float64):
     _, typed, day, value, valid, at = _problem(float)
     keys = jax.random.split(jax.random.key(3), 3)

@@ -36,6 +36,7 @@ def _double(params, series, days):
         return posterior(dense, series._replace(radar=radar, ndvi=ndvi), days)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", list(gp.SOLVERS))
 def test_std_of_a_clean_smooth_region_is_that_of_float64(solver):
     series, _ = region(pixels=24)
@@ -47,6 +48,7 @@ def test_std_of_a_clean_smooth_region_is_that_of_float64(solver):
     assert not (result.quality & IMPRECISE).any()
 
 
+@pytest.mark.slow
 def test_real_series_at_the_bounds_are_right_and_not_flagged(shared):
     ds = cube.align_cube(cube.open_cube(shared / "data" / "mekong_rice_cube_a.nc"))
     series, _ = cube.to_series(ds)
@@ -100,6 +102,7 @@ def test_the_flag_has_a_name_in_the_product():
     assert len(set(QUALITY.values())) == len(QUALITY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keywords", [{}, {"solver": "dense"}, {"inducing": 6}], ids=str)
 def test_no_day_gives_no_column_and_the_flags(keywords):
     series, _ = region(pixels=3)
@@ -144,6 +147,7 @@ def test_days_of_a_series_that_cannot_be_are_named(day, message):
         fit_region(series, FIXED, hyper=HYPER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("fill", [np.nan, 0.5, -9999.0])
 def test_radar_alone_tells_and_nothing_at_all_is_the_prior(own, fill):

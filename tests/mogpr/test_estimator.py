@@ -32,6 +32,7 @@ def _names(candidates):
     return [tuple(one[:3]) for one in candidates]
 
 
+@pytest.mark.slow
 def test_given_hyperparameters_are_used_and_not_fitted_around():
     params, candidates = select_variant(
         KEY, region()[0], region(seed=1)[0], _auto(hyper="auto"), HYPER
@@ -52,6 +53,7 @@ def test_a_band_of_inducing_days_is_theirs():
         mogpr(replace(FIXED, inducing=4, solver="dense"))
 
 
+@pytest.mark.slow
 def test_ndvi_alone_is_a_process_too():
     series = region()[0], region(seed=1)[0]
     params, _ = select_variant(KEY, *series, _auto(inputs="none"))
@@ -77,6 +79,7 @@ def test_pixels_of_another_calendar_want_none():
     assert params.curve is None
 
 
+@pytest.mark.slow
 def test_pixels_unlike_each_other_want_their_own_hyperparameters():
     # in every other pixel VH falls where NDVI rises
     def _mixed(seed):
@@ -230,6 +233,7 @@ def test_given_hyperparameters_are_used_as_they_are():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), params.hyper, HYPER)
 
 
+@pytest.mark.slow
 def test_parameters_say_how_they_are_solved():
     series, _ = region(pixels=8)
     train, val = region()[0], region(seed=1)[0]
@@ -244,6 +248,7 @@ def test_parameters_say_how_they_are_solved():
         mogpr().predict(replace(worlds.params(), inducing=1), series, DAYS)
 
 
+@pytest.mark.slow
 def test_another_methods_mean_is_taken_off_and_added():
     train, val = (region(seed=seed, curve=SEASON)[0] for seed in (0, 1))
     series, truth = region(seed=2, curve=SEASON)
@@ -291,6 +296,7 @@ def test_the_other_method_is_asked_without_the_pixels_ndvi():
     np.testing.assert_allclose(estimate.mean, found.mean, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_another_year_has_the_curve_of_its_season():
     train, val = (region(seed=seed, curve=SEASON)[0] for seed in (0, 1))
     config = _auto(mean="regional")
@@ -316,6 +322,7 @@ def test_pixels_prior_is_around_what_was_given():
     np.testing.assert_allclose(params.prior.mean[0], np.log(50.0 - 6.0), atol=0.8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [2, 3])
 def test_a_stride_is_as_if_the_other_dates_were_not_there(stride):
     series, _ = region(pixels=20)

@@ -48,6 +48,7 @@ def test_comes_back_to_the_last_bit(tmp_path, name):
         assert (getattr(found, part) is None) == (getattr(params, part) is None)
 
 
+@pytest.mark.slow
 def test_what_comes_back_estimates_the_same_bits(tmp_path):
     params = worlds.fitted()
     save(params, tmp_path / "region.npz")
@@ -59,6 +60,7 @@ def test_what_comes_back_estimates_the_same_bits(tmp_path):
 VERSION_1 = Path(__file__).parents[1] / "data" / "version1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mogpr_pixel_smooth", "mogpr_none_own"])
 def test_files_of_version_1_predict_what_they_did(name, tmp_path):
     stored = np.load(VERSION_1 / "mogpr_expected.npz")

@@ -248,6 +248,7 @@ def test_radar_of_another_world_is_no_part_of_the_sample():
     assert params.inputs == INPUTS
 
 
+@pytest.mark.slow
 def test_radar_completes_the_curve_where_no_pixel_has_ndvi():
     # a wave that all outputs share; its crest has no label anywhere
     wave = 1.5 * np.sin(2 * np.pi * (DAYS - DAYS[0]) / 120.0)

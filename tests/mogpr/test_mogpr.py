@@ -106,6 +106,7 @@ def test_hidden_values_never_matter(mode):
         _same(posterior(params, series_of(DAYS, value, valid), DAYS), clean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["region", "pixel"])
 def test_number_chunks_and_neighbours_change_no_bit(mode):
     series, _ = region(pixels=700)
@@ -123,6 +124,7 @@ def test_number_chunks_and_neighbours_change_no_bit(mode):
     assert np.ptp(whole.mean[:, 5]) > 0.1
 
 
+@pytest.mark.slow
 def test_several_latents():
     series, _ = region(pixels=8)
     twice = gp.Hyper(
@@ -248,6 +250,7 @@ def test_solvers_agree():
     np.testing.assert_allclose(a.std, b.std, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_inducing_days_are_of_the_series_whatever_is_asked():
     series, _ = region(pixels=20)
     params = worlds.params()
@@ -263,6 +266,7 @@ def test_inducing_days_are_of_the_series_whatever_is_asked():
     assert 1e-3 < np.abs(rough.mean - exact.mean).max() < 0.5
 
 
+@pytest.mark.slow
 def test_any_precision_of_series_and_parameters(x64):
     series, _ = region(pixels=4)
     dtype = jnp.float64 if x64 else jnp.float32

@@ -117,6 +117,7 @@ def test_finite_or_flagged_never_silently_absurd(series):
             _check(replace(one, scale_by_pixel=own), series)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_beside_good_channels(kind):
     # each kind in one channel, so that none is hidden by another

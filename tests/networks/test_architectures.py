@@ -44,6 +44,7 @@ def _by_hand(params, x, dilations):
     return _dense(np.maximum(h, 0))
 
 
+@pytest.mark.slow
 def test_tcn_is_its_equation(float64):
     dilations = (1, 2, 16)
     net = TCN(outputs=2, width=4, dilations=dilations)
@@ -65,6 +66,7 @@ def test_new_blocks_change_nothing(float64):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", [TCN(2, 4, (1, 2, 4)), GRU(2, 4, 1)], ids=["tcn", "gru"])
 def test_every_date_hears_every_date_and_no_other_pixel(net, float64):
     params = _noisy(net.init(KEY, jnp.asarray(X))["params"])
@@ -96,6 +98,7 @@ def test_window_sees_so_many_dates_and_no_more(float64):
     np.testing.assert_allclose(told, expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near():
     x = jnp.asarray(X, jnp.float32)
     net = TCN(outputs=2, width=16, dilations=(1, 2))

@@ -50,6 +50,7 @@ def _r2(mean, truth):
     return 1 - ((mean - truth) ** 2).mean() / truth.var()
 
 
+@pytest.mark.slow
 def test_learns_what_no_pixel_sees_alone(plain):
     estimator, params = plain
     series, truth = world()
@@ -78,6 +79,7 @@ def _moved(series, pixel, channel, by, date=slice(None)):
     return series._replace(**{name: array})
 
 
+@pytest.mark.slow
 def test_ndvi_of_a_pixel_reaches_no_other_one(plain, long):
     series, _ = world(2)
     pixel = 10 * SIDE + 7
@@ -95,6 +97,7 @@ def test_ndvi_of_a_pixel_reaches_no_other_one(plain, long):
         assert not moved[:2].any()
 
 
+@pytest.mark.slow
 def test_a_window_sees_so_many_dates_and_the_series_all(plain, long):
     series, _ = world(2)
     everywhere = np.arange(PIXELS)
@@ -226,6 +229,7 @@ def test_nowhere_has_nothing():
     assert not np.asarray(part.label)[PIXELS:].any()
 
 
+@pytest.mark.slow
 def test_validation_is_the_likelihood_of_hidden_and_shown_labels_alone():
     config = dataclasses.replace(LONG, mixture=False)
     data, start = _stack(config), patches.init_patch(KEY, config)
@@ -252,6 +256,7 @@ def test_validation_is_the_likelihood_of_hidden_and_shown_labels_alone():
     np.testing.assert_array_equal(_both(train.Variables(other, {}))[0], told)
 
 
+@pytest.mark.slow
 def test_the_game_is_least_squares_and_each_player_moves_its_own():
     rng = np.random.default_rng(0)
     made, observed = (jnp.asarray(rng.normal(size=(DATES, 128)), jnp.float32) for _ in "ab")
@@ -286,6 +291,7 @@ def test_the_game_is_least_squares_and_each_player_moves_its_own():
     assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(slopes[1]["generator"]))
 
 
+@pytest.mark.slow
 def test_a_gan_keeps_its_generator_alone(long):
     _, params = long
     assert set(params.variables.params) == {"unet", "head", "log_noise"}

@@ -105,6 +105,7 @@ def test_filtered_radar_beside_the_raw_moves_nothing(learnt):
     chex.assert_trees_all_equal(estimator.predict(params, series, series.day), plain)
 
 
+@pytest.mark.slow
 def test_batch_features_equal_the_series(x64):
     series, _ = _series(3)
     series = jax.tree.map(
@@ -171,6 +172,7 @@ def test_residual_passes_its_input_through():
     np.testing.assert_allclose(y, [45.0, 145.0])
 
 
+@pytest.mark.slow
 def test_dropout_and_batch_statistics_only_in_training():
     config = networks.Mlp10Config()
     variables = init_mlp(jax.random.key(0), config, jnp.float32)
@@ -188,6 +190,7 @@ def test_dropout_and_batch_statistics_only_in_training():
     assert (c != d).any()
 
 
+@pytest.mark.slow
 def test_tanh_cannot_leave_mean_plus_minus_std():
     config = dataclasses.replace(CONFIG, tanh=True)
     estimator = networks.mlp(config)
@@ -215,6 +218,7 @@ def test_balanced_rows_are_as_many_of_every_range():
     np.testing.assert_allclose(same.ndvi, 0.3)
 
 
+@pytest.mark.slow
 def test_balanced_training_favours_what_is_rare():
     # VH tells NDVI with an error: least squares of few high labels leans towards the many low ones
     series, ndvi = _series(0)
@@ -255,6 +259,7 @@ def test_folder_loads_with_nothing_else(learnt, tmp_path):
         saving.load(tmp_path / "elsewhere")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # orbax and its dependencies warn of their own future
 def test_training_resumes_only_its_own_checkpoints(tmp_path):
     config = dataclasses.replace(CONFIG, train=dataclasses.replace(TRAIN, epochs=6, save_every=3))

@@ -110,6 +110,7 @@ def _spoilt(draw):
     return bad, _with(SERIES, _joined(SERIES)[0], masked), at, bool((valid & ~masked).any())
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(spoilt=_spoilt())
 def test_nonsense_is_as_if_it_were_missing_and_moves_no_other_pixel(spoilt):
@@ -144,6 +145,7 @@ def test_every_network_leaves_out_what_cannot_be(name, channel, worse):
     np.testing.assert_array_equal(*ends)
 
 
+@pytest.mark.slow
 def test_what_is_learnt_has_no_trace_of_nonsense():
     short = dataclasses.replace(CNP, train=dataclasses.replace(CNP.train, epochs=1))
     training, validation = world(0, 40)[0], world(1, 30)[0]
@@ -263,6 +265,7 @@ def test_how_far_a_day_is_from_the_dates(seed, share):
         np.testing.assert_allclose(far.days_beyond(*asked), expected, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sequence", "mlp"])
 def test_far_from_all_dates_it_knows_what_the_region_says(name):
     value, valid = _joined(OBSERVED)
@@ -301,6 +304,7 @@ def _labels_of(series):
     return ndvi.mean(), ndvi.std()
 
 
+@pytest.mark.slow
 def test_quantiles_relax_as_the_estimate_does():
     series = OBSERVED
     params = dataclasses.replace(networks.adapt(START, series), mixture=np.float32([1.0, 2.0]))

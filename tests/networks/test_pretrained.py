@@ -53,6 +53,7 @@ def test_a_map_by_the_shipped_weights_says_what_they_know():
     assert hashlib.sha256(content).hexdigest() in about["weights"]
 
 
+@pytest.mark.slow
 def test_fills_an_unseen_region_without_any_training():
     scene = simulate.scene(jax.random.key(7), simulate.SceneConfig(height=24, width=24))
     ds = cube.despeckle(cube.open_cube(simulate.to_dataset(scene)))
@@ -67,6 +68,7 @@ def test_fills_an_unseen_region_without_any_training():
     assert 0.75 < inside.mean() < 0.98
 
 
+@pytest.mark.slow
 def test_radar_alone_is_enough_and_more_orbits_are_told_what_to_do(caplog):
     series, _ = world(0, 12)
     bare = series._replace(ndvi_valid=series.ndvi_valid & False)
@@ -120,6 +122,7 @@ def test_what_was_adapted_is_kept_and_loads_with_nothing_else(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_goes_on_from_them():
     config = CnpConfig(train=dataclasses.replace(CnpConfig().train, epochs=1, learning_rate=1e-9))
     series, _ = world(0, 40)

@@ -75,6 +75,7 @@ def test_ways_of_hiding():
     assert masking.sample_training_mask(KEY, 3, 2).shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_disturbed_radar():
     series, _ = world(0, 400, 2)
     found = network_input(series)

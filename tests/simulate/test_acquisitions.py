@@ -16,6 +16,7 @@ def both(request):
     return config, simulate.scene(key, config), simulate.acquisitions(key, config)
 
 
+@pytest.mark.slow
 def test_the_scene_is_made_of_them(both):
     config, scene, taken = both
     start = scene.day[0] - config.step / 2
@@ -53,6 +54,7 @@ def test_days_and_tracks(both):
     np.testing.assert_array_equal(radar, taken.track > 0)
 
 
+@pytest.mark.slow
 def test_the_border_takes_them():
     config = SceneConfig(height=16, width=18, periods=10)
     taken = simulate.acquisitions(jax.random.key(0), config)

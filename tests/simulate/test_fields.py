@@ -124,6 +124,7 @@ def test_ponds_and_towns_are_flat(kind):
     assert curve.max() < 0.3
 
 
+@pytest.mark.slow
 def test_fields_vary_by_season_group_and_shift(region):
     land, _ = region
     crops, rice = land.fields.crops, np.asarray(land.fields.kind == RICE)
@@ -165,6 +166,7 @@ def test_power_law_field_has_its_slope():
     assert slope == pytest.approx(-2.7, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
 def test_cloud_covers_the_fraction_asked_for(fraction):
     above = sky(jax.random.key(2), (96, 112), jnp.float32(fraction), 0.1)
@@ -188,6 +190,7 @@ def test_image_of_a_homogeneous_area_has_the_speckle_of_s1_image(region):
         assert power.mean() ** 2 / power.var() == pytest.approx(CONFIG.looks, rel=0.1)
 
 
+@pytest.mark.slow
 def test_clear_sky_shows_the_truth_and_cloud_is_masked(region):
     land, air = region
     day = jnp.float32(START + 100.0)
@@ -229,6 +232,7 @@ def test_passes_follow_the_calendar():
     assert means[1] == pytest.approx(CONFIG.cloud_wet, abs=0.06)
 
 
+@pytest.mark.slow
 def test_scene_is_float32_whatever_the_precision(float64):
     air = weather(jax.random.key(1), CONFIG)
     above = sky(jax.random.key(1), (16, 16), jnp.float32(0.4), 0.1)

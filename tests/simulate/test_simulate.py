@@ -51,6 +51,7 @@ def baseline(made, pixels=500):
     return 1.0 - np.mean((guess - y) ** 2) / y.var(), np.abs(guess - y).mean()
 
 
+@pytest.mark.slow
 def test_clean_statistics(clean):
     vv, vh, ndvi = paddy_rows(clean, clean.ndvi)
     assert ndvi.mean() == pytest.approx(0.48, abs=0.06)
@@ -81,6 +82,7 @@ def test_as_exported_baseline(exported, seed):
     assert 0.07 < mae < 0.10
 
 
+@pytest.mark.slow
 def test_exported_gaps_are_the_printed_ones(exported):
     for made in exported:
         empty = np.isneginf(made.ndvi).all((1, 2))
@@ -95,6 +97,7 @@ def test_exported_gaps_are_the_printed_ones(exported):
         assert np.isin(month, [10, 11, 0, 1, 2]).all()  # November to March
 
 
+@pytest.mark.slow
 def test_same_key_same_scene_and_another_key_another(exported):
     again = scene(jax.random.key(0), EXPORTED)
     for a, b in zip(jax.tree.leaves(exported[0]), jax.tree.leaves(again), strict=True):
@@ -103,6 +106,7 @@ def test_same_key_same_scene_and_another_key_another(exported):
     assert not np.array_equal(exported[1].vv_db, again.vv_db)
 
 
+@pytest.mark.slow
 def test_mode_changes_the_view_not_the_region(clean, exported):
     np.testing.assert_array_equal(exported[0].truth, clean.truth)
     np.testing.assert_array_equal(exported[0].region.mask, clean.region.mask)

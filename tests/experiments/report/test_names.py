@@ -34,6 +34,7 @@ def _cube(names):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # orbax and its dependencies warn of their own future
 def test_a_district_is_no_path_and_no_markup(tmp_path):
     kept = tmp_path / "kept"
