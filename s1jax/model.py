@@ -40,7 +40,7 @@ _LARGEST = 2**31
 
 
 class Model(NamedTuple):
-    """A method with the parameters that it learnt from a cube."""
+    """A method with its parameters, fitted to a cube."""
 
     name: str
     """Name in `methods.METHODS`; "custom" of an Estimator of one's own."""

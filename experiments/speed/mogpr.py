@@ -129,7 +129,7 @@ def _ours(config, bed, scored, params: list[MogprParams], solver: str, dtype: st
     """One row of ours: `mogpr.posterior`, all of it, from and to NumPy; of each fold its
     parameters."""
     fitted = params[0].prior is not None
-    # double precision is asked for by the arrays, so only while they are made and used
+    # the arrays bring double precision, so only while they are made and used
     with jax.enable_x64(True) if dtype == "float64" else nullcontext():
         params = [_as(p, dtype) for p in params]
         predictors = [beds.predictor(posterior, replace(p, solver=solver)) for p in params]

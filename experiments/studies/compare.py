@@ -114,7 +114,7 @@ def wanted(config: Compare) -> dict[str, tuple[str, ...]]:
                 f"only: got {item!r}, expected DATASET or DATASET/METHOD of {names} and {METHODS} "
                 f"(--data: {config.data})"
             )
-        # without a yardstick nothing can be said of a method
+        # without a yardstick a method has no skill
         some = (*chosen.get(name, YARDSTICKS), method) if method else every
         chosen[name] = tuple(dict.fromkeys(some))
     return chosen

@@ -431,7 +431,7 @@ def main(config: Explain) -> Path:
     out = config.out or new_folder("explain")
     with endings.writing(out, inputs=[config.cube]):
         started, results = time.perf_counter(), []
-        # what is wrong with the cube is said before anything is trained on the simulated scene
+        # faults of the cube are printed before anything is trained on the simulated scene
         setups = [load(config, cube) for cube in dict.fromkeys((config.cube, None))]
         for setup in reversed(setups):
             print(f"{setup.name}: {setup.words}", flush=True)

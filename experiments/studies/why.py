@@ -7,7 +7,7 @@ Expected, R2 against truth, T1: baseline on unmasked L1C labels below 0, masked 
 labels .4, full series .8.
 
 All of it is shown on a simulated scene alone: only there the same landscape is seen unmasked and
-masked, and its truth is known. `experiments.studies.compare` scores the methods on real series.
+masked, and has its truth. `experiments.studies.compare` scores the methods on real series.
 """
 
 import sys

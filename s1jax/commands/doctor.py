@@ -130,7 +130,7 @@ def text(finding: doctor.Finding) -> str:
 
 
 def summary(examination: doctor.Examination) -> dict:
-    """The findings and the numbers behind them, fit for JSON; what is not known is left out."""
+    """The findings and the numbers behind them, fit for JSON; missing numbers are left out."""
     keys = {"kind": "level", "repaired": "mended"}
     findings = [
         {keys.get(key, key): value for key, value in finding._asdict().items()}

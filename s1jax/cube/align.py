@@ -272,7 +272,7 @@ def _noted(ds, findings):
 
 
 def _spaced(day, step):
-    """Whether a step is that of the days themselves, or none is asked for."""
+    """Whether a step is that of the days themselves, or there is no step."""
     return step is None or bool((np.abs(np.diff(day) - step) < 1e-3).all())
 
 

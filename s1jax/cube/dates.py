@@ -419,7 +419,7 @@ def _dates_in(ds, name):
     """A variable of numbers as dates, None where they are of no calendar that xarray reads."""
     try:
         dates = xr.decode_cf(ds[[name]])[name].variable
-        # values are decoded when they are asked for
+        # values are decoded when they are read
         return dates if dates.values.dtype.kind == "M" else None
     except (ValueError, ImportError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""What is found in a cube: by a reader, which may repair it, and by the doctor."""
+"""Findings about a cube: of a reader, which may repair it, and of the doctor."""
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
@@ -7,12 +7,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-Kind = Literal["named", "declared", "asked", "repair", "fault", "warning", "note"]
+Kind = Literal["named", "declared", "requested", "repair", "fault", "warning", "note"]
 """The first four are a reader's, the last three the doctor's: results are wrong; they may be, or
 lose accuracy; good to know."""
-_PREFIX = {"named": "named: ", "declared": "as declared: ", "asked": "as asked: "}
+_PREFIX = {"named": "named: ", "declared": "as declared: ", "requested": "as asked: "}
 UNDATED = -1e6
-"""Stands for plane 0 where no date is known: plane p is day UNDATED + p, and `dates` says so."""
+"""Stands for plane 0 where there is no date: plane p is day UNDATED + p, and `dates` says so."""
 
 
 class Finding(NamedTuple):
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
     """Short and stable: what a program looks for."""
     kind: Kind
     what: str
-    """In one sentence; a reader's tell all there is."""
+    """In one sentence; of a reader all there is."""
     where: str = ""
     """Variables, dates, pixels."""
     evidence: str = ""
@@ -47,13 +47,13 @@ def declared(what: str, name: str = "declared") -> Finding:
     return Finding(name, "declared", what)
 
 
-def requested(what: str, name: str = "asked") -> Finding:
-    """About what the caller asked for: mask, periods, reprojection, joining of files."""
-    return Finding(name, "asked", what)
+def requested(what: str, name: str = "requested") -> Finding:
+    """About what the caller requested: mask, periods, reprojection, joining of files."""
+    return Finding(name, "requested", what)
 
 
 def repair(what: str, name: str = "repair") -> Finding:
-    """A value or a date was changed, lost or guessed, neither declared nor asked for."""
+    """A value or a date was changed, lost or guessed, neither declared nor requested."""
     return Finding(name, "repair", what)
 
 

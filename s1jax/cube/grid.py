@@ -419,7 +419,7 @@ def describe(ds: xr.Dataset) -> str:
 
 
 def why_irregular(ds: xr.Dataset, *, exact: bool = False) -> str:
-    """Why the cube is no grid of pixels of one known size, in words; "" where it is.
+    """Why the cube is no grid of pixels of one size, in words; "" where it is.
 
     With `exact` no allowance is made for axes that were rounded.
     """

@@ -13,7 +13,7 @@ VARIABLES = {
     "VH": ("vh", "sigma0_vh", "gamma0_vh", "vh_sigma0", "vh_gamma0", "s1_vh", "s1vh"),
     "S2ndvi": ("s2ndvi", "ndvi", "s2_ndvi", "ndvi_s2"),
 }
-"""The three variables of a cube and the names they are also known by, in any case of letters.
+"""The three variables of a cube and their other names, in any case of letters.
 
 A radar name may have _2 to _9 behind it, the number of an orbit, and _db, which declares its
 unit, in either order."""
@@ -26,7 +26,7 @@ DIMENSIONS = {
     "y": ("lat", "latitude", "northing"),
     "x": ("lon", "longitude", "easting"),
 }
-"""The three dimensions of a cube and the names they are also known by, in any case of letters."""
+"""The three dimensions of a cube and their other names, in any case of letters."""
 
 BANDS = ("bands", "band")
 """Dimension of named bands; without names and beside no other time it is the time."""
@@ -159,7 +159,7 @@ def with_labels(ds: xr.Dataset) -> tuple[xr.Dataset, list[Finding]]:
     """The cube with an S2ndvi that is missing everywhere where it is of radar alone; findings.
 
     Raises:
-      ValueError: VV or VH is not there, or NDVI seems to be, under a name that is not known.
+      ValueError: VV or VH is not there, or NDVI seems to be, under an unknown name.
     """
     got = sorted(map(str, ds.data_vars))
     for name in RADAR:

@@ -82,10 +82,10 @@ def open_cube(
       chunks: sizes of chunks along t, y, x as xarray takes them; None: files are read into memory.
         Needs the extra `dask`.
       repair: False refuses an input that needs a repair: values or dates changed, lost or guessed
-        without being declared in it or asked for here.
+        without being declared in it or requested here.
 
     Raises:
-      ValueError: names the variable, what was found and what was expected.
+      ValueError: names the variable, what it got and what it expected.
       ImportError: a GeoTIFF, a mask file or `match` needs the extra `geo`, `chunks` `dask`.
     """
     if (start is None) != (step is None):
@@ -126,7 +126,7 @@ def open_cube(
         listed = "\n".join(repairs)
         raise ValueError(f"repairs: got {len(repairs)} to make, expected none:\n{listed}")
     for finding in findings:
-        # Python shows warnings where nobody asked for a log: no repair goes unseen
+        # Python shows warnings where nobody set up a log: no repair goes unseen
         loud = finding.kind == "repair" or finding.name == "radar-alone"
         log.log(logging.WARNING if loud else logging.INFO, "%s", finding.text)
     counts = count_valid(ds)

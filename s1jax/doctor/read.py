@@ -140,7 +140,7 @@ def wanted(ds: xr.Dataset, mask: str | Path | xr.DataArray | None) -> Bool[np.nd
 def sample_of(raw: RawCube, *, pixels: int) -> tuple[Sample, list[Finding | None]]:
     """At most `pixels` pixels with what can be trusted of them, and the findings about the rest.
 
-    What is wrong with values is found here and taken out, so that one fault is one finding.
+    Faulty values become findings here and are taken out, so that one fault is one finding.
     """
     arrays = raw.values
     bands = [name for name in arrays if name != "S2ndvi"]

@@ -161,7 +161,7 @@ def correlation_finding(of: Correlation) -> Finding:
     whole = " ".join(f"{r:+.2f}" for r in of.whole)
     within = " ".join(f"{r:+.2f}" for r in of.within)
     where = "by growth stage; where it is near 0 one date of radar says nothing of NDVI"
-    by_stage = "; ".join(parts) or "no stages known"
+    by_stage = "; ".join(parts) or "no stages"
     evidence = f"all {whole}; in time inside a pixel {within}; {by_stage}"
     return finding("correlation-by-stage", where, evidence)
 
@@ -238,7 +238,7 @@ def noise_ceiling(noise: float | None, ndvi: _Rows) -> float:
     """1 - noise^2 / var(label): R2 against labels that no method can pass.
 
     Assumes noise that is independent from date to date and of one size; see `label_noise`. NaN
-    where the noise is not known.
+    where the noise is missing.
     """
     seen = ndvi[np.isfinite(ndvi)].astype(np.float64)
     variance = float(seen.var()) if seen.size else float("nan")
@@ -387,7 +387,7 @@ def score(
 
 def expected_findings(of: Expected, noise: float | None, top: float) -> list[Finding]:
     """The ceiling and the R2 in words."""
-    limit = "cannot be told: too few labels close in time"
+    limit = "no estimate: too few labels close in time"
     if noise is not None:
         limit = f"label noise {noise:.3f}, so R2 against labels stays below about {top:.2f}"
     ceiling = f"{limit}; assumes noise that is independent from date to date and of one size"

@@ -175,7 +175,7 @@ def lost_days(bounds: Float[np.ndarray, "time 2"]) -> Finding | None:
 def stated_spans(text: str) -> list[tuple[float, float, str]]:
     """(first day, last day, words) of each span of dates spelt out in a text.
 
-    Known are 2023-11-01_2025-10-31, 202201-202212, 20231101_20251031 and Nov2023_Oct2025, joined by
+    It reads 2023-11-01_2025-10-31, 202201-202212, 20231101_20251031 and Nov2023_Oct2025, joined by
     any of `_ - / .. to`. A single year or date is none: it may be of a publication.
     """
     spans = []

@@ -149,7 +149,7 @@ class SequenceParams:
     config: SequenceConfig = field(metadata={"static": True})
     variables: Variables
     moments: Moments | None = None
-    """Of the radar of the region, by `adapt` or `fine_tune`; None: not yet known."""
+    """Of the radar of the region, by `adapt` or `fine_tune`; None: not yet set."""
     calibration: Calibration = IDENTITY
     """By validation labels."""
     history: Float[Array, "epochs 2"] | None = None

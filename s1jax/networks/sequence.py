@@ -317,7 +317,7 @@ def _padded(inputs):
 @cache
 def sequence_loss(config: SequenceConfig) -> Loss:
     """-log p of the withheld labels and 0.1 of the visible ones, over the weights of a pixel; of
-    the truth too where known."""
+    the truth too where there is one."""
 
     def loss(key, variables, data):
         inputs = take_pixels(data.store, data.rows)

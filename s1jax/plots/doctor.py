@@ -171,7 +171,7 @@ def _offsets(axes: Axes, offset: np.ndarray) -> None:
     finite = offset[np.isfinite(offset)]
     axes.set_title("days from a label to the nearest radar")
     if finite.size == 0:
-        axes.text(0.5, 0.5, "not told by this cube", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "not in this cube", ha="center", transform=axes.transAxes)
         axes.set_axis_off()
         return
     top = max(8.0, float(np.quantile(finite, 0.99)) + 1)

@@ -165,7 +165,7 @@ def test_too_little_is_not_scored():
     assert found.single is None
     assert found.window is None
     words = [f.evidence for f in relation.expected_findings(found, None, float("nan"))]
-    assert "cannot be told" in words[0]
+    assert "no estimate" in words[0]
     assert "not measured" in words[1]
 
 

@@ -106,7 +106,7 @@ def test_what_is_not_known_is_not_drawn():
     left, right = figure.axes
     assert left.get_legend() is None
     assert not left.patches
-    assert right.texts[0].get_text() == "not told by this cube"
+    assert right.texts[0].get_text() == "not in this cube"
     # a score below zero stays in the picture
     low = plots.expectation({"one date": (-0.4, -0.6, -0.1)}, 0.5, np.zeros(0)).axes[0]
     assert low.get_ylim()[0] == pytest.approx(-0.6)

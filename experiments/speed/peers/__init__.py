@@ -50,7 +50,7 @@ class Peer(NamedTuple):
     physical units; a row of NaN where the library cannot tell. On one core."""
 
 
-class Found(NamedTuple):
+class Available(NamedTuple):
     """What can run here."""
 
     peers: list[Peer]
@@ -58,7 +58,7 @@ class Found(NamedTuple):
     """A sentence for each library that is not installed."""
 
 
-def available(given: Sequence[Hyper] = (), outputs: int = 3) -> Found:
+def available(given: Sequence[Hyper] = (), outputs: int = 3) -> Available:
     """The peers whose library is installed, and a sentence for each library that is not.
 
     Raises:
@@ -78,13 +78,13 @@ def available(given: Sequence[Hyper] = (), outputs: int = 3) -> Found:
             warnings.simplefilter("ignore")
             caller = importlib.import_module(f"experiments.speed.peers.{module}")
         peers.extend(caller.peers(given, outputs))
-    return Found([*peers, _sklearn()], missing)
+    return Available([*peers, _sklearn()], missing)
 
 
 def good_start(latents: int, outputs: int) -> Hyper:
     """Hyperparameters a fit does not get stuck from: length scales 60 d, or 30, 120, 10, 30... d.
 
-    Latent q loads on output q alone (.5), so that the gradient tells the sign of the others.
+    Latent q loads on output q alone (.5), so that the gradient shows the sign of the others.
     """
     lengthscale = np.resize([30.0, 120.0, 10.0], latents) if latents > 1 else np.full(1, 60.0)
     mixing = np.zeros((latents, outputs))

@@ -43,7 +43,7 @@ def peers(given: Sequence[Hyper], outputs: int) -> list[Peer]:
         work = f"{name}, from length scales of {days} days: {fit}"
         made.append(_peer("good-start", latents, work, partial(fitted_model, start)))
     work = (
-        "posterior at given hyperparameters (GPy tells the gradient too), pixel by pixel in one "
+        "posterior at given hyperparameters (GPy returns the gradient too), pixel by pixel in one "
         "model whose data change"
     )
     anew = (

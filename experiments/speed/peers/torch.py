@@ -120,7 +120,7 @@ def loop(
         losses = []
         for batch_x, batch_y in _batches():
             loss = _step(batch_x, batch_y)
-            # the document asks for the loss of each batch; without that nothing waits for it
+            # the document reads the loss of each batch; without that nothing waits for it
             losses.append(loss.item() if name in WORKERS else loss.detach())
         return float(sum(losses)) / len(losses)
 
@@ -128,7 +128,7 @@ def loop(
 
 
 def main(folder: Path) -> None:
-    """Train by the loops that are asked for; a line of JSON for each epoch."""
+    """Train by the requested loops; a line of JSON for each epoch."""
     setting = json.loads((folder / "setting.json").read_text(encoding="utf-8"))
     torch.set_num_threads(setting["threads"])
     torch.manual_seed(0)

@@ -21,7 +21,7 @@ from s1jax.cube.safety import brief, bytes_of, first_bytes, local, reading, requ
 from s1jax.files import REMOTE
 
 _ALONE = {"GDAL_VRT_ENABLE_PYTHON": "NO", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none"}
-"""Settings of GDAL under which no file runs code or asks a server."""
+"""Settings of GDAL under which no file runs code or contacts a server."""
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF and of a BigTIFF, of either order of bytes."""
