@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _ROOMS = (
     "accessor", "arrays", "baselines", "batching", "cards", "commands", "compositing", "cube",
-    "doctor", "estimators", "extrapolation", "features", "files", "forked", "fusets", "gp",
+    "doctor", "estimators", "extrapolation", "features", "files", "fusets", "gp",
     "masking", "methods", "metrics", "model", "mogpr", "networks", "phenology", "plots",
     "quality", "regions", "saving", "simulate", "train", "types",
 )  # fmt: skip

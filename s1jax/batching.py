@@ -1,6 +1,7 @@
 """Functions of one pixel over many: batches on the devices, chunks on the host, progress bars."""
 
 import functools
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +16,6 @@ from jax.sharding import PartitionSpec
 from jaxtyping import PyTree
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
-
-from s1jax.forked import refuse_forked
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -36,6 +35,8 @@ _GPU = 64
 """A GPU is filled by so many times the lanes of a CPU."""
 _ONE_CALLER = threading.RLock()
 _TITLE: ContextVar[str] = ContextVar("title", default="")
+_forked_beside_jax = False
+"""In a forked process JAX's threads stay behind in the parent, and programs never end."""
 
 
 @contextmanager
@@ -200,3 +201,32 @@ def map_chunks(
         waiting = [start, part]
     parts.append(_fetched(*waiting))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def refuse_forked() -> None:
+    """Refuse to compute in a process that was forked after its parent used JAX.
+
+    A process that was spawned, or forked before JAX was first used, may compute.
+
+    Raises:
+      RuntimeError: at once, where the first program would wait for ever.
+    """
+    if _forked_beside_jax:
+        raise RuntimeError(
+            f"process {os.getpid()}: got one that was forked after its parent had used JAX, where "
+            "programs never end, expected one that was spawned: "
+            'multiprocessing.get_context("spawn").Pool(...), or '
+            'multiprocessing.set_start_method("spawn")'
+        )
+
+
+def _in_child() -> None:
+    global _forked_beside_jax
+    # JAX has no public name for whether it was used; asking for its devices would use it
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    if getattr(bridge, "_backends", None):
+        _forked_beside_jax = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -106,7 +106,7 @@ class Estimate(NamedTuple):
     noise: Float[Array, "*pixel"]
     """Standard deviation of an observation about the latent NDVI; 0 of a method without one."""
     quality: UInt8[Array | np.ndarray, "*pixel"] | None = None
-    """Sum of flags of each pixel (`networks.quality`, `mogpr.posterior`); 0 is good."""
+    """Sum of the flags of `s1jax.quality` of each pixel; 0 is good."""
 
 
 class Estimator(NamedTuple):

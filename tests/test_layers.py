@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    "types files forked arrays metrics masking batching "
+    "types files arrays metrics masking batching "
     "features compositing phenology extrapolation quality",
     "cube simulate train gp",
     "cards estimators baselines networks mogpr",

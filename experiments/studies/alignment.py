@@ -187,8 +187,8 @@ def aligned(name: str, method: Estimator, data: Data, step: float) -> Estimator:
     """The method on acquisitions aligned in the way of a name: the Series it reads is put on other
     days first, from what is `valid` in it alone, so that a hidden label is in no composite.
 
-    The days of Sentinel-2 are those of the whole data set: a user has the list of images, also where
-    labels are hidden.
+    The days of Sentinel-2 are those of the whole data set: a user has the list of images, also
+    where labels are hidden.
 
     Raises:
       ValueError: an unknown name.

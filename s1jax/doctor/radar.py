@@ -39,7 +39,7 @@ def tracks_by_day(
 
 
 def orbits_of_acquisitions(day: Float[np.ndarray, "time"], vv_db: _Radar) -> Finding | None:
-    """Acquisitions of two tracks or more of the same pixels, without a variable that separates them."""
+    """Acquisitions of two tracks or more of the same pixels, and no variable separates them."""
     seen = np.any(np.isfinite(vv_db), axis=0)
     track = tracks_by_day(day, seen)
     names = np.unique(track[seen])

@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from s1jax import gp
-from s1jax.forked import refuse_forked
+from s1jax.batching import refuse_forked
 from s1jax.fusets import compat as shipped
 from s1jax.fusets.dataset import (
     Cube,

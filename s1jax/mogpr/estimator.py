@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from s1jax import gp, masking
+from s1jax.batching import refuse_forked
 from s1jax.features import plausible_ndvi
-from s1jax.forked import refuse_forked
 from s1jax.gp.fit import NOISE
 from s1jax.metrics import HALF_BAND
 from s1jax.mogpr.config import SCALES, Curve, MogprConfig, MogprParams

@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from s1jax import batching, gp
-from s1jax.batching import chunk_size, map_chunks
-from s1jax.forked import refuse_forked
+from s1jax.batching import chunk_size, map_chunks, refuse_forked
 from s1jax.gp.dense import condition_sparse
 from s1jax.gp.precision import in_double, least_variance, starts_double
 from s1jax.mogpr.config import MogprParams

@@ -13,11 +13,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from s1jax import estimators
-from s1jax.batching import chunk_size
+from s1jax.batching import chunk_size, refuse_forked
 from s1jax.compositing import interpolate
 from s1jax.extrapolation import Level, days_beyond, level_of, relax, remaining, spread
 from s1jax.features import without_implausible
-from s1jax.forked import refuse_forked
 from s1jax.masking import sample_training_mask, with_ndvi_masked
 from s1jax.networks.config import CnpConfig, SequenceConfig
 from s1jax.networks.inputs import (
