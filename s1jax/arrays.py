@@ -113,6 +113,9 @@ def _read(path, wanted: Callable, shapes) -> dict[str, np.ndarray]:
             entries = _entries(file)
             for name in wanted(entries):
                 where = f"{name[:40]}: "
+                kind = entries[name].compress_type
+                if kind not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError(f"got compression {kind}, expected none or deflate")
                 arrays[name] = _content(file, entries[name], shapes.get(name))
     except ValueError as error:
         raise ValueError(f"{path}: {where}{line_of(error)}") from None
@@ -160,8 +163,6 @@ def digest(path: Path) -> str:
 
 def _content(file, entry, expected=None):
     """One array; its header is read before any memory is allocated."""
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"got compression {entry.compress_type}, expected none or deflate")
     with file.open(entry) as stream:
         start, shape, fortran, dtype = _header(stream)
         if expected is not None and shape != expected:

@@ -55,8 +55,8 @@ class CalibratedParams(NamedTuple):
 def calibrated(method: Estimator, *, inflation: float = 1.0) -> Estimator:
     """The method with a band that holds 90 % of withheld validation labels (`calibrate`).
 
-    Implausible values are left out; before the first and after the last date the std grows to that
-    of the training labels (`extrapolation.widen`).
+    Implausible values are left out. Before the first and after the last date, and more than 30 days
+    from both dates of a gap, the std grows to that of the training labels (`extrapolation.widen`).
 
     The method's noise is not used; `inflation` is the factor of the band where another district or
     year is predicted.
@@ -209,7 +209,7 @@ def _plausible(series: Series) -> Series:
 
 
 class Calibration(NamedTuple):
-    """Of a pixel without any NDVI of its own, and of one with some."""
+    """Band of a pixel without NDVI (index 0) and of one with some (index 1)."""
 
     factor: Float[Array | np.ndarray, "2"]
     """Of the standard deviation of the latent NDVI."""

@@ -280,7 +280,7 @@ def _values(path: Path, kind: type, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _refuse_other(folder: Path) -> None:
-    """Nothing, where a folder is not there or holds no more than `save` writes."""
+    """Refuse a folder that holds more than `save` writes."""
     if not os.path.lexists(folder):
         return
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]

@@ -19,6 +19,8 @@ CLIPPED = 32
 """The estimate left [-1, 1] and is clipped."""
 IMPRECISE = 64
 """Double precision cannot resolve the std on some day; it is NaN there."""
+NOT_ESTIMATED = 128
+"""A map has no estimate here."""
 
 
 def flags(

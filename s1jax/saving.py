@@ -1,4 +1,4 @@
-"""What an Estimator's `fit` returned, in a folder: `arrays.npz` and `card.json`.
+"""Parameters of a network in a folder: `arrays.npz` and `card.json`.
 
 A card names the kind of the parameters, their static fields, versions and the SHA-256 of the
 arrays. A folder that is damaged, forged or of an unknown version is refused, by name.
@@ -128,7 +128,7 @@ def save(params: Params, folder: str | Path) -> None:
 
 
 def _refuse_other(folder: Path) -> None:
-    """Nothing, where a folder holds no more than `save` wrote, of this version or the first."""
+    """Refuse a folder that holds more than `save` writes, in this version or the first."""
     if folder.is_symlink() or not folder.exists():
         return
     if not folder.is_dir():

@@ -17,6 +17,7 @@ VV, VH = 0, 1
 
 Key = _TypedKey[Array, ""]
 Days = Float[Array | np.ndarray, "query"]
+"""Query days since 1970-01-01."""
 Params = Any
 
 
@@ -44,7 +45,9 @@ class Series(NamedTuple):
     radar_valid: Bool[Array, "*pixel time channel"]
     """Of all looks."""
     ndvi: Float[Array, "*pixel time"]
+    """Labels, -1 to 1."""
     ndvi_valid: Bool[Array, "*pixel time"]
+    """Where there is a label."""
     position: Float[Array, "*pixel 2"] | None = None
     """Metres east and north."""
     span: Float[Array, "time"] | None = None
@@ -106,7 +109,7 @@ class Estimate(NamedTuple):
     noise: Float[Array, "*pixel"]
     """Standard deviation of an observation about the latent NDVI; 0 of a method without one."""
     quality: UInt8[Array | np.ndarray, "*pixel"] | None = None
-    """Sum of the flags of `s1jax.quality` of each pixel; 0 is good."""
+    """Sum of the flags of `s1jax.quality` for each pixel; 0 is good; None: the method sets none."""
 
 
 class Estimator(NamedTuple):

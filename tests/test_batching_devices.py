@@ -70,6 +70,7 @@ def test_bits_know_no_neighbours_place_or_number():
     _equal(_rows(_many(hyper, day, broken, valid), [0, 8]), _rows(whole, [0, 8]))
 
 
+@pytest.mark.slow
 def test_identical_pixels_get_identical_answers():
     hyper, day, value, valid = _pixels(9)
     same = _many(hyper, day, np.repeat(value[:1], 9, 0), np.repeat(valid[:1], 9, 0))

@@ -59,13 +59,13 @@ class Config:
     mask: str | None = None
     """Vector or raster file of the pixels to keep, in any CRS."""
     start: str | None = None
-    """First day of the first period (ISO date); needed for GeoTIFFs, which carry no date."""
+    """First day of the first period (ISO date); needed where planes are numbered."""
     step: float | None = None
     """Length of a period, days."""
     align: Align = field(default_factory=Align)
     """How acquisitions of a file become periods."""
     split: Literal["blocks", "district", "season"] = "blocks"
-    """What is left out for testing: whole blocks, a district at a time, or the second year."""
+    """What is left out for testing: whole blocks, a district at a time, or all but year one."""
     block_m: float | None = None
     """Side of a block, metres; none: 2500, or 4 x 4 blocks where that gives fewer than 12."""
     buffer_m: float | None = None
@@ -176,7 +176,7 @@ class DatasetConfig:
     step: float | None = None
     """Length of a period, days."""
     split: Literal["blocks", "district", "season"] = "blocks"
-    """What is left out for testing: whole blocks, a district at a time, or the second year."""
+    """What is left out for testing: whole blocks, a district at a time, or all but year one."""
     scene: SceneConfig = field(default_factory=lambda: SceneConfig(height=96, width=112))
     """The simulated scene."""
     training_pixels: int = 4000

@@ -32,7 +32,7 @@ def draw_mask(
       simulated: there is a truth; T2c then lies in the monsoon.
 
     Raises:
-      ValueError: an unknown task.
+      ValueError: an unknown task; no November to April inside a simulation (T2c).
     """
     valid = np.asarray(series.ndvi_valid)
     day = np.asarray(series.day)
@@ -40,12 +40,12 @@ def draw_mask(
     if task == "T1":
         return np.ones(valid.shape, bool)
     if task == "T2a":
-        share = jax.vmap(lambda k, v: masking.random_share(k, v, 0.2))
+        share = jax.vmap(lambda k, v: masking.random_share(k, v, masking.SHARE))
         return np.asarray(share(jax.random.split(key, pixels), jnp.asarray(valid)))
     if task == "T2c" and simulated:
-        return monsoon_window(key, day, pixels, 132.0)
+        return monsoon_window(key, day, pixels, masking.WINDOWS[1])
     if task in ("T2b", "T2c"):
-        days = 60.0 if task == "T2b" else 132.0
+        days = masking.WINDOWS[task == "T2c"]
         everywhere = jnp.ones(day.shape, bool)
         window = jax.vmap(lambda k: masking.window(k, jnp.asarray(day), everywhere, days))
         return np.asarray(window(jax.random.split(key, pixels)))

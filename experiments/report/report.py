@@ -58,7 +58,7 @@ docs/studies/why.md takes one by one; `cnp` starts from weights that were traine
 """
 INTRODUCTION = """# Results
 
-docs/concepts/protocol.md defines the tasks, README the methods. `python -m
+docs/concepts/protocol.md defines the tasks, docs/studies/results.md the methods. `python -m
 experiments.studies.compare` wrote this page. The real data are not
 part of this repository; each section names its source. R2 with the 95 % interval of a bootstrap
 over clusters, mean over seeds {seeds}. Fewer than 10 independent places (a district is one,

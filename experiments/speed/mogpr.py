@@ -74,7 +74,7 @@ class Variants(beds.BedConfig):
 
 @dataclass(frozen=True)
 class Choices(beds.BedConfig):
-    """Every variant that `mogpr.choose` weighs, on validation pixels and on test pixels."""
+    """Every variant that `mogpr.select_variant` weighs, on validation pixels and on test pixels."""
 
     latents: tuple[int, ...] = (1, 2, 3)
     """Latent processes; `mogpr.latents` is that of all variants, the others are tried with what

@@ -32,7 +32,7 @@ _KEYS = ("orbit_direction", "orbit_pass", "orbit_state", "sat:orbit_state", "dir
 """Attributes of VV_2, ... that may declare the direction of its orbit."""
 
 
-class Orbits(NamedTuple):
+class OrbitGroups(NamedTuple):
     """What becomes one pair of channels each: groups of tracks, or of pairs of variables."""
 
     tracks: tuple[tuple[int, ...], ...]
@@ -73,7 +73,7 @@ def align_cube(
         goes into (its centre where that has none). Passes at any distance where None.
       radar: statistic of VV and VH: "mean_db", the mean of linear powers, or "median".
       ndvi: statistic of NDVI: "median", "mean" or "max".
-      orbits: most pairs VV, VH that are left, grouped by direction (`orbits_of`); all where None,
+      orbits: most pairs VV, VH that are kept, grouped by direction (`orbits_of`); all where None,
         which no shipped weights take beyond two.
 
     Raises:
@@ -134,7 +134,7 @@ def pair_cube(ds: xr.Dataset, *, within: float | int = 3.0, orbits: int | None =
     Args:
       ds: cube of `open_cube`, of acquisitions.
       within: most days between the two sensors.
-      orbits: most pairs VV, VH that are left, as of `align_cube`.
+      orbits: most pairs VV, VH that are kept, as of `align_cube`.
 
     Raises:
       ValueError: `within` is negative, or no date has NDVI.
@@ -165,8 +165,8 @@ def _radar_near(ds, several, days, within, radar):
     return _composites(ds, several, days, between, radar, None)
 
 
-def orbits_of(ds: xr.Dataset, most: int | None) -> Orbits:
-    """The orbits of a cube; more than `most` are grouped by direction, all are left if None.
+def orbits_of(ds: xr.Dataset, most: int | None) -> OrbitGroups:
+    """The orbits of a cube; more than `most` are grouped by direction; None keeps all.
 
     An attribute `s1_track` of the cube or of that variable declares the direction of tracks ("15
     ascending, 37 descending"), or flag_values and flag_meanings of it; attributes of VV_2 that of
@@ -196,7 +196,7 @@ def orbits_of(ds: xr.Dataset, most: int | None) -> Orbits:
         joined = f"{len(orbits)} orbits put together by direction in linear power"
         findings = (repair(f"{joined}, {len(groups)} left: {words}"),)
     pairs = tuple(map(tuple, groups.values()))
-    return Orbits(pairs, (("",),), findings) if tracks else Orbits((), pairs, findings)
+    return OrbitGroups(pairs, (("",),), findings) if tracks else OrbitGroups((), pairs, findings)
 
 
 def _mean_of_orbits(ds, orbits):
@@ -233,7 +233,7 @@ def track_of(ds: xr.Dataset) -> Int[np.ndarray, "time"]:
     return number.astype(int)
 
 
-def _composites(ds, several: Orbits | None, centre, between, radar, ndvi):
+def _composites(ds, several: OrbitGroups | None, centre, between, radar, ndvi):
     """The cube on the days `centre`, made by `between`; without radar where `several` is None, and
     without S2ndvi where `ndvi` is."""
     variables, days = {}, {"s1_day": [], "s2_day": []}

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,21 +79,18 @@ def open_cube(
       match: "s1" or "s2": the sensor onto whose grid the other is reprojected; sensors on two grids
         are refused where None.
       chunks: sizes of chunks along t, y, x as xarray takes them; None: files are read into memory.
-        Needs the extra `dask`.
       repair: False refuses an input that needs a repair: values or dates changed, lost or guessed
         without being declared in it or requested here.
 
     Raises:
       ValueError: names the variable, what it got and what it expected.
-      ImportError: a GeoTIFF, a mask file or `match` needs the extra `geo`, `chunks` `dask`.
+      ImportError: a vector mask needs the extra `geo`.
     """
     if (start is None) != (step is None):
         raise ValueError(f"start and step: got {start=}, {step=}, expected both or neither")
     check_step(step)
     if match not in (None, "s1", "s2"):
         raise ValueError(f"match: got {match!r}, expected 's1', 's2' or None")
-    if chunks is not None and find_spec("dask") is None:
-        raise ImportError("chunks needs the extra `dask`: pip install 's1jax[dask]'")
     begin = None if start is None else instant("start", start)
     sources = sources_of(path_or_glob)
     read = parts(sources, start=begin, step=step, chunks=chunks)

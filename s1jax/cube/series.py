@@ -14,7 +14,6 @@ from s1jax.types import Series
 OBSERVED, FILLED, EXTRAPOLATED, PRIOR = 1, 2, 3, 4
 """S2ndvi_SOURCE: clear that day, between clear days, outside of them, none clear; else 0."""
 
-NOT_ESTIMATED = 128
 QUALITY = {
     "scaled_by_region": quality_flags.REGION_SCALE,
     "no_data": quality_flags.NO_DATA,
@@ -22,7 +21,7 @@ QUALITY = {
     "implausible_values_left_out": quality_flags.IMPLAUSIBLE,
     "clipped_to_range": quality_flags.CLIPPED,
     "std_beyond_precision": quality_flags.IMPRECISE,
-    "not_estimated": NOT_ESTIMATED,
+    "not_estimated": quality_flags.NOT_ESTIMATED,
 }
 """Flags of S2ndvi_QUALITY, summed: those of an estimate, and where nothing was estimated."""
 
@@ -235,7 +234,7 @@ def to_product(
     if noise is not None:
         maps["NOISE"] = noise, pixel
     if quality is not None:
-        flags = np.full(ds.sizes["y"] * ds.sizes["x"], NOT_ESTIMATED, np.uint8)
+        flags = np.full(ds.sizes["y"] * ds.sizes["x"], quality_flags.NOT_ESTIMATED, np.uint8)
         flags[pixel] = quality
         maps["QUALITY"] = flags, np.arange(flags.size)
     for name, (value, where) in maps.items():

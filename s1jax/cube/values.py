@@ -62,19 +62,23 @@ class Facts(NamedTuple):
     dark: _Count
     """Other pixels exactly 0 in both VV and VH of the orbit of the variable; none of NDVI."""
     count: _Count
-    """Values, of them ..."""
+    """Values."""
     negative: _Count
+    """Of these, below 0."""
     deep: _Count
-    """... below -1, ..."""
+    """Below -1."""
     small: _Count
-    """... from 0 to below 1, ..."""
+    """From 0 to below 1."""
     bright: _Count
-    """... from BRIGHT on, ..."""
+    """`BRIGHT` or more."""
     positive: _Count
+    """Above 0."""
     power: _Count
-    """... and above FAINT."""
+    """Above `FAINT`."""
     low: float
+    """Least value, in the unit as stored."""
     high: float
+    """Greatest value."""
 
     @property
     def finite(self) -> _Count:
@@ -443,7 +447,7 @@ def _empty_orbits(ds, facts):
 
 
 def _check_truth(ds):
-    """Nothing, where the true NDVI that a cube brings along, if any, can be one."""
+    """Refuse a `truth` outside [-1, 1]."""
     if "truth" not in ds.data_vars:
         return
     ends = xr.Dataset({"low": ds["truth"].min(), "high": ds["truth"].max()}).compute()
@@ -498,7 +502,7 @@ def _units(ds, facts, findings):
 
 
 def _one_unit(name, of, unit, t):
-    """Nothing, where all dates are in the unit of the variable and in its range.
+    """Refuse dates in another unit than the variable's, or out of its range.
 
     Raises:
       ValueError: some are not.

@@ -116,7 +116,7 @@ def examine(
     Raises:
       ValueError: no such file, `start` without `step`, no date or number that can be, a mask or
         split that does not fit the cube.
-      ImportError: a GeoTIFF or a mask file needs the extra `geo`.
+      ImportError: a vector mask needs the extra `geo`.
     """
     if (start is None) != (step is None):
         raise ValueError(f"start and step: got {start=}, {step=}, expected both or neither")

@@ -30,8 +30,8 @@ def _problem(hyper: Hyper, observations: Observations) -> _Problem:
     observed = jnp.where(valid, value, 0.0).T.reshape(-1)
     noise = (mask * jnp.asarray(hyper.noise)[:, None] + (1.0 - mask)).reshape(-1)
     day = jnp.asarray(observations.day, value.dtype)
-    # named, as tinygp would take a quasiseparable solver for this kernel; a DirectSolver has a
-    # scale_tril, which its annotations do not say
+    # the solver is named: tinygp would choose a quasiseparable one for this kernel; a DirectSolver
+    # has a scale_tril, which its annotations lack
     process = GaussianProcess(
         kernel(hyper),
         points(day, jnp.arange(mask.shape[0]), mask),

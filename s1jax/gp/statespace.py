@@ -46,7 +46,7 @@ class Gain(NamedTuple):
     weight: list[_Scalar]
     """1 / S_p where seen, else 0; S_p the variance of the innovation."""
     innovation: list[_Scalar]
-    """v_p = y_p - h_p m."""
+    """v_p = z_p - h_p^T m."""
 
 
 class Predicted(NamedTuple):

@@ -54,10 +54,10 @@ def mogpr(config: MogprConfig = MogprConfig(), *, hyper: gp.Hyper | None = None)
     with multioutput Gaussian processes, Remote Sensing of Environment 235.
 
     Raises:
-      ValueError: inducing days together with a solver, or a stride below 1.
+      ValueError: a solver other than "kalman" beside inducing days, or a stride below 1.
     """
     if config.inducing is not None and config.solver != "kalman":
-        raise ValueError(f"solver: got {config.solver!r}, expected none beside inducing days")
+        raise ValueError(f"solver: got {config.solver!r}, expected 'kalman' beside inducing days")
 
     if config.stride < 1:
         raise ValueError(f"stride: got {config.stride}, expected 1 or more")

@@ -24,7 +24,7 @@ class MlpConfig:
     indices_from_db: bool = False
     """Compute the indices from dB as if it were power, to reproduce a fault of published work."""
     tanh: bool = False
-    """Squash the output by Tanh, which cannot leave mean +- 1 std of NDVI: the same."""
+    """Squash the output by Tanh, which confines it to mean +- 1 std of NDVI: another such fault."""
     balanced: int = 0
     """Ranges of NDVI of equal width that rows are drawn from equally often; 0: every row once."""
     pad_mode: str = "edge"

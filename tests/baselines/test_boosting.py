@@ -76,6 +76,7 @@ def test_learns_a_planted_relation_and_labels_help():
     np.testing.assert_allclose(std[10:], params.conditional_std, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_label_of_the_date_itself_is_not_looked_at():
     test = scene(5, 5)
     test.ndvi_valid[:, 12] = True

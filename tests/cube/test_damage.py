@@ -138,6 +138,7 @@ def test_a_broken_chunk_is_named(form, name, chunk, span, tmp_path):
         cube.open_cube(path, chunks={"t": 2})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["zarr2", "zarr3"])
 def test_a_chunk_that_breaks_later_is_named_when_it_is_asked_for(form, tmp_path):
     path = FORMS[form](tmp_path)

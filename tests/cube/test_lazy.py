@@ -220,10 +220,3 @@ def test_dated_chunks_in_periods_are_read_and_it_is_said(large, caplog):
         found = cube.open_cube(large.chunk(PART), start="2023-11-01", step=24)
     assert found.VV.chunks is None
     assert "periods of 24 days: the cube in chunks is read into memory" in caplog.text
-
-
-def test_chunks_need_dask(large, monkeypatch):
-    monkeypatch.setattr("s1jax.cube.open.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="chunks needs the extra `dask`"):
-        cube.open_cube(large, chunks=PART)
-    assert cube.open_cube(large).VV.chunks is None

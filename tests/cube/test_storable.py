@@ -122,6 +122,7 @@ _value = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @BOTH
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

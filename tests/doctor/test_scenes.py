@@ -51,6 +51,7 @@ def test_cloud_without_the_offset_is_cloud_in_uncorrected_labels(seed):
     assert names(found) == EXPORTED | {"cloud-unmasked", "toa-labels"}
 
 
+@pytest.mark.slow
 def test_what_open_cube_mends_is_gone_and_the_labels_faults_stay():
     opened = open_cube(_scene(0, mode="as_exported"))
     assert names(_examined(opened)) == {"cloud-unmasked", "offset-kept"}
@@ -87,6 +88,7 @@ def test_orbits_apart_and_a_dry_country_are_quiet():
     assert names(_examined(_scene(0, **dry, third_season=fallow))) == set()
 
 
+@pytest.mark.slow
 def test_the_quick_regression_ranks_as_the_head_to_head_does():
     found = _examined(_scene(0), rows=4000).facts
     single, window = found.expected.single, found.expected.window

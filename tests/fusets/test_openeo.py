@@ -76,6 +76,7 @@ def test_openeo_runs_the_function(context, suffixes, dates):
     assert described.temporal_dimension.extent == ["2023-11-07", "2024-05-05"]
 
 
+@pytest.mark.slow
 def test_a_file_on_disk_is_run_too(tmp_path):
     array, _ = _bands()
     xr.Dataset(

@@ -85,6 +85,7 @@ def test_exact_where_every_day_is_an_inducing_day(x64):
         np.testing.assert_allclose(variance[pixel, channel], expected[1], **close)
 
 
+@pytest.mark.slow
 def test_more_inducing_days_are_nearer_the_exact_posterior(float64):
     rng = np.random.default_rng(2)
     hyper, series = problem(rng, days=40, latents=1, seen=1.0)

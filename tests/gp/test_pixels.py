@@ -127,6 +127,7 @@ def test_pixels_own_hyperparameters_predict_better(world, found):
     assert np.corrcoef(l, truth[:, 0])[0, 1] > 0.4
 
 
+@pytest.mark.slow
 def test_deterministic_and_blind_to_neighbours(world, prior, found):
     series, _ = world
     hyper, ok = found

@@ -80,6 +80,7 @@ def test_joint_moments_are_those_of_the_posterior(x64):
         _within(np.cov(white.T), np.eye(once.size), 1 + np.eye(once.size))
 
 
+@pytest.mark.slow
 def test_a_day_asked_for_twice_has_one_value(x64):
     dtype = np.float64 if x64 else np.float32
     _, typed, day, value, valid, at = _problem(dtype)

@@ -42,6 +42,7 @@ def test_given_hyperparameters_are_used_and_not_fitted_around():
     np.testing.assert_allclose(params.hyper.noise, HYPER.noise, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_band_of_inducing_days_is_theirs():
     series = region()[0], region(seed=1)[0]
     exact, sparse = (
@@ -49,7 +50,7 @@ def test_a_band_of_inducing_days_is_theirs():
         for count in (None, 4)
     )
     assert sparse != exact
-    with pytest.raises(ValueError, match="solver: got 'dense', expected none beside inducing"):
+    with pytest.raises(ValueError, match="solver: got 'dense', expected 'kalman' beside inducing"):
         mogpr(replace(FIXED, inducing=4, solver="dense"))
 
 
@@ -176,6 +177,7 @@ def test_labels_that_cannot_be_are_not_asked_for():
     np.testing.assert_array_equal(with_junk[0].std_factor, without[0].std_factor)
 
 
+@pytest.mark.slow
 def test_scaled_band_holds_on_fresh_pixels():
     # a model too sure of itself: the true noise has more variance, and heavier tails
     def _heavy(pixels, seed):
@@ -199,6 +201,7 @@ def test_scaled_band_holds_on_fresh_pixels():
     assert held[1] < 0.84
 
 
+@pytest.mark.slow
 def test_learns_and_fills():
     train, _ = region()
     method = mogpr(_auto(mean="auto"))
@@ -315,6 +318,7 @@ def test_another_year_has_the_curve_of_its_season():
     np.testing.assert_allclose(away.mean, np.tile(season, (20, 1)), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_pixels_prior_is_around_what_was_given():
     train, val = region()[0], region(seed=1)[0]
     params, _ = select_variant(KEY, train, val, _auto(hyper="pixel"), HYPER)

@@ -286,7 +286,7 @@ def test_bombs_are_refused_before_they_are_read(tmp_path, monkeypatch):
     with zipfile.ZipFile(path, "w", compression=zipfile.ZIP_DEFLATED) as archive:
         for k in range(40):
             archive.writestr(f"f{k}.npy", bytes(500_000))
-    with pytest.raises(ValueError, match=r"a\.npz: got (40 fields|.* bytes), expected at most"):
+    with pytest.raises(ValueError, match=r"a\.npz: f0: got 500,000 bytes, expected at most"):
         load(path)
     _entry(path, "widen.npy", b"0" * 99, compression=zipfile.ZIP_LZMA)
     with pytest.raises(ValueError, match=r"a\.npz: widen: got compression 14, expected none or"):

@@ -117,6 +117,7 @@ def test_levels_share_what_a_window_reaches(window):
     assert unet.dilations[0] == max(unet.dilations)
 
 
+@pytest.mark.slow
 def test_days_between_lone_pixels_and_absent_data(plain):
     estimator, params = plain
     series, _ = world(2)
@@ -136,6 +137,7 @@ def test_days_between_lone_pixels_and_absent_data(plain):
     chex.assert_tree_all_finite(estimator.predict(params, alone, series.day))
 
 
+@pytest.mark.slow
 def test_an_orbit_that_was_not_learnt_from_is_left_aside(plain, caplog):
     estimator, params = plain
     series, _ = world(2)
@@ -149,6 +151,7 @@ def test_an_orbit_that_was_not_learnt_from_is_left_aside(plain, caplog):
     assert "orbit 2: the training region has no such radar, it is left aside" in caplog.text
 
 
+@pytest.mark.slow
 def test_squares_add_up_to_one_estimate_without_seams(plain, monkeypatch):
     estimator, params = plain
     side = SMALL.patch

@@ -126,6 +126,7 @@ def test_wider_elsewhere():
     np.testing.assert_allclose(far.mixture, 1.25 * near.mixture, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_orbit_that_was_not_learnt_from_is_left_aside(learnt, caplog):
     estimator, params = learnt
     two, _ = world(2, 20, 2)

@@ -42,6 +42,7 @@ def test_the_scene_is_made_of_them(both):
         np.testing.assert_allclose(scene.ndvi[p][finite], made[finite], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_days_and_tracks(both):
     _, scene, taken = both
     assert (np.diff(taken.day) >= 0).all()

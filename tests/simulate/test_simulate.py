@@ -112,6 +112,7 @@ def test_mode_changes_the_view_not_the_region(clean, exported):
     np.testing.assert_array_equal(exported[0].region.mask, clean.region.mask)
 
 
+@pytest.mark.slow
 def test_truth_of_any_day_passes_through_the_period_centres(clean):
     daily = truth(
         clean.region.landscape,

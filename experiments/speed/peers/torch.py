@@ -26,7 +26,7 @@ RESIDENT = {"resident": False, "resident, compiled": True}
 def network(
     features: int, *, hidden: list[int], dropout: list[float], batch_norm: bool, tanh: bool
 ) -> nn.Sequential:
-    """`s1jax.nets.MLP` without residuals: (row, feature) to (row, 1)."""
+    """`s1jax.networks.architectures.MLP` without residuals: (row, feature) to (row, 1)."""
     layers: list[nn.Module] = []
     rates = (*dropout, *(0.0 for _ in hidden))
     for width, rate in zip(hidden, rates, strict=False):
