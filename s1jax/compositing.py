@@ -20,7 +20,7 @@ YEAR = 365.25
 """Mean length of the Julian year, days."""
 LONGEST = 36_525
 """Days that a grid of periods may span: 100 years; a start or a step is wrong where it is more."""
-MOST = 20_000
+_MOST = 20_000
 """Periods that a grid may have."""
 _REGULAR = 1.4
 """Longest over shortest gap still called regular: dekads (11 / 8 days) pass, a missed one not."""
@@ -36,7 +36,7 @@ def period_edges(
 
     Raises:
       ValueError: `step` is not positive, there is no day, or none from `start` on; the periods span
-        more than 100 years (`LONGEST`), or are more than 20,000 (`MOST`).
+        more than 100 years (`LONGEST`), or are more than 20,000.
     """
     if not 0 < step <= LONGEST:
         raise ValueError(f"step: got {step} days, expected > 0 and at most {LONGEST:,} (100 years)")
@@ -47,9 +47,9 @@ def period_edges(
         raise ValueError(f"day: got none after start ({last} < {begin}), expected at least one")
     # checked before memory is allocated
     length, count = last - begin, np.floor((last - begin) / step) + 1
-    if not (length <= LONGEST and count <= MOST):
+    if not (length <= LONGEST and count <= _MOST):
         got = f"{count:,.0f} periods of {step:g} days over {length:,.0f} days"
-        expected = f"at most {MOST:,} periods over {LONGEST:,} days (100 years)"
+        expected = f"at most {_MOST:,} periods over {LONGEST:,} days (100 years)"
         raise ValueError(f"start, step: got {got}, expected {expected}")
     return begin + step * np.arange(int(count) + 1, dtype=day.dtype)
 

@@ -22,7 +22,7 @@ from s1jax.types import Days, Estimate, Estimator, Key, Params, Series
 
 log = logging.getLogger("s1jax")
 
-FEWEST = 20
+_FEWEST = 20
 """Withheld labels below which nothing is calibrated on them."""
 SURE = 0.9
 """Probability that the band holds as often as it should, over draws of validation pixels."""
@@ -304,7 +304,7 @@ def least_factor(
 
     `hidden` are the labels that count; below 20 of them the factor is 1.
     """
-    if hidden.sum() < FEWEST:
+    if hidden.sum() < _FEWEST:
         return 1.0
     holds = _holding(hidden, field)
     if not holds(inside(_MOST)):

@@ -16,7 +16,7 @@ simulated regions is 0.80 after 12 days and 0.40 after 24."""
 REACH = 30.0
 """Days up to which a date informs the days around it: half of the longest step between dates that
 networks distinguish."""
-FEWEST = 20
+_FEWEST = 20
 """Labels below which mean and std of a region stay at `PRIOR`."""
 
 
@@ -42,7 +42,7 @@ def level_of(series: Series, other: Level = PRIOR) -> Level:
         # one date after the other: what is missing adds an exact zero to each sum
         sums += [label.sum(), ndvi.sum(0).sum(), (ndvi**2).sum(0).sum()]
     count, total, square = sums
-    if count < FEWEST:
+    if count < _FEWEST:
         return other
     mean = total / count
     std = np.sqrt(max(square / count - mean**2, 1e-6))

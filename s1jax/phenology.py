@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from s1jax.features import check_ascending
 
-SHARE = 0.2
+_SHARE = 0.2
 """Share of the way from a minimum to the peak at which a season starts and ends."""
 LEAST_AMPLITUDE = 0.2
 """Least rise of a season from both its minima, NDVI."""
@@ -28,11 +28,11 @@ class Seasons(NamedTuple):
     """Seasons in the order of time, the first slots; the slots left over are zero and not valid."""
 
     start: Float[Array, "*pixel season"]
-    """Days since 1970-01-01: risen to `SHARE` of the way from the left minimum to the peak."""
+    """Days since 1970-01-01: risen to `_SHARE` of the way from the left minimum to the peak."""
     peak: Float[Array, "*pixel season"]
     """Days since 1970-01-01."""
     end: Float[Array, "*pixel season"]
-    """Days since 1970-01-01: fallen to `SHARE` of the way above the right minimum."""
+    """Days since 1970-01-01: fallen to `_SHARE` of the way above the right minimum."""
     amplitude: Float[Array, "*pixel season"]
     """Peak minus the mean of the two minima, NDVI, 1."""
     length: Float[Array, "*pixel season"]
@@ -65,7 +65,7 @@ def seasons(
     before it rises as high again, so a wiggle does not split a season. Its minima are the lowest
     dates between it and the seasons beside it, or the ends of the series. With low_left the left
     minimum, the start is the last day before the peak on which the curve, linear between dates,
-    passes low_left + SHARE (peak - low_left); the end likewise on the falling side. The
+    passes low_left + _SHARE (peak - low_left); the end likewise on the falling side. The
     peak day is the vertex of the parabola through the three dates about the highest, or the middle
     of a plateau.
 
@@ -188,7 +188,7 @@ def _rise(
         way = (level - ndvi[under]) / (ndvi[under + 1] - ndvi[under])
         return day[under] + way * (day[under + 1] - day[under])
 
-    start, bottom = _passes(SHARE), _passes(0.25 * SHARE)
+    start, bottom = _passes(_SHARE), _passes(0.25 * _SHARE)
     level_there = jnp.abs(bottom - day[0]) >= 0.5 * jnp.abs(start - day[0])
     return low, start, inside | level_there
 

@@ -23,7 +23,7 @@ from s1jax.types import Days, Estimate, Series, concatenate
 log = logging.getLogger("s1jax")
 SQUARE = 8
 """Side of the squares of pixels that a sample is made of."""
-SAMPLE = 4096
+_SAMPLE = 4096
 """Pixels of a sample, a quarter of them for validation."""
 CELL_M = 1000.0
 """Side of the cells that train or validate together, metres."""
@@ -420,7 +420,7 @@ def _sampled(ds, sizes, side: int) -> dict[bool, list[Series]]:
             row, column = (int((s.start + s.stop) / 2 // cell) for s in (rows, columns))
             parts[(row + 2 * column) % 4 == 3].append(series)
             count += index.size
-        if count >= SAMPLE:
+        if count >= _SAMPLE:
             break
     return parts
 

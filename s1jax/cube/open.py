@@ -32,7 +32,7 @@ from s1jax.cube.values import repair_values
 log = logging.getLogger("s1jax")
 
 
-class Part(NamedTuple):
+class _Part(NamedTuple):
     """All variables of a cube, or those of one sensor."""
 
     ds: xr.Dataset
@@ -138,7 +138,7 @@ def _tidy(part, *, alone, alone_with_radar):
         # of several sensors, regular days show once all their dates are together
         ds, dated = tidy_dates(ds, complete=alone)
         findings += dated
-    return Part(ds, findings, part.numbered)
+    return _Part(ds, findings, part.numbered)
 
 
 # inputs as they are, before anything is repaired
@@ -165,7 +165,7 @@ def parts(
     start: np.datetime64 | None,
     step: float | int | None,
     chunks: Chunks = None,
-) -> list[Part]:
+) -> list[_Part]:
     """What the sources hold: one part, or one for each sensor, together with VV and VH.
 
     Raises:
@@ -189,7 +189,7 @@ def parts(
         elif chunks is not None:
             sizes = chunks if isinstance(chunks, dict) else dict.fromkeys(("t", "y", "x"), chunks)
             ds = ds.chunk({dim: size for dim, size in sizes.items() if dim in ds.dims})
-        out.append(Part(ds, [*raw.findings, *renamed, *settled, *dated], numbered))
+        out.append(_Part(ds, [*raw.findings, *renamed, *settled, *dated], numbered))
     got = sorted(str(name) for part in out for name in present(part.ds))
     for name in RADAR:
         if name not in got:

@@ -131,11 +131,11 @@ class Stored(NamedTuple):
         return [-(-n // max(size, 1)) for n, size in sizes]
 
 
-Window = Mapping[str, slice]
+_Window = Mapping[str, slice]
 
 
 def chunks_in(
-    sizes: Mapping, chunk: Mapping, window: Window
+    sizes: Mapping, chunk: Mapping, window: _Window
 ) -> Iterator[tuple[tuple[int, ...], dict[str, slice]]]:
     """Numbers and windows of the chunks of an array that touch a window of it."""
     spans = []
@@ -153,8 +153,8 @@ def chunks_in(
 def first_damaged(
     where: str,
     variable: xr.Variable,
-    window: Window,
-    check: Callable[[Window], None] = lambda part: None,
+    window: _Window,
+    check: Callable[[_Window], None] = lambda part: None,
 ) -> ValueError | None:
     """The error about the first chunk in a window that `check` refuses or that cannot be read."""
     encoding = variable.encoding

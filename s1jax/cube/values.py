@@ -38,7 +38,7 @@ _NDVI_FILLS = (-9999.0, -32768.0)
 """Fills of NDVI in whole numbers without scale, of which all NDVI is above."""
 
 
-class Facts(NamedTuple):
+class VariableFacts(NamedTuple):
     """Of one variable, by date; from `count` on without fills, dead pixels and constant planes."""
 
     declared: tuple[float, ...]
@@ -88,7 +88,7 @@ class Facts(NamedTuple):
 
 def measure(
     ds: xr.Dataset, assumed: Mapping[str, tuple[float, ...]] | None = None
-) -> tuple[dict[str, xr.DataArray], dict[str, Facts]]:
+) -> tuple[dict[str, xr.DataArray], dict[str, VariableFacts]]:
     """Each variable, float32, NaN where missing or dead but not in constant planes; and its facts.
 
     Of a cube in chunks the values stay in chunks, and one pass computes the facts of all variables.
@@ -149,8 +149,8 @@ def measure(
     return values, facts
 
 
-def value_findings(
-    facts: Mapping[str, Facts], show: Callable[[Bool[np.ndarray, "time"]], str]
+def missing_findings(
+    facts: Mapping[str, VariableFacts], show: Callable[[Bool[np.ndarray, "time"]], str]
 ) -> list[Finding]:
     """Findings about values that are missing; `show` writes the dates where a mask is True."""
     findings = []
@@ -196,13 +196,13 @@ def signed(negative: _Count, count: _Count) -> Bool[np.ndarray, "time"]:
     return (count > 0) & (negative >= 0.05 * count)
 
 
-def decibels(of: Facts) -> Bool[np.ndarray, "time"]:
+def decibels(of: VariableFacts) -> Bool[np.ndarray, "time"]:
     """Dates that are `signed` by values at least half of which are below -1: powers that a
     subtracted noise leaves below 0 are hardly below it."""
     return signed(of.negative, of.count) & (2 * of.deep >= of.negative)
 
 
-def both_units(of: Facts) -> Bool[np.ndarray, "time"]:
+def both_units(of: VariableFacts) -> Bool[np.ndarray, "time"]:
     """Dates that hold dB and linear power: `signed`, and 5 % of the values and more, 5 at least,
     are from 0 to below 1, four times as many as above; over a city as many dB are above."""
     above = of.count - of.negative - of.small
@@ -349,7 +349,7 @@ def _facts(of, fills, valid, size, filled):
     constant = (of["stored count"] >= max(2, seen / 2)) & (low == of["stored high"])
     kept = ~constant
     counts = ("count", "negative", "deep", "small", "bright", "positive", "power")
-    return Facts(
+    return VariableFacts(
         declared=fills,
         valid=valid,
         size=size,
@@ -400,7 +400,7 @@ def repair_values(ds: xr.Dataset, *, alone: bool = True) -> tuple[xr.Dataset, li
         rest, findings = repair_values(rest, alone=alone) if present(rest) else (rest, [])
         return rest, [*left_out, *findings]
     t = ds["t"].values
-    findings = value_findings(
+    findings = missing_findings(
         facts, lambda some: ", ".join(np.datetime_as_string(t[some], unit="D"))
     )
     for name, of in facts.items():
@@ -530,7 +530,7 @@ def _one_unit(name, of, unit, t):
 
 
 def _rich_dates(of, t):
-    """Facts of dates with enough values, and the dates; poorer ones are put together as one."""
+    """VariableFacts of dates with enough values, and the dates; poorer ones are put together as one."""
     rich, keys = of.count >= LEAST, ("count", "negative", "deep", "small", "bright")
     parts = {key: getattr(of, key)[rich] for key in keys}
     if of.count[~rich].sum() < LEAST:

@@ -210,7 +210,7 @@ def _content(raw: RawCube, sample: Sample, step, split, rows):
         findings.append(relation.offset_finding(offset, composites=composite))
     # months of a relative axis are none
     balance = labels.balance(*((day[:0], ndvi[:, :0]) if relative else (day, ndvi)))
-    noise = labels.label_noise(day, ndvi)
+    noise = labels.noise_of_labels(day, ndvi)
     top = relation.noise_ceiling(noise, ndvi)
     position, group = raw.position, raw.group
     expected = relation.expected(
@@ -245,9 +245,9 @@ def _content(raw: RawCube, sample: Sample, step, split, rows):
     facts = Facts(
         day=day,
         composites=composite,
-        ndvi=quantiles(ndvi),
-        vv_db=quantiles(vv_db),
-        vh_db=quantiles(vh_db),
+        ndvi=_quantiles(ndvi),
+        vv_db=_quantiles(vv_db),
+        vh_db=_quantiles(vh_db),
         seen=np.stack([there.mean(axis=0), np.isfinite(ndvi).mean(axis=0)], axis=1),
         highest=highest(ndvi),
         balance=balance,
@@ -270,7 +270,7 @@ def _days_apart(raw, sample, some):
     return days[np.isfinite(days)]
 
 
-def quantiles(values: Float[np.ndarray, "pixel time"]) -> Float[np.ndarray, "time quantile"]:
+def _quantiles(values: Float[np.ndarray, "pixel time"]) -> Float[np.ndarray, "time quantile"]:
     """`QUANTILES` over pixels of each date; NaN where no pixel has a value."""
     result = np.full((values.shape[1], len(QUANTILES)), np.nan)
     some = np.isfinite(values).any(axis=0)

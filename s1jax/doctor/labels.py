@@ -142,7 +142,7 @@ def deepest(day: _Days, ndvi: _Rows) -> str:
     return f"deepest on {dates(np.sort(day[seen[np.argsort(-depth)[:4]]]))}"
 
 
-def label_noise(day: _Days, ndvi: _Rows) -> float | None:
+def noise_of_labels(day: _Days, ndvi: _Rows) -> float | None:
     """Standard deviation of the noise of one label, NDVI; None where nothing measures it.
 
     1.4826 times the median absolute departure (`departures`) of labels from near neighbours.

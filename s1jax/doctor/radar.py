@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from s1jax.cube.findings import Finding, dates, share
-from s1jax.cube.values import DB, LEAST, LINEAR, Facts, both_units, decibels
+from s1jax.cube.values import DB, LEAST, LINEAR, VariableFacts, both_units, decibels
 from s1jax.doctor.catalogue import finding
 
 REPEAT = 6
@@ -178,7 +178,7 @@ def outliers(name: str, db: _Radar) -> Finding | None:
     return finding("radar-outliers", name, evidence, variable=name)
 
 
-def units_of_planes(of: Facts) -> Int[np.ndarray, "time"]:
+def units_of_planes(of: VariableFacts) -> Int[np.ndarray, "time"]:
     """What each plane looks like, by the signs and sizes of its values, as `open_cube` has it;
     OTHER where it is not dB and its median is from 10 up (digital numbers)."""
     signs = decibels(of)

@@ -18,8 +18,7 @@ from s1jax.cube.mask import with_mask
 from s1jax.cube.names import with_labels
 from s1jax.cube.open import parts, sources_of
 from s1jax.cube.sensors import join_sensors
-from s1jax.cube.values import Facts, measure
-from s1jax.cube.values import value_findings as cube_findings
+from s1jax.cube.values import VariableFacts, measure, missing_findings
 from s1jax.doctor import labels, radar
 from s1jax.doctor.catalogue import finding
 
@@ -42,7 +41,7 @@ class RawCube(NamedTuple):
     """(t, y, x) by the standard names; nothing repaired but the fills a file's reader knows."""
     values: dict[str, Float[np.ndarray, "time y x"]]
     """Each variable without what is no value, and ..."""
-    facts: dict[str, Facts]
+    facts: dict[str, VariableFacts]
     """... the facts of that."""
     findings: list[Finding]
     """About what is no value."""
@@ -242,7 +241,7 @@ def _nothing(name, variable, value):
 
 def value_findings(
     ds: xr.Dataset, day: _Days
-) -> tuple[list[Finding], dict[str, Float[np.ndarray, "time y x"]], dict[str, Facts]]:
+) -> tuple[list[Finding], dict[str, Float[np.ndarray, "time y x"]], dict[str, VariableFacts]]:
     """Findings about values that are none, the values without them, and the facts of the rest.
 
     `open_cube` repairs the same, but for undeclared fills and zeros of one variable alone.
@@ -269,7 +268,7 @@ def value_findings(
         )
         for name, of in facts.items()
     }
-    lines = cube_findings(rest, lambda some: dates(day[some]))
+    lines = missing_findings(rest, lambda some: dates(day[some]))
     findings += [finding(line.name, line.where, line.what) for line in lines]
     arrays = {}
     for name, of in facts.items():

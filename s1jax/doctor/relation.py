@@ -237,7 +237,7 @@ class Leakage(NamedTuple):
 def noise_ceiling(noise: float | None, ndvi: _Rows) -> float:
     """1 - noise^2 / var(label): R2 against labels that no method can pass.
 
-    Assumes noise that is independent from date to date and of one size; see `label_noise`. NaN
+    Assumes noise that is independent from date to date and of one size; see `noise_of_labels`. NaN
     where the noise is missing.
     """
     seen = ndvi[np.isfinite(ndvi)].astype(np.float64)

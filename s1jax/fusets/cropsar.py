@@ -18,7 +18,7 @@ from s1jax.types import Estimate, Series
 
 log = logging.getLogger("s1jax")
 
-VARIABLES = ("VV", "VH", "S2ndvi")
+_VARIABLES = ("VV", "VH", "S2ndvi")
 PIXEL_M = 10.0
 """Side of a pixel, that of Sentinel, m: fields, which bands count, are ten pixels a side."""
 _SHARE = 0.2
@@ -133,7 +133,7 @@ class CropSARFusion(Options):
         return replace(self.config, model=self.model_type, window=self.window_size)
 
     def _opened(self, X: Source) -> Cube:
-        cube = opened(X, VARIABLES, self.time_dimension)
+        cube = opened(X, _VARIABLES, self.time_dimension)
         if len(cube.others) != 2:
             got = (cube.time, *cube.others)
             raise ValueError(f"VV, VH, S2ndvi: got dimensions {got}, expected time, y and x")

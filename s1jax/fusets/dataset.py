@@ -377,7 +377,7 @@ def _described(source: xr.DataArray, suffix: str) -> tuple[dict, dict]:
 Period = str | timedelta | np.timedelta64 | pd.DateOffset
 """What a period may be given as."""
 
-MOST = 20_000
+_MOST = 20_000
 """Dates of a prediction: more is a slip of the period."""
 _ISO = re.compile(
     r"P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
@@ -446,9 +446,9 @@ def dates(start: np.datetime64, end: np.datetime64, period: Period) -> np.ndarra
     offset, first, last = parse(period), pd.Timestamp(start), pd.Timestamp(end)
     series = [first]
     while (date := _later(first, len(series), offset)) is not None and date <= last:
-        if len(series) == MOST:
+        if len(series) == _MOST:
             got = f"{period!r} from {first.date()} to {last.date()}"
-            raise ValueError(f"prediction_period: got {got}, expected {MOST} dates or fewer")
+            raise ValueError(f"prediction_period: got {got}, expected {_MOST} dates or fewer")
         series.append(date)
     return np.array([date.to_datetime64() for date in series], "datetime64[ns]")
 

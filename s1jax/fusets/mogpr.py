@@ -40,7 +40,7 @@ from s1jax.types import Estimate
 
 log = logging.getLogger("s1jax")
 
-SAMPLE = 256
+_SAMPLE = 256
 """Most pixels that hyperparameters are fitted on."""
 INDUCING = 20
 """Inducing days of the sparse method where no number is given."""
@@ -459,7 +459,7 @@ def fit_scales(
     if not valid.any():
         log.warning("no data in the sample of %d pixels: nothing is fitted", len(value))
         return params
-    some = evenly(len(value), SAMPLE)
+    some = evenly(len(value), _SAMPLE)
     unit = np.zeros(outputs, dtype), np.ones(outputs, dtype)
     z = standardise_pixels(
         _relative(params, value[some]), valid[some], *unit, by_pixel=True, furthest=np.inf

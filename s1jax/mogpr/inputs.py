@@ -16,7 +16,7 @@ from s1jax.types import Series
 
 NDVI = -1
 """Index of the NDVI among the outputs."""
-FEWEST = 5
+_FEWEST = 5
 """Values from which on an output's own mean and standard deviation are used."""
 LEAST_STD = 0.01
 """Standard deviation, in units of the output, up to which an output counts as constant."""
@@ -145,7 +145,7 @@ def standardise(
     pixel_mean = jnp.sum(value, axis=0) / divisor
     deviation = jnp.where(valid, value - pixel_mean[None, :], 0.0)
     pixel_std = jnp.sqrt(jnp.sum(jnp.square(deviation), axis=0) / divisor)
-    region_scale = (count < FEWEST) | (pixel_std <= LEAST_STD)
+    region_scale = (count < _FEWEST) | (pixel_std <= LEAST_STD)
     by_region = region_scale | (not by_pixel)
     mean = jnp.where(by_region, region_mean, pixel_mean)
     std = jnp.where(by_region, region_std, pixel_std)

@@ -40,7 +40,7 @@ LANES = 32
 _Array = Array | np.ndarray
 OUTPUTS = 4
 """Numbers per date that `mixture_of` reads."""
-MOST = 0.45
+_MOST = 0.45
 """Largest share of contaminated labels."""
 _LEAST = 1e-2
 """Standard deviations are not below this, of scaled NDVI."""
@@ -67,7 +67,7 @@ def mixture_of(outputs: Float[Array, "time pixel 4"], *, mixture: bool) -> Label
     """The mixture of the numbers of each date; without `mixture` no label is contaminated."""
     mean, log_std, share, depth = (outputs[..., k] for k in range(OUTPUTS))
     # below a half: were it free to go to 1, log(1 - share) would be infinite
-    share = MOST * jax.nn.sigmoid(share - 1.0) if mixture else jnp.zeros_like(share)
+    share = _MOST * jax.nn.sigmoid(share - 1.0) if mixture else jnp.zeros_like(share)
     std, depth = (jax.nn.softplus(x) + _LEAST for x in (log_std, depth))
     return LabelMixture(mean, std, share, depth)
 

@@ -39,7 +39,7 @@ from s1jax.quality import flags
 from s1jax.train import Loss, Variables
 from s1jax.types import Days, Estimate, Estimator, Key, Series
 
-LEAST = 50.0
+_LEAST = 50.0
 """Share of pixels with a neighbour below which there are no patches to learn from, %."""
 _OFF = 0.3
 """Steps that a pixel may be off the lattice: positions are rounded, and a projection bends."""
@@ -463,10 +463,10 @@ def _spacing(position, given):
             raise ValueError(f"position: got {got}, expected the lattice of the training pixels")
         return given
     share = 100.0 * float((nearest < _NEAR * nearest.min()).mean())
-    if share < LEAST:
+    if share < _LEAST:
         raise ValueError(
             f"position: patches need neighbours: got {n} pixels of which only {share:.0f} % have a "
-            f"neighbour on the lattice, expected {LEAST:.0f} % or more"
+            f"neighbour on the lattice, expected {_LEAST:.0f} % or more"
         )
     there = np.isfinite(distance)
     offset = np.abs(position[np.where(there, number, 0)] - position[some][:, None])[there]

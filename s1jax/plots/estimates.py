@@ -28,7 +28,7 @@ NDVI_RANGES = (
 
 ILL_POSED = "ill-posed: truth's variance is removed by the selection"
 """Why R2 inside a range of the truth does not measure the estimate."""
-LEAST = 100
+_LEAST = 100
 """Samples that a range must hold to be scored."""
 _POINTS = 20_000  # of a scatter plot, at most; a fixed draw of them where there are more
 _ABSENT = "#d0d0d0"
@@ -41,7 +41,7 @@ def scores_by_range(
 ) -> dict[str, dict[str, float]]:
     """R2, MAE, bias and count of the `valid` samples in each of `NDVI_RANGES`.
 
-    R2 here is ill-posed (see `ILL_POSED`); MAE and bias are not. A range of fewer than `LEAST`
+    R2 here is ill-posed (see `ILL_POSED`); MAE and bias are not. A range of fewer than `_LEAST`
     samples, or in which the truth is one value, is absent.
     """
     truth, estimate = _samples(truth, estimate, valid)
@@ -49,7 +49,7 @@ def scores_by_range(
     for low, high, name in NDVI_RANGES:
         inside = (truth >= low) & (truth <= high if high == 1.0 else truth < high)
         row = _scores(truth[inside], estimate[inside])
-        if row["n"] >= LEAST and np.isfinite(row["r2"]):
+        if row["n"] >= _LEAST and np.isfinite(row["r2"]):
             scores[name] = row
     return scores
 

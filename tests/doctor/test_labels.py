@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from s1jax.doctor import labels, radar
-from s1jax.doctor.labels import label_noise
+from s1jax.doctor.labels import noise_of_labels
 
 DAY = 19662.0 + 12.0 * np.arange(60)
 RNG = np.random.default_rng(1)
@@ -108,20 +108,20 @@ def test_noise_of_labels_on_a_smooth_curve(std):
     curve = 0.5 + 0.3 * np.sin(2 * np.pi * day / 365)
     ndvi = curve + np.random.default_rng(1).normal(0, std, (60, 200))
     ndvi[np.random.default_rng(2).random(ndvi.shape) < 0.2] = np.nan
-    assert label_noise(day, ndvi) == pytest.approx(std, rel=0.05)
+    assert noise_of_labels(day, ndvi) == pytest.approx(std, rel=0.05)
 
 
 def test_noise_of_a_line_is_zero_whatever_the_gaps():
     day = np.array([0.0, 3, 4, 11, 12, 20, 27, 28])
     line = np.tile(0.1 + 0.02 * day, (20, 1))
-    assert label_noise(day, line) == pytest.approx(0.0, abs=1e-12)
-    assert label_noise(day[:2], line[:, :2]) is None
+    assert noise_of_labels(day, line) == pytest.approx(0.0, abs=1e-12)
+    assert noise_of_labels(day[:2], line[:, :2]) is None
     # neighbours 40 days apart tell curvature from noise no more
     months = 20.0 * np.arange(40)
-    assert label_noise(months, np.tile(0.5 + 0.3 * np.sin(months / 58), (20, 1))) is None
+    assert noise_of_labels(months, np.tile(0.5 + 0.3 * np.sin(months / 58), (20, 1))) is None
     # a date that is there twice divides by nothing
     again = np.sort(np.append(day, 11.0))
-    assert np.isfinite(label_noise(again, np.tile(0.1 + 0.02 * again, (20, 1))))
+    assert np.isfinite(noise_of_labels(again, np.tile(0.1 + 0.02 * again, (20, 1))))
 
 
 def test_balance_counts_every_label_once():
