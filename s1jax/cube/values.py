@@ -530,7 +530,7 @@ def _one_unit(name, of, unit, t):
 
 
 def _rich_dates(of, t):
-    """VariableFacts of dates with enough values, and the dates; poorer ones are put together as one."""
+    """Facts of dates with enough values, and the dates; poorer ones are put together as one."""
     rich, keys = of.count >= LEAST, ("count", "negative", "deep", "small", "bright")
     parts = {key: getattr(of, key)[rich] for key in keys}
     if of.count[~rich].sum() < LEAST:
