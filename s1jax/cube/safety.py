@@ -493,7 +493,7 @@ def _zarr_array(where, name, content) -> Stored:
     if size is None:
         size, codecs = 8, (_TEXT, *codecs)  # a fair guess, which bounds nothing
     if why := _why_unbounded(codecs):
-        raise ValueError(f"{where}: codecs: got {why}, expected one compressor whose size is bounded")
+        raise ValueError(f"{where}: codecs: got {why}, expected one compressor with a bound")
     encoding = _part(content, "chunk_key_encoding")
     separator = _part(encoding, "configuration").get("separator")
     key = "c" + str(separator or "/"), str(separator or "/")
