@@ -34,7 +34,7 @@ UNLABELLED = (
 """Remedy for a cube without labels."""
 
 
-class TileError(NamedTuple):
+class FailedTile(NamedTuple):
     """A tile that is not estimated."""
 
     rows: slice
@@ -55,7 +55,7 @@ class Summary(NamedTuple):
     """Estimated."""
     not_finite: int
     """Of them, with a mean, std or noise that is not finite, or a std or noise below 0."""
-    failed: tuple[TileError, ...]
+    failed: tuple[FailedTile, ...]
     """Their pixels are not estimated; all other tiles are complete."""
     reading_s: float
     predicting_s: float
@@ -145,7 +145,7 @@ def _fill(
             product, broken = _product(predict, piece, series, pixel, days, names)
             clock.append(time.perf_counter())
         except Exception as error:  # whatever it is, it must not cost the other tiles
-            failed.append(TileError(rows, columns, f"{type(error).__name__}: {error}"))
+            failed.append(FailedTile(rows, columns, f"{type(error).__name__}: {error}"))
             log.error("%s", failed[-1])
             unread = unread or len(clock) == 1
             continue

@@ -147,7 +147,7 @@ def test_a_tile_that_fails_is_told_and_the_others_finish(ds, tmp_path, suffix, c
     path = tmp_path / f"map{suffix}"
     with caplog.at_level(logging.ERROR, logger="s1jax"):
         done = regions.map_region(_falls, ds, path, tile=4)
-    assert done.failed == (regions.TileError(slice(8, 12), slice(4, 6), "RuntimeError: no luck"),)
+    assert done.failed == (regions.FailedTile(slice(8, 12), slice(4, 6), "RuntimeError: no luck"),)
     message = "tile of rows 8:12, columns 4:6: RuntimeError: no luck"
     assert caplog.messages == [message]
     assert done.pixels == 9 * 6 - 8

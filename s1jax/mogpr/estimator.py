@@ -114,7 +114,7 @@ def select_variant(
     pixels, dates = validation.ndvi_valid.shape
     copies, hidden = _withheld(key, validation)
     visible = masking.with_ndvi_masked(copies, hidden)
-    truth = np.asarray(copies.ndvi)
+    label = np.asarray(copies.ndvi)
     # a label that several draws withhold is one label
     enough = hidden.reshape(-1, pixels, dates).any(axis=0).sum() >= _FEWEST
     means = ("zero", "regional") if config.mean == "auto" else (config.mean,)
@@ -127,9 +127,9 @@ def select_variant(
     @functools.cache
     def _region(kind, mean):
         # where both means are candidates, the zero one is fitted anyway
-        level = _region(kind, "zero")[0] if (mean, means[0]) == ("regional", "zero") else None
+        zero_mean = _region(kind, "zero")[0] if (mean, means[0]) == ("regional", "zero") else None
         options = replace(config, inputs=kind, mean=mean)
-        return fit_region(training, options, hyper=hyper, level=level)
+        return fit_region(training, options, hyper=hyper, zero_mean=zero_mean)
 
     @functools.cache
     def _variant(kind, mean, hyper_of):
@@ -137,7 +137,7 @@ def select_variant(
         if hyper_of == "pixel":
             params = replace(params, prior=gp.prior(*sample))
         estimate = posterior(params, visible, validation.day, chunk=config.chunk)
-        square = np.where(hidden, estimate.mean - truth, 0.0) ** 2
+        square = np.where(hidden, estimate.mean - label, 0.0) ** 2
         rmse = float(np.sqrt(square.sum() / hidden.sum())) if enough else np.nan
         candidates.append(Candidate(kind, mean, hyper_of, rmse))
         log.info("mogpr: %s, %s mean, hyper of the %s: RMSE %.4f", *candidates[-1])
@@ -158,7 +158,7 @@ def select_variant(
     names = _best(itertools.product((kind,), means, hypers))
     _, params, estimate = _variant(*names)
     if enough:
-        factor = _std_factor(estimate, truth, hidden)
+        factor = _std_factor(estimate, label, hidden)
         params = replace(params, std_factor=params.std_factor * factor)
         log.info("mogpr: chosen %s, %s mean, hyper of the %s; band x %.2f", *names, factor)
     return params, candidates
@@ -184,10 +184,10 @@ def _withheld(key: Key, validation: Series) -> tuple[Series, np.ndarray]:
     return concatenate([validation] * copies), np.concatenate(hidden)
 
 
-def _std_factor(estimate: Estimate, truth: np.ndarray, hidden: np.ndarray) -> float:
+def _std_factor(estimate: Estimate, label: np.ndarray, hidden: np.ndarray) -> float:
     """w of equation (27) of docs/concepts/gp.md."""
     total = np.hypot(estimate.std, estimate.noise[:, None])[hidden]
-    error = np.abs(estimate.mean - truth)[hidden]
+    error = np.abs(estimate.mean - label)[hidden]
     return float(np.quantile(error / total, 0.9) / HALF_BAND)
 
 
@@ -206,7 +206,7 @@ def fit_region(
     config: MogprConfig,
     *,
     hyper: gp.Hyper | None = None,
-    level: MogprParams | None = None,
+    zero_mean: MogprParams | None = None,
 ) -> tuple[MogprParams, FitSample]:
     """Parameters of the region, all pixels with one set of hyperparameters, and the sample of them.
 
@@ -218,8 +218,8 @@ def fit_region(
       series: training pixels.
       config: options; `inputs` and `mean` are not "auto".
       hyper: hyperparameters to use instead of a fit.
-      level: the parameters of a fit with zero mean, by which a regional curve is completed on dates
-        without any NDVI; fitted here where None.
+      zero_mean: parameters of a fit with zero mean, which complete a regional curve on dates without
+        any NDVI; fitted here where None.
 
     Raises:
       ValueError: no pixel has a label, an output has no two values that differ, no such option, or
@@ -243,9 +243,9 @@ def fit_region(
         curve = regional_curve(observations)
         blank = ~observations.valid[..., NDVI].any(axis=0)
         if blank.any():
-            if level is None:
-                level, _ = fit_region(series, replace(config, mean="zero"), hyper=hyper)
-            curve = _completed(curve, blank, level)
+            if zero_mean is None:
+                zero_mean, _ = fit_region(series, replace(config, mean="zero"), hyper=hyper)
+            curve = _completed(curve, blank, zero_mean)
         off = on_days(curve, observations.day).astype(observations.value.dtype)
         observations = observations._replace(value=observations.value - off)
     region_mean, region_std = _moments(observations)
@@ -279,17 +279,19 @@ def fit_region(
     return params, FitSample(sample, likeliest)
 
 
-def _completed(curve: Curve, blank: Bool[np.ndarray, "node"], level: MogprParams) -> Curve:
+def _completed(curve: Curve, blank: Bool[np.ndarray, "node"], zero_mean: MogprParams) -> Curve:
     """The curve with NDVI estimated from its radar, as a pixel's would be, where no pixel has any.
 
     A straight line over such dates would be the same error for every pixel of the region.
     """
-    mean, std = np.asarray(level.region_mean), np.asarray(level.region_std)
+    mean, std = np.asarray(zero_mean.region_mean), np.asarray(zero_mean.region_std)
     valid = np.ones(curve.value.shape, bool)
     valid[blank, NDVI] = False
-    dtype = level.hyper.noise.dtype
+    dtype = zero_mean.hyper.noise.dtype
     # the mean of many pixels has hardly any noise
-    hyper = level.hyper._replace(noise=jnp.full_like(level.hyper.noise, NOISE[np.dtype(dtype)]))
+    hyper = zero_mean.hyper._replace(
+        noise=jnp.full_like(zero_mean.hyper.noise, NOISE[np.dtype(dtype)])
+    )
     z = ((curve.value - mean) / std).astype(dtype)
     ndvi, _ = _on_dates(hyper, gp.Observations(curve.day.astype(dtype), z, valid))
     value = curve.value.copy()

@@ -92,7 +92,7 @@ def test_a_run_keeps_what_is_finite_and_names_the_rest(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("not_finite", "failed", "status"),
-    [(0, (), 0), (3, (), 1), (0, (regions.TileError(slice(0, 1), slice(0, 1), "x"),), 1)],
+    [(0, (), 0), (3, (), 1), (0, (regions.FailedTile(slice(0, 1), slice(0, 1), "x"),), 1)],
 )
 def test_status_of_a_region(not_finite, failed, status, monkeypatch):
     done = regions.Summary(10, not_finite, failed, 0.0, 0.0, 0.0)

@@ -258,7 +258,7 @@ def test_radar_completes_the_curve_where_no_pixel_has_ndvi():
     series.ndvi_valid[:, blank] = False
     before = regional_curve(outputs_of(series, INPUTS)[0])
     config = MogprConfig(latents=1, inputs="raw", mean="regional")
-    found, _ = fit_region(series, config, hyper=HYPER, level=worlds.params())
+    found, _ = fit_region(series, config, hyper=HYPER, zero_mean=worlds.params())
     truth = MEAN[-1] + season[:, -1]
     straight, told = (np.abs(c.value[blank, -1] - truth[blank]) for c in (before, found.curve))
     assert told.max() < 0.5 * straight.max()
