@@ -218,8 +218,8 @@ def fit_region(
       series: training pixels.
       config: options; `inputs` and `mean` are not "auto".
       hyper: hyperparameters to use instead of a fit.
-      zero_mean: parameters of a fit with zero mean, which complete a regional curve on dates without
-        any NDVI; fitted here where None.
+      zero_mean: parameters of a fit with zero mean, which complete a regional curve on dates
+        without any NDVI; fitted here where None.
 
     Raises:
       ValueError: no pixel has a label, an output has no two values that differ, no such option, or
