@@ -2,8 +2,6 @@
 
 import datetime
 import hashlib
-import resource
-from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -17,6 +15,7 @@ from s1jax import cube, regions
 from s1jax.cube import provenance
 from s1jax.types import Estimate
 from tests.worlds.cube import scene
+from tests.worlds.disk import files_up_to
 
 ENGINES = {".nc": "h5netcdf", ".zarr": "zarr"}
 BOTH = pytest.mark.parametrize("suffix", [".nc", ".zarr"])
@@ -254,17 +253,6 @@ def test_a_map_replaces_nothing_but_a_map(ds, tmp_path, suffix, names):
     assert "S2ndvi_FUSED" in _load(tmp_path / f"map{suffix}")
 
 
-@contextmanager
-def _files_up_to(size):
-    """As on a full disk: the kernel refuses to make a file longer."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def _rough(series, days):
     estimate = _half(series, days)
     mean = np.random.default_rng(0).random(estimate.mean.shape, np.float32)
@@ -279,7 +267,7 @@ def test_a_disk_that_fills_up_ends_the_map_and_keeps_what_was_there(ds, tmp_path
         regions.map_region(_half, ds, path)
         message = rf"{path}: cannot be written .*choose a disk"
         message += r".*tiles that were written are in .*map.zarr.part" if suffix == ".zarr" else ""
-        with _files_up_to(60_000), pytest.raises(OSError, match=message):
+        with files_up_to(60_000), pytest.raises(OSError, match=message):
             regions.map_region(_rough, big, path, tile=50)
         assert _load(path).sizes["y"] == 6
     assert {p.name for p in tmp_path.iterdir()} == {"map.nc", "map.zarr", "map.zarr.part"}

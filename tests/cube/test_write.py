@@ -2,8 +2,6 @@
 
 import errno
 import os
-import resource
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from affine import Affine
 from s1jax import cube
 from s1jax.cube.provenance import lazy_sources, recorded_sources
 from tests.worlds.cube import on_grid, scene
+from tests.worlds.disk import files_up_to
 
 ENGINES = {".nc": "h5netcdf", ".zarr": "zarr"}
 
@@ -226,24 +225,13 @@ def test_a_link_is_followed(stored, tmp_path):
     np.testing.assert_array_equal(_load(stored).VV, scene(seed=1).VV)
 
 
-@contextmanager
-def _files_up_to(size):
-    """As on a full disk: the kernel refuses to make a file longer."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("chunks", [None, {"t": 3}])
 def test_a_disk_that_is_full_loses_nothing(stored, chunks):
     large = scene(days=np.arange(400.0))
     large = large if chunks is None else large.chunk(chunks)
     before = _bytes(stored)
     with (
-        _files_up_to(3_000),
+        files_up_to(3_000),
         pytest.raises(OSError, match=rf"{stored}: cannot be written .*: choose a disk") as told,
     ):
         cube.write(large, stored)
