@@ -2,7 +2,7 @@
 
 Command: python -m experiments.run            (a simulated Demak scene)
          python -m experiments.run --cube FILE --split district --out DIR
-Cost: five minutes on 2 cores, 4 GB; `--preset quick` less.
+Cost: some four minutes on 2 cores, 4 GB; `--preset quick` less.
 Expected on the simulated scene, seed 0, unseen blocks, T2b, R2 against truth: climatology .3,
 mlp10 .5, mogpr .7, boosting .8, cnp .9, whose weights have seen the truth of 120,000 simulated
 pixels before.
